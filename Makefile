@@ -1,0 +1,91 @@
+# What a newcomer types: `make run` and `make test`. `make help` lists the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The interpreter that the virtual environment is made of: the Lambda runtime's version if there is one.
+PYTHON ?= $(shell for p in python3.13 python3.14 python3.12 python3.11 python3; do \
+  command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
+  && { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PYTHONPATH=layers/shared $(BIN)/python -m
+UV := $(CURDIR)/$(BIN)/uv
+PORT ?= 3000
+ARCH ?= arm64
+
+export UV
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE := copy
+export SAM_CLI_TELEMETRY := 0
+export AWS_DEFAULT_REGION ?= us-east-1
+
+.PHONY: help run test check build import migrate schema lock format clean
+
+help:
+	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
+	@echo "make test      run every test                           (ARGS='-k name')"
+	@echo "make check     lint, types, import order, template"
+	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
+	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
+	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
+	@echo "make schema    write down what the migrations create, for verification"
+	@echo "make lock      renew uv.lock and the layer's requirements.txt"
+	@echo "make format    let ruff write the code's layout"
+	@echo "make clean     remove the virtual environment and what was built (not .muster)"
+
+run: $(VENV)/.local
+	@$(RUN) local.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+
+import: $(VENV)/.local
+	@$(RUN) local.import_log $(if $(FILE),"$(FILE)",$(error FILE= names the access log)) \
+	  $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
+
+migrate: $(VENV)/.local
+	@$(RUN) local.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+
+schema: $(VENV)/.local
+	@$(RUN) local.schema
+
+test: $(VENV)/.dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_import_order.py
+	$(BIN)/sam validate --lint
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.dev
+	ARCH=$(ARCH) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
+
+lock: $(VENV)/.uv
+	$(UV) lock
+	$(UV) export --frozen --quiet --no-emit-project --no-default-groups --no-header -o layers/shared/requirements.txt
+
+clean:
+	rm -rf $(VENV) .aws-sam
+
+# uv installs all else, from uv.lock and its hashes; it comes by pip, by hash too.
+$(VENV)/.uv: local/bootstrap.txt
+	@test -n "$(PYTHON)" || { echo "Muster needs Python 3.11 to 3.14 on PATH; install one, or name it: make PYTHON=…" >&2; exit 1; }
+	@echo "Making a virtual environment of $(PYTHON)."
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian install python3-venv." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r local/bootstrap.txt
+	@touch $@
+
+$(VENV)/.local: $(VENV)/.uv uv.lock
+	@echo "Installing what is needed to run."
+	@$(UV) sync --quiet --frozen --inexact --group local --python $(BIN)/python
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv uv.lock
+	@echo "Installing what is needed to test."
+	@$(UV) sync --quiet --frozen --inexact --group dev --python $(BIN)/python
+	@touch $@ $(VENV)/.local

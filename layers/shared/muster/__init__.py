@@ -1,0 +1,1 @@
+"""Muster: every event, present and accounted for."""

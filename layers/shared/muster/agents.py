@@ -1,0 +1,42 @@
+"""Tells bots from people, and a browser's family, by a user agent that is then forgotten."""
+
+import re
+from functools import lru_cache
+
+from crawlerdetect import CrawlerDetect
+
+_CRAWLERS = CrawlerDetect()
+# A server that posts events with an HTTP library is a client of the API, not a robot that reads pages.
+_LIBRARY = re.compile(
+    r"(curl|wget|python|aiohttp|httpx|okhttp|go-http-client|node|undici|axios|got|deno|bun|java|apache-httpclient|ruby|"
+    r"faraday|php|guzzle|dart|postman|insomnia|httpie|powershell|dotnet|reqwest|hyper|k6|analytics-)",
+    re.IGNORECASE,
+)
+# The first that matches names the family: every later browser's name is also in the agents of those before it.
+_FAMILIES = (
+    ("Edge", re.compile(r"\bEdg(e|A|iOS)?/")),
+    ("Opera", re.compile(r"\bOPR/|\bOpera\b")),
+    ("Samsung Internet", re.compile(r"\bSamsungBrowser/")),
+    ("Firefox", re.compile(r"\b(Firefox|FxiOS)/")),
+    ("Chrome", re.compile(r"\b(Chrome|CriOS|Chromium)/")),
+    ("Internet Explorer", re.compile(r"\bMSIE |\bTrident/")),
+    ("Safari", re.compile(r"\bSafari/|\biPhone\b.*AppleWebKit|\biPad\b.*AppleWebKit")),
+)
+
+
+@lru_cache(maxsize=1024)
+def is_bot(user_agent: str, *, of_request: bool) -> bool:
+    """Whether a crawler sent this.
+
+    `of_request`: the agent is the HTTP request's own, so that an HTTP library counts as a client; where the batch
+    names its visitor's agent, a library is a robot like any other.
+    """
+    if of_request and _LIBRARY.match(user_agent):
+        return False
+    return bool(_CRAWLERS.is_crawler(user_agent)) if user_agent else False
+
+
+@lru_cache(maxsize=1024)
+def browser_family(user_agent: str) -> str | None:
+    """The browser's family, e.g. "Firefox"; None when the agent is no browser that we know."""
+    return next((family for family, pattern in _FAMILIES if pattern.search(user_agent)), None)

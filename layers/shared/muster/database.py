@@ -1,0 +1,150 @@
+"""One warm connection to Postgres: opened on first use, reopened once when the server has dropped it."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import orjson
+import psycopg
+from psycopg import errors as pg
+from psycopg.types.json import set_json_loads
+
+from muster.errors import DatabaseUnavailable, MusterError, SchemaIncomplete
+from muster.observability import log
+from muster.settings import Settings
+from muster.sql import query
+
+Connection = psycopg.Connection[tuple[object, ...]]
+T = TypeVar("T")
+P = ParamSpec("P")
+
+CONNECT_TIMEOUT_SECONDS = 3
+# A dead peer is noticed within about ten seconds, before API Gateway gives up on us.
+KEEPALIVE: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+}
+
+# The server, not the statement, is at fault: the same statement may succeed on a new connection.
+CONNECTION_LOST = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.ReadOnlySqlTransaction)
+MISSING = (
+    pg.UndefinedTable,
+    pg.UndefinedColumn,
+    pg.UndefinedFunction,
+    pg.UndefinedObject,
+    pg.InvalidSchemaName,
+    pg.InsufficientPrivilege,
+    pg.CheckViolation,  # no partition takes the row
+)
+
+
+class Database:
+    """A database and the one connection that this process keeps to it; not for use by two threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.reconnects = 0
+        self.connect_ms = 0.0
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        """The open connection, connecting first if there is none.
+
+        Raises:
+            psycopg.OperationalError: when the server cannot be reached.
+        """
+        if self._connection is None or self._connection.closed:
+            started = time.perf_counter()
+            self._connection = connect(self.settings)
+            self.connect_ms = (time.perf_counter() - started) * 1000
+        return self._connection
+
+    def run(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `work(connection, …)`; when the connection was dropped, or a deadlock chose us, once more.
+
+        Everything that is run here must be safe to repeat: it is one statement, or one transaction whose ids
+        make it so.
+
+        Raises:
+            DatabaseUnavailable: the database cannot do it now; nothing was stored.
+            SchemaIncomplete: a table, function or grant is missing.
+        """
+        try:
+            try:
+                return work(self.connection(), *args, **kwargs)
+            except pg.DeadlockDetected as error:
+                log("WARN", "database_deadlock_retried", sqlstate=error.sqlstate)
+            except psycopg.OperationalError as error:
+                if not self._was_dropped(error):
+                    raise
+                log("WARN", "database_reconnected", sqlstate=error.sqlstate, error=type(error).__name__)
+                self.reconnects += 1
+                self.close()
+            except pg.ReadOnlySqlTransaction as error:
+                # After a failover our address may still lead to the old, now read-only, server.
+                log("WARN", "database_reconnected", sqlstate=error.sqlstate, error=type(error).__name__)
+                self.reconnects += 1
+                self.close()
+            return work(self.connection(), *args, **kwargs)
+        except psycopg.Error as error:
+            raise self._explained(error) from error
+
+    def take_connect_ms(self) -> float:
+        """How long the latest connect took, once; 0.0 when it was told already."""
+        taken, self.connect_ms = self.connect_ms, 0.0
+        return taken
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _was_dropped(self, error: psycopg.OperationalError) -> bool:
+        # A failed connect leaves no connection: to try again at once would only double the wait.
+        if self._connection is None:
+            return False
+        return self._connection.closed or isinstance(error, CONNECTION_LOST)
+
+    def _explained(self, error: psycopg.Error) -> MusterError:
+        log("ERROR", "database_error", sqlstate=error.sqlstate, error=type(error).__name__)
+        if self._connection is not None and isinstance(error, (psycopg.OperationalError, *CONNECTION_LOST)):
+            self.close()
+        if isinstance(error, MISSING):
+            return SchemaIncomplete(sqlstate=error.sqlstate)
+        return DatabaseUnavailable(sqlstate=error.sqlstate)
+
+
+def connect(settings: Settings) -> Connection:
+    """A new autocommit connection that acts as the settings' role.
+
+    Raises:
+        psycopg.OperationalError: when the server cannot be reached.
+    """
+    connection = psycopg.connect(
+        settings.database_url,
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        application_name=settings.service_name,
+        # Statements run once each in a short life; unprepared they do not pin an RDS Proxy connection.
+        prepare_threshold=None,
+        **KEEPALIVE,
+    )
+    set_json_loads(orjson.loads, connection)
+    role = settings.database_role
+    if role is not None and role != connection.info.user:
+        try:
+            connection.execute(query("become_role"), {"role": role})
+        except psycopg.Error:
+            connection.close()
+            raise
+    return connection
+
+
+def call(connection: Connection, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run sql/<name>.sql, which calls a function that answers with one JSON object."""
+    row = connection.execute(query(name), parameters).fetchone()
+    return cast(dict[str, Any], row[0] if row else {})

@@ -1,0 +1,184 @@
+"""Stores batches of events and says what became of each: one round trip, one transaction."""
+
+import time
+import uuid
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import orjson
+
+from muster.batches import Batch, read_batch
+from muster.bodies import RawBody, read_text
+from muster.database import Connection, Database, call
+from muster.errors import Detail, MusterError, RequestRefused
+from muster.ingest_log import log_batch
+from muster.judgement import Rejection, refused_request
+from muster.keys import WRITERS, only_project, raise_if_refused
+from muster.models import BatchResult, EventResult
+from muster.observability import log
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends a request, as far as we need to know."""
+
+    key_hash: bytes | None
+    """None acts for the database's only project."""
+    request_id: str
+    user_agent: str = ""
+
+
+def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResult:
+    """Store a batch from a request's body; raises as save_batch does."""
+    try:
+        text = read_text(body)
+    except RequestRefused as refusal:
+        note_refused(database, sender, refusal, None)
+        raise
+    return save_batch(database, sender, text)
+
+
+def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
+    """Store a batch from its JSON text; when this returns, what it calls accepted is committed.
+
+    Raises:
+        RequestRefused: nothing of it was stored; the refusal is counted in the quarantine.
+        KeyRefused: the key may not write events.
+        DatabaseUnavailable: nothing was stored; the same batch may be sent again.
+    """
+    try:
+        batch = read_batch(text, sender.user_agent)
+    except RequestRefused as refusal:
+        note_refused(database, sender, refusal, text)
+        raise
+    batch_id = str(uuid.uuid4())
+    described = orjson.dumps(_description(batch, batch_id, sender.request_id)).decode()
+    started, reconnects = time.perf_counter(), database.reconnects
+    answer = database.run(_record, sender, described, batch.body)
+    raise_if_refused(answer, WRITERS)
+    timings = {
+        "DbWriteMs": (time.perf_counter() - started) * 1000,
+        "DbConnectMs": database.take_connect_ms(),
+        "DbReconnects": database.reconnects - reconnects,
+    }
+    result = _result(batch, batch_id, answer)
+    log_batch(
+        database.settings,
+        result,
+        answer,
+        timings,
+        request_id=sender.request_id,
+        session_id=batch.envelope.get("sessionId"),
+        sent_at=batch.envelope.get("sentAt"),
+    )
+    return result
+
+
+def note_refused(database: Database, sender: Sender, refusal: RequestRefused, text: str | None) -> None:
+    """Count a request that is refused as a whole; a key that may not write takes precedence over the refusal.
+
+    Raises:
+        KeyRefused: the key may not write events.
+    """
+    if sender.key_hash is None:
+        return
+    details = refusal.details or [Detail(loc=["body"], type=refusal.code, message=refusal.message)]
+    rejection = _rejection_row(refused_request(refusal.code, details, text))
+    parameters = {
+        "key_hash": sender.key_hash,
+        "request_id": sender.request_id,
+        "rejections": orjson.dumps([rejection]).decode(),
+    }
+    try:
+        answer = database.run(call, "record_refused_request", parameters)
+    except MusterError as error:
+        # The client must hear what is wrong with its request even while nobody can count it.
+        log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
+        return
+    raise_if_refused(answer, WRITERS)
+    log("WARN", "request_refused", request_id=sender.request_id, project=answer["project"], reason=refusal.code)
+
+
+def _record(connection: Connection, sender: Sender, described: str, body: str) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"request": described, "body": body}
+    if sender.key_hash is not None:
+        return call(connection, "record_events", {**parameters, "key_hash": sender.key_hash})
+    project = only_project(connection)
+    return call(connection, "store_batch", {**parameters, "project_id": project.project_id})
+
+
+def _description(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
+    envelope = batch.envelope
+    return {
+        "requestId": request_id,
+        "batchId": batch_id,
+        "sessionId": envelope.get("sessionId"),
+        "userId": envelope.get("userId"),
+        "sequence": envelope.get("sequence"),
+        "dropped": envelope.get("dropped"),
+        "sentAt": envelope.get("sentAt"),
+        "count": len(batch.candidates),
+        "careful": not batch.is_plain,
+        "bots": batch.bots,
+        "contexts": batch.contexts,
+        "indexes": None if len(batch.candidates) == len(batch.ids) else batch.candidates,
+        "rejections": [_rejection_row(rejection) for rejection in batch.rejections],
+    }
+
+
+def _rejection_row(rejection: Rejection) -> dict[str, Any]:
+    row = asdict(rejection)
+    for ours, theirs in (
+        ("payload_bytes", "payloadBytes"),
+        ("event_id", "eventId"),
+        ("session_id", "sessionId"),
+        ("user_id", "userId"),
+        ("occurred_at", "occurredAt"),
+    ):
+        row[theirs] = row.pop(ours)
+    return row
+
+
+def _result(batch: Batch, batch_id: str, answer: dict[str, Any]) -> BatchResult:
+    events: list[EventResult] = [
+        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(batch.ids)
+    ]
+    for rejection in batch.rejections:
+        index = cast(int, rejection.index)
+        events[index] = {
+            "index": index,
+            "id": rejection.event_id,
+            "status": "rejected",
+            "reason": rejection.reason,
+            "details": rejection.details,
+        }
+    for position, status, reason in answer["others"]:
+        index = batch.candidates[position]
+        events[index]["status"] = status
+        if reason is not None:
+            events[index]["reason"] = reason
+        if status == "rejected":
+            events[index]["details"] = [_explained(reason, index, answer["windowDays"])]
+    counts = Counter(event["status"] for event in events)
+    return {
+        "batchId": batch_id,
+        "status": "committed",
+        "received": len(events),
+        "accepted": counts["accepted"],
+        "duplicates": counts["duplicate"],
+        "rejected": counts["rejected"],
+        "ignored": counts["ignored"],
+        "events": events,
+    }
+
+
+def _explained(reason: str, index: int, window_days: int) -> Detail:
+    if reason == "timestamp_out_of_range":
+        message = (
+            f"The event is older than {window_days} days or more than 24 hours ahead of the server; "
+            "history is imported with an admin key."
+        )
+        return Detail(loc=["events", index, "timestamp"], type=reason, message=message)
+    message = "PostgreSQL refuses a value of this event; the quarantine has its payload and the database's code."
+    return Detail(loc=["events", index], type=reason, message=message)

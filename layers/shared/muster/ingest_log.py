@@ -1,0 +1,69 @@
+"""Logs what became of a batch: one line for each rejected event, and one that carries the metrics."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from muster.models import BatchResult, EventStatus
+from muster.observability import log, log_with_metrics
+from muster.settings import Settings
+
+
+def log_batch(
+    settings: Settings,
+    result: BatchResult,
+    answer: dict[str, Any],
+    timings: dict[str, float],
+    *,
+    request_id: str,
+    session_id: str | None,
+    sent_at: str | None,
+) -> None:
+    """Account for a batch; `answer` is what the database said of it, `timings` are metrics of their own."""
+    for event in result["events"]:
+        if event["status"] == "rejected":
+            log(
+                "WARN",
+                "event_rejected",
+                request_id=request_id,
+                batch_id=result["batchId"],
+                index=event["index"],
+                event_id=event["id"],
+                reason=event["reason"],
+                types=[detail["type"] for detail in event.get("details", [])],
+            )
+    metrics = {
+        "EventsReceived": result["received"],
+        "EventsAccepted": result["accepted"],
+        "EventsDuplicate": result["duplicates"],
+        "EventsRejected": result["rejected"],
+        "EventsIgnored": result["ignored"],
+        # What the database counted as stored against what the client is told: an alarm when it is not 0.
+        "EventsUnaccounted": abs(result["accepted"] - answer["accepted"]),
+        **timings,
+    }
+    if sent_at is not None:
+        metrics["IngestLagMs"] = (datetime.now(UTC) - datetime.fromisoformat(sent_at)).total_seconds() * 1000
+    log_with_metrics(
+        "ingest_result",
+        metrics,
+        service=settings.service_name,
+        stage=settings.stage,
+        request_id=request_id,
+        batch_id=result["batchId"],
+        project=answer["project"],
+        key_prefix=answer.get("prefix"),
+        session_id=session_id,
+        received=result["received"],
+        accepted=result["accepted"],
+        duplicates=result["duplicates"],
+        rejected=_reasons(result, "rejected"),
+        ignored=_reasons(result, "ignored"),
+        db_ms=timings["DbWriteMs"],
+        mode=settings.ingest_mode,
+        path=answer["mode"],
+    )
+
+
+def _reasons(result: BatchResult, status: EventStatus) -> dict[str, int]:
+    return dict(Counter(event["reason"] for event in result["events"] if event["status"] == status))

@@ -1,0 +1,139 @@
+"""Judges one event of a batch: fit to be stored, or rejected with its reasons."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from muster.errors import Detail
+from muster.models import (
+    EVENT,
+    MAX_CONTEXT_BYTES,
+    MAX_DATA_BYTES,
+    MAX_DEPTH,
+    UUID_PATTERN,
+    EnvelopeIn,
+    EventIn,
+)
+from muster.poison import Location, depth_of, find_poison, printable
+from muster.validation import details_of, time_faults
+
+MAX_PAYLOAD_CHARACTERS = 16 * 1024
+_UUID = re.compile(UUID_PATTERN)
+_MAX_DETAILS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that is not stored, as the quarantine keeps it."""
+
+    index: int | None
+    reason: str
+    details: list[Detail]
+    payload: str
+    """As sent, cut at 16 K characters, without what PostgreSQL cannot hold."""
+    payload_bytes: int
+    event_id: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    occurred_at: str | None = None
+
+
+def judge(index: int, value: Any, as_sent: str, envelope: EnvelopeIn) -> EventIn | Rejection:
+    """The event, or its rejection; `as_sent` is the text that `value` was decoded from."""
+    place: Location = ["events", index]
+    faults = list(find_poison(value, place))
+    event: EventIn | None = None
+    if not faults:
+        try:
+            event = EVENT.validate_python(value)
+        except ValidationError as error:
+            faults = details_of(error, place)
+    if event is not None:
+        faults = _faults(event, envelope, place)
+    if event is not None and not faults:
+        return event
+    oversized = any(fault["type"] == "too_large" for fault in faults)
+    return _rejection(index, "event_too_large" if oversized else "invalid_event", faults, value, as_sent, envelope)
+
+
+def context_faults(context: dict[str, Any] | None, place: Location) -> list[Detail]:
+    """What forbids a context: over 4 KB, nested too deep, or a user agent that is no text."""
+    if not context:
+        return []
+    faults = _bounds(context, MAX_CONTEXT_BYTES, place)
+    agent = context.get("userAgent")
+    if agent is not None and not isinstance(agent, str):
+        faults.append(Detail(loc=[*place, "userAgent"], type="string_type", message="Send the user agent as a text."))
+    return faults
+
+
+def refused_request(code: str, details: list[Detail], text: str | None) -> Rejection:
+    """A whole request that was refused, as the quarantine keeps it."""
+    return Rejection(
+        index=None,
+        reason=code,
+        details=details[:_MAX_DETAILS],
+        payload=_storable(text or ""),
+        payload_bytes=len((text or "").encode("utf-8", "surrogatepass")),
+    )
+
+
+def _faults(event: EventIn, envelope: EnvelopeIn, place: Location) -> list[Detail]:
+    faults: list[Detail] = []
+    if not event.get("sessionId") and not envelope.get("sessionId"):
+        message = "Field 'sessionId' is required where the batch has none."
+        faults.append(Detail(loc=[*place, "sessionId"], type="missing", message=message))
+    faults += time_faults(event, ["timestamp"], place)
+    faults += _bounds(event.get("data") or {}, MAX_DATA_BYTES, [*place, "data"])
+    faults += context_faults(event.get("context"), [*place, "context"])
+    return faults
+
+
+def _bounds(value: dict[str, Any], limit: int, place: Location) -> list[Detail]:
+    # First the depth: what is nested too deep cannot be serialised to be measured.
+    if (depth := depth_of(value)) > MAX_DEPTH:
+        message = f"It is nested {depth} deep; the limit is {MAX_DEPTH}."
+        return [Detail(loc=place, type="too_deep", message=message)]
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+    if size > limit:
+        message = f"It has {size} bytes of JSON; the limit is {limit}."
+        return [Detail(loc=place, type="too_large", message=message)]
+    return []
+
+
+def _rejection(
+    index: int, reason: str, details: list[Detail], value: Any, as_sent: str, envelope: EnvelopeIn
+) -> Rejection:
+    known = value if isinstance(value, dict) else {}
+    event_id, session_id, user_id = known.get("id"), known.get("sessionId"), known.get("userId")
+    return Rejection(
+        index=index,
+        reason=reason,
+        details=details[:_MAX_DETAILS],
+        payload=_storable(as_sent),
+        payload_bytes=len(as_sent.encode("utf-8", "surrogatepass")),
+        event_id=event_id.lower() if isinstance(event_id, str) and _UUID.match(event_id) else None,
+        session_id=printable(session_id) if isinstance(session_id, str) else envelope.get("sessionId"),
+        user_id=printable(user_id) if isinstance(user_id, str) else envelope.get("userId"),
+        occurred_at=_believable_time(known, details),
+    )
+
+
+def _believable_time(event: dict[str, Any], faults: list[Detail]) -> str | None:
+    text = event.get("timestamp")
+    if any("timestamp" in fault["loc"] for fault in faults) or not isinstance(text, str):
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    # Other forms than our own, such as 20260517T10+01, are read by Python and perhaps not by PostgreSQL.
+    return when.isoformat() if when.tzinfo is not None and when.year > 1 else None
+
+
+def _storable(text: str) -> str:
+    return text[:MAX_PAYLOAD_CHARACTERS].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,99 @@
+"""The shapes of metrics on the wire."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from muster.models import WireModel
+
+
+class Range(WireModel):
+    """The range that was answered for, in the time zone that was asked for."""
+
+    start: datetime
+    end: datetime
+    timezone: str
+    granularity: str
+
+
+class Totals(WireModel):
+    """What a range holds."""
+
+    events: int = 0
+    users: int = 0
+    """Distinct user ids; events without one are of nobody."""
+    sessions: int = 0
+    new_users: int = 0
+    """Users whose first event in the project is in the range."""
+    active_users_now: int = 0
+    """Users with an event in the last 30 minutes."""
+    average_session_seconds: float = 0
+    """From a session's first matching event in the range to its last."""
+    bounce_rate: float = 0
+    """The share of sessions with a single matching event in the range, from 0 to 1."""
+    events_per_session: float = 0
+
+    @classmethod
+    def of(cls, row: dict[str, Any] | None) -> "Totals":
+        """From the statement's object; None is an empty range."""
+        return cls.model_validate(row or {})
+
+
+class Bucket(WireModel):
+    """One bucket of the series."""
+
+    bucket: datetime
+    events: int
+    users: int
+    sessions: int
+
+
+class Breakdown(WireModel):
+    """One value of what the events are broken down by."""
+
+    value: str | None
+    events: int
+    users: int
+    sessions: int
+
+
+class Explain(WireModel):
+    """Why a view shows what it shows."""
+
+    rows_outside_range: int
+    rejected_in_range: int
+    ignored_in_range: int
+    last_event_at: datetime | None
+    hint: str
+
+
+class Metrics(WireModel):
+    """The answer of GET /v1/metrics."""
+
+    range: Range
+    as_of: datetime
+    totals: Totals
+    previous: Totals
+    series: list[Bucket]
+    breakdown: list[Breakdown]
+    explain: Explain
+
+
+class StoredEvent(WireModel):
+    """An event as stored."""
+
+    id: UUID
+    session_id: UUID
+    user_id: str | None
+    event_type: str
+    area: str
+    timestamp: datetime
+    received_at: datetime
+    data: dict[str, Any]
+
+
+class EventPage(WireModel):
+    """The answer of GET /v1/metrics/events."""
+
+    events: list[StoredEvent]
+    next_cursor: str | None

@@ -1,0 +1,39 @@
+"""Log lines and metrics: one JSON object a line on standard output, as Lambda and CloudWatch read them.
+
+A Powertools Logger line costs 107-730 µs and its metrics another line; a plain line costs about 20 µs and can carry
+the metrics in the same object (CloudWatch embedded metric format).
+"""
+
+import sys
+import time
+from typing import Any, Literal
+
+import orjson
+
+Level = Literal["INFO", "WARN", "ERROR"]
+NAMESPACE = "Muster"
+
+
+def log(level: Level, message: str, /, **fields: Any) -> None:
+    """Write one line; `fields` hold ids, reasons and counts, never values that a client sent."""
+    line = {"level": level, "message": message, "timestamp": _timestamp(), **fields}
+    sys.stdout.write(orjson.dumps(line, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def log_with_metrics(message: str, metrics: dict[str, float], /, *, service: str, stage: str, **fields: Any) -> None:
+    """Write one INFO line whose `metrics` CloudWatch turns into metrics; a name that ends in Ms is in milliseconds."""
+    definitions = [{"Name": name, "Unit": "Milliseconds" if name.endswith("Ms") else "Count"} for name in metrics]
+    metadata = {
+        "Timestamp": time.time_ns() // 1_000_000,
+        "CloudWatchMetrics": [
+            {"Namespace": NAMESPACE, "Dimensions": [["service", "stage"]], "Metrics": definitions},
+        ],
+    }
+    log("INFO", message, **fields, service=service, stage=stage, **metrics, _aws=metadata)
+
+
+def _timestamp() -> str:
+    now = time.time_ns()
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000))
+    return f"{seconds}.{now // 1_000_000 % 1000:03d}Z"

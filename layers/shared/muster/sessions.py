@@ -1,0 +1,97 @@
+"""Creates, updates and shows sessions."""
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+
+from muster.agents import browser_family
+from muster.bodies import RawBody, read_text
+from muster.database import Connection, Database, call
+from muster.errors import InvalidBatch, InvalidParameter
+from muster.events import Sender
+from muster.json_slices import members
+from muster.judgement import context_faults
+from muster.keys import READERS, WRITERS, only_project, raise_if_refused
+from muster.models import SESSION, Session, SessionIn
+from muster.models import UUID as UUID_TEXT
+from muster.observability import log
+from muster.poison import find_poison
+from muster.validation import details_of, place_of, time_faults
+
+
+def put_request(database: Database, sender: Sender, session_id: str, body: RawBody) -> Session:
+    """Create or update a session from a request's body, none being as good as {}; raises as put_session does."""
+    return put_session(database, sender, session_id, read_text(body) if body.content else "{}")
+
+
+def put_session(database: Database, sender: Sender, session_id: str, text: str) -> Session:
+    """Create or update a session from its JSON text.
+
+    Raises:
+        InvalidParameter: the session id is no UUID.
+        InvalidJson, InvalidBatch: the body is not a session.
+        SessionBelongsToAnotherUser: it is known to be another user's.
+        KeyRefused: the key may not write.
+        DatabaseUnavailable: nothing was changed.
+    """
+    parameters = {"session_id": _checked(session_id), "change": _change(text, sender.user_agent)}
+    answer = database.run(_put, sender, parameters)
+    raise_if_refused(answer, WRITERS)
+    log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
+    return Session.model_validate(answer)
+
+
+def get_session(database: Database, sender: Sender, session_id: str) -> Session:
+    """A session of the sender's project.
+
+    Raises:
+        InvalidParameter: the session id is no UUID.
+        NotFound: the project has no such session.
+        KeyRefused: the key may not read.
+        DatabaseUnavailable: the database did not answer.
+    """
+    parameters = {"session_id": _checked(session_id), "key_hash": sender.key_hash}
+    answer = database.run(call, "get_session", parameters)
+    raise_if_refused(answer, READERS)
+    return Session.model_validate(answer)
+
+
+def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> dict[str, Any]:
+    if sender.key_hash is not None:
+        return call(connection, "put_session", {**parameters, "key_hash": sender.key_hash})
+    project_id: UUID = only_project(connection).project_id
+    return call(connection, "store_session", {**parameters, "project_id": project_id})
+
+
+def _checked(session_id: str) -> str:
+    try:
+        return UUID_TEXT.validate_python(session_id)
+    except ValidationError as error:
+        raise InvalidParameter("sessionId", "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11.") from error
+
+
+def _change(text: str, user_agent: str) -> str:
+    fields = members(text)
+    if fields is None:
+        raise InvalidBatch("The body is JSON but no object; send {} or the session's fields.")
+    values = {name: value for name, (value, _) in fields.items()}
+    faults = list(find_poison(values, []))
+    if faults:
+        raise _refused(faults)
+    try:
+        session: SessionIn = SESSION.validate_python(values)
+    except ValidationError as error:
+        raise _refused(details_of(error, [])) from error
+    faults = context_faults(session.get("context"), ["context"])
+    faults += time_faults(dict(session), ("startedAt", "endedAt"), [])
+    if faults:
+        raise _refused(faults)
+    context = dict(session.get("context") or {})
+    agent = context.pop("userAgent", None) or user_agent
+    return orjson.dumps({**session, "context": context, "browser": browser_family(agent)}).decode()
+
+
+def _refused(details: list[Any]) -> InvalidBatch:
+    return InvalidBatch(f"The session is refused at '{place_of(details)}': {details[0]['message']}", details=details)

@@ -1,0 +1,1 @@
+INSERT INTO muster.projects (name) VALUES (%(name)s) RETURNING id

@@ -1,0 +1,1 @@
+SELECT id FROM muster.projects WHERE name = %(name)s

@@ -1,0 +1,1 @@
+SELECT muster.record_refused_request(%(key_hash)s, %(request_id)s, %(rejections)s)

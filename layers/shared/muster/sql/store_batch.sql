@@ -1,0 +1,1 @@
+SELECT muster.store_batch(%(project_id)s, 'write', %(request)s, %(body)s)

@@ -1,0 +1,1 @@
+SELECT muster.write_canary(%(project_id)s)

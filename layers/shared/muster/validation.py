@@ -1,0 +1,68 @@
+"""Turns what pydantic finds into details that name the place and the remedy, and never the value."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from muster.errors import Detail
+from muster.poison import Location, printable
+
+_TIME = "Send an ISO 8601 time with an offset, such as 2026-05-17T10:05:03Z."
+_UUID = "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11."
+_REMEDIES = {
+    "timestamp": _TIME,
+    "sentAt": _TIME,
+    "startedAt": _TIME,
+    "endedAt": _TIME,
+    "id": _UUID,
+    "sessionId": _UUID,
+}
+_MAX_DETAILS = 20
+
+
+def details_of(error: ValidationError, location: Location) -> list[Detail]:
+    """One detail for each fault, at most 20; `location` is where the validated value stands in the request."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return [_detail(fault["type"], [*location, *fault["loc"]], fault["msg"]) for fault in faults[:_MAX_DETAILS]]
+
+
+def time_faults(values: Mapping[str, Any], names: Sequence[str], location: Location) -> list[Detail]:
+    """A detail for each of the named times that has the right form and is on no calendar."""
+    message = f"There is no such time. {_TIME}"
+    return [
+        Detail(loc=[*location, name], type="time_invalid", message=message)
+        for name in names
+        if values.get(name) is not None and not is_time(values[name])
+    ]
+
+
+def is_time(text: str) -> bool:
+    """Whether a text of a time's form is on the calendar."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def place_of(details: Sequence[Detail]) -> str:
+    """Where the first fault is, for a sentence."""
+    return ".".join(str(part) for part in details[0]["loc"]) or "body"
+
+
+def _detail(kind: str, location: Location, message: str) -> Detail:
+    place = [printable(part) if isinstance(part, str) else part for part in location]
+    name = place[-1] if place else ""
+    if kind == "extra_forbidden":
+        return Detail(
+            loc=place, type="unknown_field", message="There is no such field; put your own values inside 'data'."
+        )
+    if kind == "missing":
+        return Detail(loc=place, type=kind, message=f"Field '{name}' is required.")
+    if kind == "string_pattern_mismatch":
+        message = _REMEDIES.get(str(name), "Send a text that is not blank.")
+    elif name in _REMEDIES:
+        message = f"{message}. {_REMEDIES[str(name)]}"
+    return Detail(loc=place, type=kind, message=message)

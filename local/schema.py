@@ -1,0 +1,51 @@
+"""`make schema`: writes down what the migrations create, for verification."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from local.postgres import PostgresError, start_postgres
+from muster.errors import MusterError
+from muster.migrations import migrate, read_migrations
+from muster.schema import read_schema
+
+ROOT = Path(__file__).resolve().parents[1]
+MIGRATIONS = ROOT / "migrations"
+TARGET = ROOT / "layers" / "shared" / "muster" / "schema.json"
+
+
+def describe(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """What a database holds that the migrations have just made, without what depends on the day."""
+    schema = read_schema(connection)
+    del schema["partitions"]
+    shipped = read_migrations(MIGRATIONS)
+    return {**schema, "migrations": [[file.version, file.name, file.checksum] for file in shipped]}
+
+
+def main() -> int:
+    """The command line."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="muster-schema-") as folder:
+            Path(folder).chmod(0o755)
+            with (
+                start_postgres(Path(folder) / "data", durable=False) as server,
+                psycopg.connect(server.url, autocommit=True) as connection,
+            ):
+                migrate(connection, MIGRATIONS)
+                described = describe(connection)
+    except (MusterError, PostgresError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    TARGET.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(
+        f"Wrote {TARGET.relative_to(ROOT)}: {len(described['tables'])} tables, {len(described['functions'])} functions."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

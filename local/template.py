@@ -1,0 +1,226 @@
+"""Reads what a server must know of template.yaml: functions, their settings, routes and CORS."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULT_TIMEOUT_SECONDS = 3
+DEFAULT_MEMORY_MB = 128
+PSEUDO_PARAMETERS = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::StackName": "muster",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+
+
+class TemplateError(Exception):
+    """The template asks for something that the local server cannot do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of the API and the function behind it."""
+
+    method: str
+    path: str
+    function: str
+
+    @property
+    def key(self) -> str:
+        """The route as API Gateway names it."""
+        return self.path if self.path == "$default" else f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """The API's CORS configuration."""
+
+    origins: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    max_age: int | None = None
+    credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function as Lambda would run it."""
+
+    name: str
+    source: Path
+    handler: str
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    memory_mb: int = DEFAULT_MEMORY_MB
+    environment: Mapping[str, str] = field(default_factory=dict)
+    python_path: tuple[Path, ...] = ()
+    """The source folders of its layers with Python code, as /opt/python is on AWS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Everything that the local server serves."""
+
+    functions: Mapping[str, Function]
+    routes: tuple[Route, ...]
+    cors: Cors | None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms."""
+
+
+def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def parse_template(path: Path) -> dict[str, Any]:
+    """The template as it stands, its intrinsic functions in their long form."""
+    template: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+    return template
+
+
+def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) -> Template:
+    """Read a template, with its parameters' defaults where `parameters` says nothing.
+
+    Raises:
+        TemplateError: when it holds an intrinsic function that the local server does not know.
+    """
+    document = parse_template(path)
+    resources: dict[str, Any] = document["Resources"]
+    declared: dict[str, Any] = document.get("Parameters", {})
+    if unknown := set(parameters or {}) - set(declared):
+        raise TemplateError(f"{path.name} has no parameter {', '.join(sorted(unknown))}.")
+    # A parameter without a default has to be named at a deployment; here what needs it can come from the environment.
+    values = {name: str(spec.get("Default", "")) for name, spec in declared.items()} | dict(parameters or {})
+    resolve = _Resolver(values, lists={name for name, spec in declared.items() if "List" in spec["Type"]})
+    shared = document.get("Globals", {}).get("Function", {})
+    functions: dict[str, Function] = {}
+    routes: list[Route] = []
+    cors: Cors | None = None
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Serverless::Function":
+            merged = resolve(_merge(shared, properties))
+            functions[name] = _function(name, merged, resources, path.parent)
+            routes += _routes(name, merged)
+        elif resource["Type"] == "AWS::Serverless::HttpApi":
+            cors = _cors(resolve(properties.get("CorsConfiguration")))
+    return Template(functions, tuple(routes), cors)
+
+
+class _Resolver:
+    """Replaces intrinsic functions by what a deployment would put there."""
+
+    def __init__(self, values: Mapping[str, str], *, lists: set[str]) -> None:
+        self._values = {**PSEUDO_PARAMETERS, **values}
+        self._lists = lists
+
+    def __call__(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            name, argument = next(iter(node.items()))
+            if name == "Ref":
+                return self._ref(argument)
+            if name.startswith("Fn::"):
+                return self._call(name, argument)
+        return {key: self(value) for key, value in node.items()}
+
+    def _ref(self, name: str) -> str | list[str]:
+        # A resource has no physical id here: its logical one stands for it.
+        value = self._values.get(name, name)
+        return [item.strip() for item in value.split(",")] if name in self._lists else value
+
+    def _call(self, name: str, argument: Any) -> Any:
+        if name == "Fn::GetAtt":
+            return argument if isinstance(argument, str) else ".".join(argument)
+        if name == "Fn::Sub":
+            text, extra = argument if isinstance(argument, list) else (argument, {})
+            known = {key: str(self(value)) for key, value in extra.items()}
+            return re.sub(r"\$\{([^}]+)\}", lambda match: self._substitute(match[1], known), text)
+        if name == "Fn::Join":
+            separator, parts = argument
+            return separator.join(str(part) for part in self(parts))
+        raise TemplateError(f"The local server does not know {name}; teach it in local/template.py.")
+
+    def _substitute(self, name: str, known: Mapping[str, str]) -> str:
+        if name.startswith("!"):
+            return f"${{{name[1:]}}}"
+        return known[name] if name in known else str(self._ref(name))
+
+
+def _merge(shared: Any, own: Any) -> Any:
+    """SAM's rule for Globals: maps are merged, lists are added up, the rest is replaced."""
+    if isinstance(shared, dict) and isinstance(own, dict) and "Ref" not in own:
+        return {key: _merge(shared.get(key), own[key]) if key in own else shared[key] for key in {**shared, **own}}
+    if isinstance(shared, list) and isinstance(own, list):
+        return shared + own
+    return shared if own is None else own
+
+
+def _function(name: str, properties: Mapping[str, Any], resources: Mapping[str, Any], root: Path) -> Function:
+    layers = [resources[layer] for layer in properties.get("Layers", ())]
+    # A layer that SAM builds holds Python packages; one that it does not is its folder as it is, found below /opt.
+    built = [layer for layer in layers if "BuildMethod" in layer.get("Metadata", {})]
+    plain = [str(root / layer["Properties"]["ContentUri"]) for layer in layers if layer not in built]
+    variables = properties.get("Environment", {}).get("Variables", {})
+    return Function(
+        name=name,
+        source=root / properties["CodeUri"],
+        handler=properties["Handler"],
+        timeout_seconds=float(properties.get("Timeout", DEFAULT_TIMEOUT_SECONDS)),
+        memory_mb=int(properties.get("MemorySize", DEFAULT_MEMORY_MB)),
+        environment={
+            key: plain[0] if value == "/opt" and len(plain) == 1 else str(value) for key, value in variables.items()
+        },
+        python_path=tuple(root / layer["Properties"]["ContentUri"] for layer in built),
+    )
+
+
+def _routes(name: str, properties: Mapping[str, Any]) -> list[Route]:
+    events = [event for event in properties.get("Events", {}).values() if event["Type"] == "HttpApi"]
+    return [
+        Route(
+            method=event.get("Properties", {}).get("Method", "ANY").upper(),
+            path=event.get("Properties", {}).get("Path", "$default"),
+            function=name,
+        )
+        for event in events
+    ]
+
+
+def _cors(configuration: Mapping[str, Any] | None) -> Cors | None:
+    if not configuration:
+        return None
+
+    def texts(key: str) -> tuple[str, ...]:
+        values: Sequence[str] = configuration.get(key, ())
+        return tuple(values)
+
+    return Cors(
+        origins=texts("AllowOrigins"),
+        methods=texts("AllowMethods"),
+        headers=texts("AllowHeaders"),
+        expose=texts("ExposeHeaders"),
+        max_age=configuration.get("MaxAge"),
+        credentials=bool(configuration.get("AllowCredentials", False)),
+    )

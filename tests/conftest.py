@@ -1,0 +1,63 @@
+"""Fixtures: a real Postgres for each test process, migrated databases on it, and projects in them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from hypothesis import settings
+
+from tests.support.databases import Cluster, Project, cluster, make_project
+
+# The same examples in every run, and no clock: machines are shared.
+settings.register_profile("muster", deadline=None, derandomize=True, database=None)
+settings.load_profile("muster")
+
+
+class LocalDatabase(NamedTuple):
+    """A database with a project, for tests that do not mind each other's events."""
+
+    url: str
+    keys: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """This test process's own server."""
+    with cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def database_url(postgres: Cluster) -> Iterator[str]:
+    """A migrated database of the test's own: its superuser's URL."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def project(database_url: str) -> Project:
+    """A project in the test's own database."""
+    return make_project(database_url)
+
+
+@pytest.fixture(scope="session")
+def local_database(postgres: Cluster) -> Iterator[LocalDatabase]:
+    """A migrated database with a project, shared by the session's tests."""
+    with postgres.database() as url:
+        yield LocalDatabase(url, make_project(url).keys)
+
+
+@pytest.fixture(scope="session")
+def shared_url(postgres: Cluster) -> Iterator[str]:
+    """A migrated database whose tests take back what they do."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def connection(shared_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection whose transaction is rolled back after the test."""
+    with psycopg.connect(shared_url) as open_connection:
+        yield open_connection
+        open_connection.rollback()

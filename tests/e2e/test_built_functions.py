@@ -1,0 +1,111 @@
+"""Every built function answers under the genuine runtime interface emulator, from what `sam build` made."""
+
+import gzip
+import json
+import sys
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from local.template import Template, load_template
+from tests.support.emulator import Emulator, to_payload
+from tests.support.events import http_event
+from tests.support.sam import PROJECT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
+
+SOURCE = load_template(PROJECT / "template.yaml")
+SESSION_ID = str(uuid.uuid4())
+
+
+class LocalDatabase(Protocol):
+    """What these tests need of the fixture of that name."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def keys(self) -> dict[str, str]: ...
+
+
+def _batch() -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    return {"sessionId": SESSION_ID, "events": [{"eventType": "built", "area": "tests", "timestamp": now, "data": {}}]}
+
+
+# One request for each route of the template: the kind of key, the path's parameters, the body, the expected answer.
+REQUESTS: dict[str, tuple[str | None, dict[str, str], Any, dict[str, Any]]] = {
+    "POST /v1/events": ("write", {}, _batch(), {"status": "committed", "received": 1}),
+    "PUT /v1/sessions/{sessionId}": ("write", {"sessionId": SESSION_ID}, {}, {"sessionId": SESSION_ID}),
+    "GET /v1/sessions/{sessionId}": ("read", {"sessionId": SESSION_ID}, None, {"sessionId": SESSION_ID}),
+    "GET /v1/metrics": ("read", {}, None, {}),
+    "GET /v1/metrics/events": ("read", {}, None, {}),
+    "GET /v1/diagnostics": ("read", {}, None, {"mode": "direct"}),
+    "GET /healthz": (None, {}, None, {"status": "ok"}),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(SOURCE.functions))
+def emulator(
+    request: pytest.FixtureRequest,
+    built: Template,
+    local_database: LocalDatabase,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Emulator]:
+    function = built.functions[request.param]
+    workspace = tmp_path_factory.mktemp("emulator")
+    environment = {"DATABASE_URL": local_database.url, "STAGE": "test"}
+    with Emulator(function, workspace, environment=environment) as emulator:
+        yield emulator
+
+
+def test_a_built_function_answers_every_one_of_its_routes(
+    emulator: Emulator, request: pytest.FixtureRequest, local_database: LocalDatabase
+) -> None:
+    name = request.node.callspec.params["emulator"]
+    routes = [route.key for route in SOURCE.routes if route.function == name]
+    for route in routes:
+        kind, parameters, body, expected = REQUESTS[route]
+        headers = {"authorization": f"Bearer {local_database.keys[kind]}"} if kind else {}
+        event = http_event(route, parameters=parameters, headers=headers, json_body=body)
+        response = emulator.invoke(event)
+        assert response.get("statusCode") == 200, f"{route}: {response}\n{emulator.log}"
+        assert expected.items() <= to_payload(response).items()
+    if not routes:
+        report = emulator.invoke({"action": "migrate"})
+        assert report["verified"] is True, f"{report}\n{emulator.log}"
+
+
+def test_every_route_of_the_template_is_asked_above() -> None:
+    assert {route.key for route in SOURCE.routes} == set(REQUESTS)
+
+
+def test_a_gzip_body_reaches_a_built_function_whole(
+    built: Template, local_database: LocalDatabase, tmp_path: Path
+) -> None:
+    (route,) = (route for route in built.routes if route.key == "POST /v1/events")
+    event = http_event(
+        route.key,
+        headers={"authorization": f"Bearer {local_database.keys['write']}", "content-encoding": "gzip"},
+    )
+    body = gzip.compress(json.dumps(_batch()).encode())
+    event |= {"body": b64encode(body).decode(), "isBase64Encoded": True}
+    environment = {"DATABASE_URL": local_database.url}
+    with Emulator(built.functions[route.function], tmp_path, environment=environment) as emulator:
+        response = emulator.invoke(event)
+        assert response.get("statusCode") == 200, f"{response}\n{emulator.log}"
+        assert to_payload(response)["received"] == 1
+
+
+def test_a_request_without_a_database_is_refused_and_not_a_crash(built: Template, tmp_path: Path) -> None:
+    (route,) = (route for route in built.routes if route.key == "POST /v1/events")
+    event = http_event(route.key, headers={"authorization": "Bearer mw_none"}, json_body=_batch())
+    environment = {"DATABASE_URL": "postgresql://muster@127.0.0.1:1/muster"}
+    with Emulator(built.functions[route.function], tmp_path, environment=environment) as emulator:
+        response = emulator.invoke(event)
+        assert response.get("statusCode") == 503, f"{response}\n{emulator.log}"
+        assert response["headers"].get("retry-after") or response["headers"].get("Retry-After")

@@ -1,0 +1,49 @@
+"""Each handler in this process, on a database of the test's own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from functions.diagnostics import app as diagnostics
+from functions.ingest import app as ingest
+from functions.metrics import app as metrics
+from functions.session import app as session
+from muster import http
+from tests.support.databases import Project
+from tests.support.functions import Caller
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[pytest.MonkeyPatch]:
+    """A function's environment."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DATABASE_ROLE", "muster_ingest")
+    monkeypatch.setenv("STAGE", "test")
+    http.database.cache_clear()
+    yield monkeypatch
+    http.database().close()
+    http.database.cache_clear()
+
+
+@pytest.fixture
+def post(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the ingest function."""
+    return Caller(ingest.lambda_handler, project, "muster_ingest", environment)
+
+
+@pytest.fixture
+def on_sessions(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the session function."""
+    return Caller(session.lambda_handler, project, "muster_ingest", environment)
+
+
+@pytest.fixture
+def on_metrics(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the metrics function."""
+    return Caller(metrics.lambda_handler, project, "muster_reader", environment)
+
+
+@pytest.fixture
+def on_diagnostics(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the diagnostics function."""
+    return Caller(diagnostics.lambda_handler, project, "muster_reader", environment)

@@ -1,0 +1,75 @@
+"""What clients are answered while the database is broken, and that it works again by itself."""
+
+import psycopg
+import pytest
+
+from muster import http
+from tests.support.databases import Cluster
+from tests.support.functions import Caller, a_batch
+
+ROUTE = "POST /v1/events"
+
+
+def test_a_stopped_database_is_a_503_and_works_again_without_a_restart(post: Caller, postgres: Cluster) -> None:
+    assert post(ROUTE, a_batch()).status == 200
+    postgres.server.stop()
+    try:
+        down = post(ROUTE, a_batch())
+        still_down = post(ROUTE, a_batch())
+    finally:
+        postgres.server.start()
+    for answer in (down, still_down):
+        assert (answer.status, answer.code) == (503, "database_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+    assert post(ROUTE, a_batch()).status == 200
+
+
+def test_a_bad_body_is_told_so_even_while_the_database_is_down(post: Caller, postgres: Cluster) -> None:
+    postgres.server.stop()
+    try:
+        assert post(ROUTE, "not json").code == "invalid_json"
+    finally:
+        postgres.server.start()
+
+
+@pytest.mark.parametrize("table", ["analytics_events", "analytics_sessions", "projects", "api_keys"])
+def test_a_dropped_table_is_a_503_and_never_a_200(post: Caller, database_url: str, table: str) -> None:
+    assert post(ROUTE, a_batch()).status == 200
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"DROP TABLE muster.{table} CASCADE")
+    answer = post(ROUTE, a_batch())
+    assert (answer.status, answer.code) == (503, "database_unavailable")
+    assert "/v1/diagnostics" in answer.json["error"]["message"]
+
+
+def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("REVOKE EXECUTE ON FUNCTION muster.record_events FROM muster_ingest")
+    assert (post(ROUTE, a_batch()).status, post(ROUTE, a_batch()).code) == (503, "database_unavailable")
+
+
+def test_a_connection_killed_between_two_requests_is_not_noticed(post: Caller, database_url: str) -> None:
+    post(ROUTE, a_batch())
+    process = http.database().connection().info.backend_pid
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        assert connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)
+    assert post(ROUTE, a_batch()).status == 200
+    assert http.database().reconnects == 1
+
+
+def test_a_read_only_server_is_a_503_and_stores_nothing(post: Caller, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        assert (post(ROUTE, a_batch()).status, post(ROUTE, a_batch()).code) == (503, "database_unavailable")
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert post(ROUTE, a_batch()).status == 200
+
+
+def test_the_ingest_role_can_read_nothing(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET ROLE muster_ingest")
+        for table in ("analytics_events", "analytics_sessions", "api_keys", "projects", "analytics_rejections"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"SELECT 1 FROM muster.{table}")

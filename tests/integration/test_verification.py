@@ -1,0 +1,172 @@
+"""Verification finds whatever is not as the migrations made it, and its remedies mend it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from local.postgres import start_postgres
+from local.schema import TARGET, describe
+from muster.migrations import migrate
+from muster.schema import expected_schema, read_schema, table_names, verify
+from tests.support.databases import MIGRATIONS, Cluster
+
+SCHEMA = expected_schema()
+SYSTEM_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+def mend(connection: Connection) -> list[str]:
+    """Runs the remedies of all differences, one after another; answers what was found."""
+    found = verify(connection).differences
+    for difference in found:
+        connection.execute(difference.remedy.encode())
+        connection.execute("RESET ROLE")
+    return [difference.object for difference in found]
+
+
+def assert_found_and_mended(connection: Connection, broken: str, *expected: str) -> None:
+    connection.execute(broken.encode())
+    names = mend(connection)
+    assert set(expected) <= set(names), f"{broken}: {names}"
+    assert verify(connection).differences == [], broken
+
+
+def test_a_migrated_database_is_verified(database: Connection) -> None:
+    assert verify(database).verified
+    assert verify(database).unexpected == []
+
+
+def test_the_written_schema_is_what_the_migrations_create(database: Connection) -> None:
+    assert describe(database) == json.loads(TARGET.read_text("utf-8")), "run make schema"
+
+
+@pytest.mark.parametrize("binaries", SYSTEM_POSTGRES, ids=str)
+def test_other_versions_of_postgres_create_the_same(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("system") / "data"
+    with (
+        start_postgres(folder, durable=False, binaries=binaries) as server,
+        psycopg.connect(server.url, autocommit=True) as connection,
+    ):
+        migrate(connection, MIGRATIONS)
+        assert describe(connection) == SCHEMA
+        assert verify(connection).verified
+
+
+@pytest.mark.skipif(bool(SYSTEM_POSTGRES), reason="another version of PostgreSQL is installed, and tested above")
+def test_other_versions_of_postgres_are_not_here_to_be_tested() -> None:
+    pytest.skip("no PostgreSQL 15 to 18 under /usr/lib/postgresql: only the embedded version is tested")
+
+
+@pytest.mark.parametrize("role", ["muster_reader", "muster_admin", "muster_ingest"])
+def test_any_of_our_roles_can_verify(database: Connection, role: str) -> None:
+    database.execute(f"SET ROLE {role}")
+    assert verify(database).verified
+
+
+@pytest.mark.parametrize("table", table_names())
+def test_a_dropped_table_is_found_and_mended(database: Connection, table: str) -> None:
+    assert_found_and_mended(database, f"DROP TABLE muster.{table} CASCADE", f"table muster.{table}")
+
+
+@pytest.mark.parametrize("table", table_names())
+def test_a_dropped_column_is_found_and_mended(database: Connection, table: str) -> None:
+    for column in SCHEMA["tables"][table]["columns"]:
+        if f"({column['name']})" in (SCHEMA["tables"][table]["partitioned"] or ""):
+            continue  # PostgreSQL refuses to drop it
+        place = f"column muster.{table}.{column['name']}"
+        # A column that must have a value cannot come back into a table with rows.
+        broken = f"DELETE FROM muster.{table}; ALTER TABLE muster.{table} DROP COLUMN {column['name']} CASCADE"
+        assert_found_and_mended(database, broken, place)
+
+
+def test_a_changed_column_is_found_and_mended(database: Connection) -> None:
+    for change in (
+        "ALTER COLUMN user_id TYPE varchar(20)",
+        "ALTER COLUMN area DROP NOT NULL",
+        "ALTER COLUMN user_id SET NOT NULL",
+        "ALTER COLUMN received_at DROP DEFAULT",
+        "ALTER COLUMN data SET DEFAULT '[]'",
+        "ALTER COLUMN area SET DEFAULT 'x'",
+    ):
+        column = f"column muster.analytics_events.{change.split()[2]}"
+        assert_found_and_mended(database, f"ALTER TABLE muster.analytics_events {change}", column)
+    broken = "ALTER TABLE muster.analytics_consent ALTER COLUMN id DROP IDENTITY"
+    assert_found_and_mended(database, broken, "column muster.analytics_consent.id")
+
+
+def test_a_dropped_constraint_is_found_and_mended(database: Connection) -> None:
+    for key in SCHEMA["constraints"]:
+        table, _, name = key.partition(".")
+        broken = f"ALTER TABLE muster.{table} DROP CONSTRAINT {name} CASCADE"
+        assert_found_and_mended(database, broken, f"constraint {name} of muster.{table}")
+
+
+def test_a_dropped_and_a_changed_index_are_found_and_mended(database: Connection) -> None:
+    for key, definition in SCHEMA["indexes"].items():
+        name = key.partition(".")[2]
+        assert_found_and_mended(database, f"DROP INDEX muster.{name}", f"index muster.{name}")
+        other = definition.partition(" USING ")[0] + " USING btree (project_id)"
+        if other != definition:
+            assert_found_and_mended(database, f"DROP INDEX muster.{name}; {other}", f"index muster.{name}")
+
+
+def test_a_dropped_and_a_changed_function_are_found_and_mended(database: Connection) -> None:
+    for signature, function in SCHEMA["functions"].items():
+        place = f"function muster.{signature}"
+        assert_found_and_mended(database, f"DROP FUNCTION muster.{signature} CASCADE", place)
+        changed = function["definition"].replace("AS $function$", "AS $function$ /* changed */", 1)
+        assert_found_and_mended(database, changed, place)
+
+
+def test_a_revoked_grant_is_found_and_mended(database: Connection) -> None:
+    for object_name, privilege, role in SCHEMA["grants"]:
+        kind, _, name = object_name.partition(" ")
+        table, _, column = name.rstrip(")").partition(" (") if kind == "TABLE" else (name, "", "")
+        what = f"{privilege} ({column})" if column else privilege
+        place = f"grant of {privilege} on {object_name} to {role}"
+        assert_found_and_mended(database, f"REVOKE {what} ON {kind} {table} FROM {role}", place)
+
+
+def test_a_grant_to_everyone_is_found_and_mended(database: Connection) -> None:
+    broken = "GRANT SELECT ON muster.api_keys TO PUBLIC"
+    assert_found_and_mended(database, broken, "grant of SELECT on TABLE muster.api_keys to PUBLIC")
+
+
+def test_a_missing_partition_is_found_and_mended(database: Connection) -> None:
+    for name in read_schema(database)["partitions"][-3:]:
+        broken = f"DROP TABLE muster.{name}"
+        database.execute(broken.encode())
+        mend(database)
+        assert verify(database).verified
+    broken = "DROP TABLE muster.analytics_events_default"
+    assert_found_and_mended(database, broken, "partition muster.analytics_events_default")
+
+
+def test_another_owner_is_found_and_mended(database: Connection) -> None:
+    broken = "ALTER TABLE muster.projects OWNER TO CURRENT_USER"
+    assert_found_and_mended(database, broken, "table muster.projects")
+
+
+def test_what_is_not_ours_is_told_and_does_no_harm(database: Connection) -> None:
+    database.execute("CREATE TABLE muster.notes (id integer)")
+    database.execute("CREATE INDEX extra ON muster.analytics_sessions (browser)")
+    result = verify(database)
+    assert result.verified
+    assert {difference.object for difference in result.unexpected} == {"table muster.notes", "index muster.extra"}
+
+
+def test_an_empty_database_lacks_everything(postgres: Cluster) -> None:
+    with postgres.database(template="template0") as url, psycopg.connect(url, autocommit=True) as connection:
+        missing = {difference.object for difference in verify(connection).differences}
+    assert {f"table muster.{table}" for table in table_names()} <= missing
+    assert "migration 0001_foundation" in missing

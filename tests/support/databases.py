@@ -1,0 +1,86 @@
+"""Migrated databases for tests: a template once for each test process, cheap copies of it after that."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from local.postgres import Postgres, start_postgres
+from muster.migrations import migrate
+from muster.projects import create_key, create_project
+from psycopg import sql
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+TEMPLATE = "muster_template"
+KINDS = ("write", "read", "admin")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project and its keys in clear, by kind."""
+
+    id: Any
+    keys: dict[str, str]
+
+
+@dataclass
+class Cluster:
+    """A server of this test process, with a migrated template database."""
+
+    server: Postgres
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def prepare(self) -> None:
+        """Migrate the template, once."""
+        with self.maintenance() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        with psycopg.connect(self.url_of(TEMPLATE), autocommit=True) as connection:
+            migrate(connection, MIGRATIONS)
+
+    @contextmanager
+    def database(self, *, template: str = TEMPLATE) -> Iterator[str]:
+        """The superuser's URL of a new database, dropped afterwards; of `template0` it is an empty one."""
+        name = sql.Identifier(f"test_{os.getpid()}_{next(self._numbers)}")
+        with self.maintenance() as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, sql.Identifier(template))
+            )
+        try:
+            yield self.url_of(name.as_string().strip('"'))
+        finally:
+            with self.maintenance() as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+    def maintenance(self) -> psycopg.Connection[Any]:
+        """A connection to the server's own database, for statements about others."""
+        return psycopg.connect(self.url_of("postgres"), autocommit=True)
+
+    def url_of(self, name: str) -> str:
+        """The superuser's URL of a database of this server."""
+        return urlunsplit(urlsplit(self.server.url)._replace(path=f"/{name}"))
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A server in memory, where there is such a place, without fsync."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-tests-", dir=memory if memory.is_dir() else None) as folder,
+        start_postgres(Path(folder) / "data", durable=False) as server,
+    ):
+        made = Cluster(server)
+        made.prepare()
+        yield made
+
+
+def make_project(database_url: str, name: str = "tests") -> Project:
+    """A project with one key of each kind."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        project_id = create_project(connection, name)
+        return Project(project_id, {kind: create_key(connection, project_id, kind, "tests") for kind in KINDS})

@@ -1,0 +1,50 @@
+"""Bots and browsers."""
+
+import pytest
+
+from muster.agents import browser_family, is_bot
+
+CHROME = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+EDGE = CHROME + " Edg/126.0.0.0"
+SAFARI = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15"
+)
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+IPHONE_CHROME = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1 CriOS/126.0 Mobile/1 Safari/604.1"
+)
+
+
+@pytest.mark.parametrize(
+    ("agent", "family"),
+    [
+        (CHROME, "Chrome"),
+        (EDGE, "Edge"),
+        (SAFARI, "Safari"),
+        (FIREFOX, "Firefox"),
+        (IPHONE_CHROME, "Chrome"),
+        ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1)", "Internet Explorer"),
+        ("curl/8.5.0", None),
+        ("", None),
+    ],
+)
+def test_a_browser_has_a_family(agent: str, family: str | None) -> None:
+    assert browser_family(agent) == family
+    assert not is_bot(agent, of_request=True)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    ],
+)
+def test_a_crawler_is_a_bot(agent: str) -> None:
+    assert is_bot(agent, of_request=True)
+    assert is_bot(agent, of_request=False)
+
+
+def test_a_library_is_a_client_of_ours_and_a_robot_as_a_visitor() -> None:
+    assert not is_bot("python-requests/2.32", of_request=True)
+    assert is_bot("python-requests/2.32", of_request=False)

@@ -1,0 +1,50 @@
+"""The id of an event that has none."""
+
+import uuid
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster.event_ids import derive_event_id
+
+SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
+EVENT: dict[str, Any] = {"eventType": "a", "timestamp": "2026-01-01T00:00:00Z", "data": {"x": 1, "y": [1, 2]}}
+
+
+def test_it_is_a_uuid_and_never_changes() -> None:
+    derived = derive_event_id(SESSION, "u", EVENT)
+    assert uuid.UUID(derived).version == 8
+    # Clients retry across our deployments: another id here would store their events twice.
+    assert derived == "4928ff95-eb1f-888e-a9ed-e70ec53259f6"
+
+
+def test_the_order_of_keys_the_case_of_ids_and_defaults_written_out_do_not_matter() -> None:
+    same = {"data": {"y": [1, 2], "x": 1}, "timestamp": EVENT["timestamp"], "area": "unknown", "eventType": "a"}
+    assert derive_event_id(SESSION.upper(), "u", same) == derive_event_id(SESSION, "u", EVENT)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "eventType": st.text(min_size=1),
+            "area": st.text(min_size=1).filter(lambda area: area != "unknown"),
+            "timestamp": st.text(),
+            "data": st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none()),
+        },
+    )
+)
+def test_any_other_content_has_another_id(change: dict[str, Any]) -> None:
+    other = {**EVENT, **change}
+    assert (derive_event_id(SESSION, "u", other) == derive_event_id(SESSION, "u", EVENT)) == (other == EVENT)
+
+
+def test_another_session_or_user_has_another_id() -> None:
+    ids = {
+        derive_event_id(SESSION, "u", EVENT),
+        derive_event_id(SESSION, None, EVENT),
+        derive_event_id(SESSION, "v", EVENT),
+        derive_event_id(str(uuid.UUID(int=1)), "u", EVENT),
+    }
+    assert len(ids) == 4

@@ -1,0 +1,85 @@
+"""A room of the house imports only rooms below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = PROJECT / "layers" / "shared" / "muster"
+
+# From the ground up. A module imports modules of lower floors, and of its own floor those that stand before it.
+FLOORS: dict[str, list[str]] = {
+    "ground": ["errors", "settings", "sql", "observability", "poison", "json_slices", "event_ids", "models"],
+    "readers": [
+        "bodies",
+        "agents",
+        "validation",
+        "judgement",
+        "batches",
+        "time_ranges",
+        "metrics_models",
+        "metrics_requests",
+    ],
+    "database": ["database"],
+    "topics": [
+        "keys",
+        "projects",
+        "ingest_log",
+        "events",
+        "sessions",
+        "metrics",
+        "migrations",
+        "schema_differences",
+        "schema_history",
+        "schema",
+        "actions",
+        "checks",
+        "diagnostics",
+    ],
+    "service": ["service"],
+    "http": ["http"],
+}
+ORDER = [module for floor in FLOORS.values() for module in floor]
+
+
+def modules() -> list[str]:
+    found = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    return sorted(found - {"__init__"})
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of ours that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if node.module == "muster"
+                else {node.module or ""}
+            )
+    return {name.split(".")[1] for name in found if name.startswith("muster.")}
+
+
+def test_every_module_has_its_place() -> None:
+    assert modules() == sorted(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
+    folder = PACKAGE / module
+    files = sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
+    below = {*ORDER[: ORDER.index(module)], module}
+    for file in files:
+        assert imports(file) <= below, f"{file.name} imports from above itself"
+
+
+def test_a_function_imports_the_package_and_nothing_else_of_ours() -> None:
+    for app in sorted((PROJECT / "functions").glob("*/app.py")):
+        tree = ast.parse(app.read_text("utf-8"))
+        modules_of_app = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {name for name in modules_of_app if name and name.split(".")[0] in ("functions", "local", "tests")}
+        assert len(app.read_text("utf-8").splitlines()) <= 60, f"{app} is more than a table of routes"

@@ -1,0 +1,50 @@
+"""What is cut from a body is what json reads, and joins to the same body."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster.errors import InvalidJson
+from muster.json_slices import elements, members
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+INDENT = st.sampled_from([None, 0, 2])
+
+
+@given(st.lists(JSON), INDENT)
+def test_elements_are_those_that_json_reads(value: list[object], indent: int | None) -> None:
+    found = elements(json.dumps(value, indent=indent))
+    assert found is not None
+    assert [element for element, _ in found] == value
+    assert json.loads(f"[{','.join(text for _, text in found)}]") == value
+
+
+@given(st.dictionaries(st.text(), JSON), INDENT)
+def test_members_are_those_that_json_reads(value: dict[str, object], indent: int | None) -> None:
+    found = members(json.dumps(value, indent=indent))
+    assert found is not None
+    assert {key: member for key, (member, _) in found.items()} == value
+    assert {key: json.loads(text) for key, (_, text) in found.items()} == value
+
+
+@given(st.text(alphabet='{}[]",:1ae. \\tnu\n'))
+def test_whatever_json_refuses_is_refused(text: str) -> None:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        for cut in (members, elements):
+            with pytest.raises(InvalidJson):
+                cut(text)
+    else:
+        assert (members(text) is not None) == isinstance(value, dict)
+        assert (elements(text) is not None) == isinstance(value, list)
+
+
+def test_the_last_of_equal_keys_counts_as_in_postgres() -> None:
+    assert members('{"a": 1, "a": 2}') == {"a": (2, "2")}

@@ -1,0 +1,135 @@
+"""The local server understands template.yaml as SAM does."""
+
+from pathlib import Path
+
+import pytest
+
+from local.routes import RouteTable
+from local.template import Route, TemplateError, load_template
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEXT = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Color: {Type: String, Default: blue}
+  Origins: {Type: CommaDelimitedList, Default: "https://a.example, https://b.example"}
+  Secret: {Type: String, NoEcho: true}
+Globals:
+  Function:
+    Handler: app.lambda_handler
+    Timeout: 7
+    Layers: [!Ref Packages]
+    Environment: {Variables: {COLOR: !Ref Color, SHARED: "1", SECRET: !Ref Secret}}
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties: {CorsConfiguration: {AllowOrigins: !Ref Origins, MaxAge: 60}}
+  Packages:
+    Type: AWS::Serverless::LayerVersion
+    Metadata: {BuildMethod: makefile}
+    Properties: {ContentUri: layers/shared}
+  Files:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {ContentUri: files}
+  ThingFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/thing
+      Timeout: 9
+      Layers: [!Ref Files]
+      Environment:
+        Variables: {SHARED: "2", NAME: !Sub "${Color}-${AWS::Region}-${!literal}", FILES: /opt, ROLE: !GetAtt Role.Arn}
+      Events:
+        Get: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: get, Path: "/things/{id}"}}
+        Tick: {Type: Schedule, Properties: {Schedule: rate(1 day)}}
+"""
+
+
+def write(folder: Path, text: str = TEXT) -> Path:
+    path = folder / "template.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_function_is_its_own_properties_over_the_globals(tmp_path: Path) -> None:
+    function = load_template(write(tmp_path)).functions["ThingFunction"]
+    assert function.handler == "app.lambda_handler"
+    assert function.timeout_seconds == 9
+    assert function.source == tmp_path / "functions/thing"
+    assert function.python_path == (tmp_path / "layers/shared",)
+    assert function.environment == {
+        "COLOR": "blue",
+        "SHARED": "2",
+        "SECRET": "",
+        "NAME": "blue-us-east-1-${literal}",
+        "FILES": str(tmp_path / "files"),
+        "ROLE": "Role.Arn",
+    }
+
+
+def test_a_parameter_can_be_given(tmp_path: Path) -> None:
+    template = load_template(write(tmp_path), parameters={"Color": "red", "Origins": "*"})
+    assert template.functions["ThingFunction"].environment["COLOR"] == "red"
+    assert template.cors is not None
+    assert template.cors.origins == ("*",)
+
+
+def test_an_unknown_parameter_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="no parameter Colour"):
+        load_template(write(tmp_path), parameters={"Colour": "red"})
+
+
+def test_an_unknown_intrinsic_function_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="Fn::Cidr"):
+        load_template(write(tmp_path, TEXT.replace("Timeout: 9", "Timeout: !Cidr [a, b]")))
+
+
+def test_routes_are_the_http_api_events_alone(tmp_path: Path) -> None:
+    assert load_template(write(tmp_path)).routes == (Route("GET", "/things/{id}", "ThingFunction"),)
+
+
+def test_the_most_specific_route_wins() -> None:
+    routes = [
+        Route("ANY", "$default", "last"),
+        Route("GET", "/a/{rest+}", "greedy"),
+        Route("GET", "/a/{id}", "variable"),
+        Route("ANY", "/a/fixed", "fixed, any method"),
+        Route("GET", "/a/fixed", "fixed"),
+    ]
+    table = RouteTable(routes)
+
+    def found(method: str, path: str) -> tuple[str, dict[str, str]]:
+        match = table.find(method, path)
+        assert match is not None
+        return match[0].function, match[1]
+
+    assert found("GET", "/a/fixed") == ("fixed", {})
+    assert found("POST", "/a/fixed") == ("fixed, any method", {})
+    assert found("GET", "/a/7") == ("variable", {"id": "7"})
+    assert found("GET", "/a/7/8") == ("greedy", {"rest": "7/8"})
+    assert found("GET", "/b") == ("last", {})
+
+
+def test_no_route_is_no_answer() -> None:
+    table = RouteTable([Route("GET", "/a", "f")])
+    assert table.find("GET", "/a/") is None
+    assert table.find("HEAD", "/a") is None
+
+
+def test_every_route_of_the_template_leads_to_a_function_that_is_in_it() -> None:
+    template = load_template(PROJECT / "template.yaml")
+    assert template.routes
+    assert {route.function for route in template.routes} <= set(template.functions)
+    assert "MigrateFunction" not in {route.function for route in template.routes}
+
+
+def test_no_function_acts_as_more_than_it_needs_to() -> None:
+    functions = load_template(PROJECT / "template.yaml").functions
+    roles = {name: function.environment.get("DATABASE_ROLE") for name, function in functions.items()}
+    assert roles == {
+        "IngestFunction": "muster_ingest",
+        "SessionFunction": "muster_ingest",
+        "MetricsFunction": "muster_reader",
+        "DiagnosticsFunction": "muster_reader",
+        "MigrateFunction": None,
+    }
