@@ -1,0 +1,277 @@
+"""Every number of an answer, compared with a plain computation over the same events."""
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from muster.errors import InvalidParameter
+from muster.metrics import get_metrics
+from muster.metrics_models import Metrics, Totals
+from muster.metrics_requests import MetricsRequest
+from muster.projects import create_project
+from tests.support.databases import Cluster
+
+# Where clocks change, and how: by an hour, by half of one, at midnight, never.
+ANCHORS = {
+    "UTC": ["2015-05-17T00:00"],
+    "Europe/Berlin": ["2015-03-29T01:00", "2015-10-25T01:00"],
+    "America/New_York": ["2015-03-08T07:00", "2015-11-01T06:00"],
+    "Asia/Kolkata": ["2015-05-16T18:30"],
+    "Australia/Lord_Howe": ["2015-04-04T15:00", "2015-10-03T15:30"],
+    "America/Sao_Paulo": ["2018-02-18T02:00", "2018-11-04T03:00"],
+    "Africa/Cairo": ["2014-05-15T22:00", "2014-09-25T21:00"],
+}
+ALIKE = [str(uuid.UUID(int=number)) for number in range(1, 5)]
+USERS = [None, "ada", "bob", "eve"]
+TYPES, AREAS, COLOURS = ["page_view", "sign_up"], ["shop", "home", "unknown"], [None, "red", "blue", ""]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A stored event, as far as metrics look at it."""
+
+    at: datetime
+    session: str
+    user: str | None
+    type: str
+    area: str
+    colour: str | None
+
+    @property
+    def data(self) -> dict[str, str]:
+        return {} if self.colour is None else {"colour": self.colour}
+
+
+def near(anchor: datetime) -> st.SearchStrategy[datetime]:
+    minutes = st.integers(-150, 150) | st.integers(-60 * 24 * 40, 60 * 24 * 40)
+    return st.builds(
+        lambda offset, second: anchor + timedelta(minutes=offset, seconds=second), minutes, st.sampled_from([0, 0, 59])
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[Event], list[Event], list[datetime], list[datetime], MetricsRequest]:
+    zone = draw(st.sampled_from(sorted(ANCHORS)))
+    anchor = datetime.fromisoformat(draw(st.sampled_from(ANCHORS[zone]))).replace(tzinfo=UTC)
+    # From a small pool, so that events fall on the very start and end of the range.
+    times = st.sampled_from(draw(st.lists(near(anchor), min_size=2, max_size=8, unique=True)))
+    event = st.builds(
+        Event,
+        at=times,
+        session=st.sampled_from(ALIKE),
+        user=st.sampled_from(USERS),
+        type=st.sampled_from(TYPES),
+        area=st.sampled_from(AREAS),
+        colour=st.sampled_from(COLOURS),
+    )
+    start, end = sorted(draw(st.lists(times, min_size=2, max_size=2, unique=True)))
+    request = MetricsRequest(
+        timeframe=None,
+        start=start,
+        end=end,
+        timezone=zone,
+        granularity=draw(st.sampled_from([None, "minute", "hour", "day", "week", "month"])),
+        event_types=draw(st.just(()) | st.lists(st.sampled_from(TYPES), max_size=1)),
+        areas=draw(st.just(()) | st.lists(st.sampled_from(AREAS), max_size=2)),
+        user_ids=draw(st.just(()) | st.lists(st.sampled_from(["ada", "bob"]), max_size=2)),
+        data=draw(st.just({}) | st.fixed_dictionaries({"colour": st.lists(st.sampled_from(["red", ""]), min_size=1)})),
+        breakdown=draw(st.sampled_from([None, "eventType", "area", "userId", "data"])),
+        breakdown_key="colour",
+        limit=draw(st.sampled_from([1, 2, 100])),
+    )
+    few = st.lists(times, max_size=3)
+    return draw(st.lists(event, max_size=25)), draw(st.lists(event, max_size=5)), draw(few), draw(few), request
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def store(connection: psycopg.Connection[Any], project: uuid.UUID, events: list[Event]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type,"
+            " area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, %s, %s)",
+            [(project, e.session, e.at, e.user, e.type, e.area, json.dumps(e.data)) for e in events],
+        )
+
+
+def store_refused(
+    connection: psycopg.Connection[Any], project: uuid.UUID, rejected: list[datetime], ignored: list[datetime]
+) -> None:
+    for number, at in enumerate(rejected):
+        connection.execute(
+            "INSERT INTO muster.analytics_rejections (project_id, fingerprint, reason, received_at, occurred_at)"
+            " VALUES (%s, %s, 'invalid_event', %s, %s)",
+            # Every other one has no time that can be believed: then the time of its receipt counts.
+            (project, f"{number}".encode(), at, at if number % 2 else None),
+        )
+    for at in ignored:
+        connection.execute(
+            "INSERT INTO muster.analytics_ignored (project_id, occurred_at, id, reason, batch_id)"
+            " VALUES (%s, %s, gen_random_uuid(), 'bot', gen_random_uuid())",
+            (project, at),
+        )
+
+
+def matches(event: Event, request: MetricsRequest) -> bool:
+    return (
+        (not request.event_types or event.type in request.event_types)
+        and (not request.areas or event.area in request.areas)
+        and (not request.user_ids or event.user in request.user_ids)
+        and all(event.data.get(key) in values for key, values in request.data.items())
+    )
+
+
+def totals(chosen: list[Event], everything: list[Event], start: datetime) -> dict[str, float]:
+    users = {event.user for event in chosen if event.user is not None}
+    by_session: dict[str, list[datetime]] = {}
+    for event in chosen:
+        by_session.setdefault(event.session, []).append(event.at)
+    spans = [(max(times) - min(times)).total_seconds() for times in by_session.values()]
+    sessions = len(by_session)
+    return {
+        "events": len(chosen),
+        "users": len(users),
+        "sessions": sessions,
+        "new_users": sum(min(event.at for event in everything if event.user == user) >= start for user in users),
+        "average_session_seconds": sum(spans) / sessions if sessions else 0,
+        "bounce_rate": sum(len(times) == 1 for times in by_session.values()) / sessions if sessions else 0,
+        "events_per_session": len(chosen) / sessions if sessions else 0,
+    }
+
+
+def label_of(granularity: str, zone: ZoneInfo) -> Callable[[datetime], Hashable]:
+    """What a bucket is to people: the clock on their wall, and which of two equal hours it is."""
+
+    def label(when: datetime) -> Hashable:
+        local = when.astimezone(zone)
+        day = (local.year, local.month, local.day)
+        return {
+            "minute": (*day, local.hour, local.minute, local.utcoffset()),
+            "hour": (*day, local.hour, local.utcoffset()),
+            "day": day,
+            "week": local.isocalendar()[:2],
+            "month": day[:2],
+        }[granularity]
+
+    return label
+
+
+def counts(events: list[Event]) -> tuple[int, int, int]:
+    return (
+        len(events),
+        len({event.user for event in events if event.user is not None}),
+        len({event.session for event in events}),
+    )
+
+
+def assert_series(answer: Metrics, chosen: list[Event], start: datetime, end: datetime) -> None:
+    granularity = answer.range.granularity
+    label = label_of(granularity, ZoneInfo(answer.range.timezone))
+    step = timedelta(minutes=1 if granularity == "minute" else 30)
+    # The range as a clock shows it, minute by minute: no bucket may be missing, double or of another range.
+    instants = [start + number * step for number in range(int((end - start) / step) + 1)]
+    seen = dict.fromkeys(label(instant) for instant in [*instants, end - timedelta(seconds=1)] if instant < end)
+    starts = [bucket.bucket.astimezone(UTC) for bucket in answer.series]
+    assert starts == sorted(starts)
+    labels = [label(bucket) for bucket in starts]
+    assert len(set(labels)) == len(labels)
+    assert set(seen) <= set(labels)
+    for place, bucket in zip(labels, answer.series, strict=True):
+        assert (bucket.events, bucket.users, bucket.sessions) == counts([e for e in chosen if label(e.at) == place])
+    assert sum(bucket.events for bucket in answer.series) == len(chosen)
+
+
+def assert_breakdown(answer: Metrics, chosen: list[Event], request: MetricsRequest) -> None:
+    value_of: dict[Any, Callable[[Event], str | None]] = {
+        "eventType": lambda event: event.type,
+        "area": lambda event: event.area,
+        "userId": lambda event: event.user,
+        "data": lambda event: event.colour,
+    }
+    if request.breakdown is None:
+        assert answer.breakdown == []
+        return
+    value = value_of[request.breakdown]
+    found = Counter(value(event) for event in chosen)
+    ordered = sorted(found, key=lambda each: (-found[each], each is None, each or ""))[: request.limit]
+    expected = [(each, *counts([event for event in chosen if value(event) == each])) for each in ordered]
+    assert [(each.value, each.events, each.users, each.sessions) for each in answer.breakdown] == expected
+
+
+def without_now(found: Totals) -> dict[str, Any]:
+    return {name: value for name, value in found.model_dump().items() if name != "active_users_now"}
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(case=cases())
+def test_every_number_is_that_of_a_plain_computation(database: psycopg.Connection[Any], case: Any) -> None:
+    events, others, rejected, ignored, request = case
+    start, end = request.start, request.end
+    with database.transaction(force_rollback=True):
+        project, another = create_project(database, "one"), create_project(database, "another")
+        store(database, project, events)
+        store(database, another, others)
+        store_refused(database, project, rejected, ignored)
+        store_refused(database, another, rejected, ignored)
+        try:
+            answer = get_metrics(database, project, request)
+        except InvalidParameter as error:
+            assert "granularity" in error.message
+            return
+    matching = [event for event in events if matches(event, request)]
+    chosen = [event for event in matching if start <= event.at < end]
+    before = [event for event in matching if start - (end - start) <= event.at < start]
+    assert without_now(answer.totals) == pytest.approx(totals(chosen, events, start))
+    assert without_now(answer.previous) == pytest.approx(totals(before, events, start - (end - start)))
+    # Python calls two times of different zones unequal where clocks repeat an hour: compare in UTC.
+    assert (answer.range.start.astimezone(UTC), answer.range.end.astimezone(UTC)) == (start, end)
+    assert_series(answer, chosen, start, end)
+    assert_breakdown(answer, chosen, request)
+    assert answer.explain.rows_outside_range == len(matching) - len(chosen)
+    assert answer.explain.rejected_in_range == sum(start <= at < end for at in rejected)
+    assert answer.explain.ignored_in_range == sum(start <= at < end for at in ignored)
+    assert answer.explain.last_event_at == max((event.at for event in events), default=None)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ages=st.lists(st.tuples(st.integers(-26 * 60, 400 * 24 * 60), st.sampled_from(USERS)), max_size=15),
+    timeframe=st.sampled_from(["hour", "day", "week", "month", "quarter", "year", "all"]),
+    zone=st.sampled_from(sorted(ANCHORS)),
+)
+def test_a_timeframe_ends_with_the_bucket_of_now(
+    database: psycopg.Connection[Any], ages: list[tuple[int, str | None]], timeframe: Any, zone: str
+) -> None:
+    with database.transaction(force_rollback=True):
+        row = database.execute("SELECT now()").fetchone()
+        assert row is not None
+        now: datetime = row[0]
+        project = create_project(database, "one")
+        events = [Event(now - timedelta(minutes=age), ALIKE[0], user, "a", "b", None) for age, user in ages]
+        store(database, project, events)
+        answer = get_metrics(database, project, MetricsRequest(timeframe=timeframe, timezone=zone))
+    start, end = answer.range.start, answer.range.end
+    assert start <= now < end
+    assert answer.totals.events == sum(start <= event.at < end for event in events)
+    recent = {e.user for e in events if e.user and now - timedelta(minutes=30) < e.at <= now + timedelta(hours=24)}
+    assert answer.totals.active_users_now == len(recent)
+    assert sum(bucket.events for bucket in answer.series) == answer.totals.events
+    if timeframe == "all":
+        assert answer.totals.events == len(events)
+    else:
+        length = {"hour": 1 / 24, "day": 1, "week": 7, "month": 30, "quarter": 90, "year": 365}[timeframe]
+        assert abs((end - start) / timedelta(days=1) - length) <= (1.1 if timeframe == "year" else 0.05)
