@@ -1,0 +1,190 @@
+"""Migrations: once each, whole or not at all, one process at a time, and refused with a sentence when in doubt."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from muster.errors import MigrationRefused
+from muster.migrations import LOCK, MigrationReport, migrate
+from muster.schema import verify
+from tests.support.databases import MIGRATIONS, Cluster
+
+Connection = psycopg.Connection[Any]
+NAMES = sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
+
+
+@pytest.fixture
+def empty_url(postgres: Cluster) -> Iterator[str]:
+    with postgres.database(template="template0") as url:
+        yield url
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Connection]:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    """A copy of the migrations, to be changed."""
+    return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
+
+
+def add(folder: Path, text: str, name: str = "9999_next.sql") -> None:
+    number = len(list(folder.glob("*.sql"))) + 1
+    (folder / name.replace("9999", f"{number:04d}")).write_text(text, "utf-8")
+
+
+def test_an_empty_database_gets_every_migration_once(empty: Connection) -> None:
+    first, second = migrate(empty, MIGRATIONS), migrate(empty, MIGRATIONS)
+    assert (first.applied, first.already_applied) == (NAMES, [])
+    assert (second.applied, second.already_applied) == ([], NAMES)
+    assert verify(empty).verified
+
+
+def test_two_at_once_both_succeed_and_one_works(empty_url: str) -> None:
+    ready = threading.Barrier(3)
+
+    def run(_: int) -> MigrationReport:
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            ready.wait(10)
+            return migrate(connection, MIGRATIONS)
+
+    with ThreadPoolExecutor(3) as pool:
+        reports = list(pool.map(run, range(3)))
+    assert sorted(len(report.applied) for report in reports) == [0, 0, len(NAMES)]
+
+
+def test_one_waits_while_another_holds_the_lock(empty_url: str, empty: Connection) -> None:
+    empty.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(empty_url, autocommit=True) as connection:
+        waiting = pool.submit(migrate, connection, MIGRATIONS)
+        while empty.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone() == (0,):
+            assert not waiting.done()
+        assert empty.execute("SELECT to_regnamespace('muster')").fetchone() == (None,)
+        empty.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+        assert waiting.result(30).applied == NAMES
+
+
+def test_a_later_one_is_applied_to_an_older_database(empty: Connection, shipped: Path) -> None:
+    migrate(empty, shipped)
+    add(shipped, "CREATE TABLE muster.later (id integer);")
+    assert migrate(empty, shipped).applied == [f"{len(NAMES) + 1:04d}_next"]
+    owner = empty.execute("SELECT relowner::regrole::text FROM pg_class WHERE oid = 'muster.later'::regclass").fetchone()
+    assert owner == ("muster_owner",)
+
+
+def test_an_edited_migration_is_refused_before_anything_is_applied(empty: Connection, shipped: Path) -> None:
+    migrate(empty, shipped)
+    edited = shipped / f"{NAMES[2]}.sql"
+    edited.write_text(edited.read_text("utf-8") + "-- a comment\n", "utf-8")
+    add(shipped, "CREATE TABLE muster.later (id integer);")
+    with pytest.raises(MigrationRefused, match=f"{NAMES[2]} was edited after it was applied"):
+        migrate(empty, shipped)
+    assert empty.execute("SELECT to_regclass('muster.later')").fetchone() == (None,)
+
+
+def test_a_missing_file_is_refused(empty: Connection, shipped: Path) -> None:
+    (shipped / f"{NAMES[3]}.sql").unlink()
+    with pytest.raises(MigrationRefused, match="0004 is missing"):
+        migrate(empty, shipped)
+    assert empty.execute("SELECT to_regnamespace('muster')").fetchone() == (None,)
+
+
+def test_a_database_of_a_newer_version_is_refused(empty: Connection, shipped: Path) -> None:
+    add(shipped, "SELECT 1;")
+    migrate(empty, shipped)
+    with pytest.raises(MigrationRefused, match="migrated by a newer one"):
+        migrate(empty, MIGRATIONS)
+
+
+def test_a_number_twice_and_an_odd_name_are_refused(empty: Connection, shipped: Path) -> None:
+    (shipped / "0002_again.sql").write_text("SELECT 1;", "utf-8")
+    with pytest.raises(MigrationRefused, match="a number is there twice"):
+        migrate(empty, shipped)
+    (shipped / "0002_again.sql").rename(shipped / "again.sql")
+    with pytest.raises(MigrationRefused, match=r"again\.sql is not named"):
+        migrate(empty, shipped)
+
+
+def test_no_migrations_at_all_are_refused(empty: Connection, tmp_path: Path) -> None:
+    with pytest.raises(MigrationRefused, match="no migrations"):
+        migrate(empty, tmp_path)
+
+
+def test_a_failing_migration_rolls_back_whole_and_says_where(empty: Connection, shipped: Path) -> None:
+    add(shipped, "CREATE TABLE muster.half (id integer);\n\nSELECT nothing FROM nowhere;")
+    with pytest.raises(MigrationRefused) as refusal:
+        migrate(empty, shipped)
+    message = refusal.value.message
+    assert f"{len(NAMES) + 1:04d}_next.sql, line 3 failed and was rolled back whole" in message
+    assert "42P01" in message
+    assert empty.execute("SELECT to_regclass('muster.half')").fetchone() == (None,)
+    assert empty.execute("SELECT count(*) FROM muster.schema_migrations").fetchone() == (len(NAMES),)
+    # The lock is free again.
+    assert migrate(empty, MIGRATIONS).already_applied == NAMES
+
+
+def test_a_login_of_rds_may_migrate_without_being_superuser(postgres: Cluster, empty_url: str, empty: Connection) -> None:
+    name = empty.info.dbname
+    # The roles are the cluster's and made already: on RDS the first migration makes them with this login.
+    empty.execute("DO $$ BEGIN CREATE ROLE rds_master LOGIN CREATEROLE PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN END $$")
+    empty.execute(f"GRANT CREATE ON DATABASE {name} TO rds_master")
+    for role in ("muster_owner", "muster_ingest", "muster_reader", "muster_admin"):
+        empty.execute(f"GRANT {role} TO rds_master")
+    host = empty_url.partition("@")[2]
+    with psycopg.connect(f"postgresql://rds_master:x@{host}", autocommit=True) as connection:
+        assert migrate(connection, MIGRATIONS).applied == NAMES
+        assert verify(connection).verified
+
+
+def test_a_login_that_may_not_is_told_what_to_grant(empty_url: str, empty: Connection) -> None:
+    empty.execute("DO $$ BEGIN CREATE ROLE nobody_much LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN END $$")
+    host = empty_url.partition("@")[2]
+    with (
+        psycopg.connect(f"postgresql://nobody_much:x@{host}", autocommit=True) as connection,
+        pytest.raises(MigrationRefused, match="CREATEROLE"),
+    ):
+        migrate(connection, MIGRATIONS)
+
+
+def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connection) -> None:
+    migrate(empty, MIGRATIONS)
+    empty.execute(
+        "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), t, gen_random_uuid(), 'a', 'b'"
+        " FROM unnest('{2015-04-30 23:59+00, 2015-05-01 00:00+00, 2015-05-31 23:59+00, 2015-06-01 00:00+00}'::timestamptz[]) t"
+    )
+    before = empty.execute("SELECT xid::text, occurred_at FROM muster.analytics_events ORDER BY 2").fetchall()
+    assert empty.execute("SELECT muster.ensure_partitions('2015-05-20', '2015-05-20')").fetchone() == (1,)
+    assert empty.execute("SELECT muster.ensure_partitions('2015-05-20', '2015-05-20')").fetchone() == (0,)
+    assert empty.execute("SELECT count(*) FROM muster.analytics_events_2015_05").fetchone() == (2,)
+    assert empty.execute("SELECT xid::text, occurred_at FROM muster.analytics_events ORDER BY 2").fetchall() == before
+    assert verify(empty).verified
+
+
+def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: str, empty: Connection) -> None:
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "local.migrate", "--database-url", empty_url, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=MIGRATIONS.parent, env=environment)
+
+    environment = {"PYTHONPATH": "layers/shared"}
+    worked = run()
+    assert worked.returncode == 0, worked.stderr
+    assert "9 migrations applied now" in worked.stdout
+    assert "The schema is as the migrations make it." in worked.stdout
+    assert '"verified": true' in run("--action", "verify", "--json").stdout
+    empty.execute("DROP TABLE muster.pilot_tokens")
+    broken = run("--action", "verify")
+    assert broken.returncode == 1
+    assert "table muster.pilot_tokens is missing." in broken.stdout
+    assert "CREATE TABLE muster.pilot_tokens (" in broken.stdout
