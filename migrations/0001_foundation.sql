@@ -25,7 +25,9 @@ BEGIN
         END;
     END LOOP;
     FOREACH name IN ARRAY ARRAY['muster_owner', 'muster_ingest', 'muster_reader', 'muster_admin'] LOOP
-        IF NOT pg_has_role(current_user, name, 'MEMBER') THEN
+        -- From PostgreSQL 16 on, who creates a role is its member, and yet may not act as it.
+        IF NOT pg_has_role(current_user, name,
+                           CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
             EXECUTE format('GRANT %I TO %I', name, current_user);
         END IF;
     END LOOP;

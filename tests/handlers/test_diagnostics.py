@@ -97,7 +97,12 @@ def test_a_database_that_is_down_is_told_to_anyone_and_no_more_than_that(
 
 
 def test_it_needs_a_read_or_admin_key(on_diagnostics: Caller) -> None:
-    assert [diagnose(on_diagnostics, kind=kind).status for kind in ("read", "admin", "write", None)] == [200, 200, 403, 401]
+    assert [diagnose(on_diagnostics, kind=kind).status for kind in ("read", "admin", "write", None)] == [
+        200,
+        200,
+        403,
+        401,
+    ]
     unknown = diagnose(on_diagnostics, kind=None, headers={"authorization": "Bearer mr_unknown"})
     assert (unknown.status, unknown.code) == (401, "invalid_key")
 

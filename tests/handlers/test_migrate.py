@@ -44,7 +44,9 @@ def test_verify_names_differences_and_counts_rows(invoke: Any, database_url: str
     assert first["remedy"].startswith("SET ROLE muster_owner; CREATE TABLE muster.pilot_tokens")
 
 
-def test_status_tells_without_changing_anything(invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch) -> None:
+def test_status_tells_without_changing_anything(
+    invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch
+) -> None:
     with postgres.database(template="template0") as empty:
         environment.setenv("DATABASE_URL", empty)
         before = invoke(action="status")

@@ -12,12 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from local.postgres import start_postgres
 from muster.errors import MigrationRefused
 from muster.migrations import LOCK, MigrationReport, migrate
 from muster.schema import verify
 from tests.support.databases import MIGRATIONS, Cluster
 
 Connection = psycopg.Connection[Any]
+SYSTEM_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
 NAMES = sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
 
 
@@ -68,7 +70,9 @@ def test_one_waits_while_another_holds_the_lock(empty_url: str, empty: Connectio
     empty.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
     with ThreadPoolExecutor(1) as pool, psycopg.connect(empty_url, autocommit=True) as connection:
         waiting = pool.submit(migrate, connection, MIGRATIONS)
-        while empty.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone() == (0,):
+        while empty.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone() == (
+            0,
+        ):
             assert not waiting.done()
         assert empty.execute("SELECT to_regnamespace('muster')").fetchone() == (None,)
         empty.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
@@ -79,7 +83,9 @@ def test_a_later_one_is_applied_to_an_older_database(empty: Connection, shipped:
     migrate(empty, shipped)
     add(shipped, "CREATE TABLE muster.later (id integer);")
     assert migrate(empty, shipped).applied == [f"{len(NAMES) + 1:04d}_next"]
-    owner = empty.execute("SELECT relowner::regrole::text FROM pg_class WHERE oid = 'muster.later'::regclass").fetchone()
+    owner = empty.execute(
+        "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'muster.later'::regclass"
+    ).fetchone()
     assert owner == ("muster_owner",)
 
 
@@ -134,17 +140,18 @@ def test_a_failing_migration_rolls_back_whole_and_says_where(empty: Connection, 
     assert migrate(empty, MIGRATIONS).already_applied == NAMES
 
 
-def test_a_login_of_rds_may_migrate_without_being_superuser(postgres: Cluster, empty_url: str, empty: Connection) -> None:
-    name = empty.info.dbname
-    # The roles are the cluster's and made already: on RDS the first migration makes them with this login.
-    empty.execute("DO $$ BEGIN CREATE ROLE rds_master LOGIN CREATEROLE PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN END $$")
-    empty.execute(f"GRANT CREATE ON DATABASE {name} TO rds_master")
-    for role in ("muster_owner", "muster_ingest", "muster_reader", "muster_admin"):
-        empty.execute(f"GRANT {role} TO rds_master")
-    host = empty_url.partition("@")[2]
-    with psycopg.connect(f"postgresql://rds_master:x@{host}", autocommit=True) as connection:
-        assert migrate(connection, MIGRATIONS).applied == NAMES
-        assert verify(connection).verified
+@pytest.mark.parametrize("binaries", [None, *SYSTEM_POSTGRES], ids=str)
+def test_a_login_such_as_rds_gives_may_migrate_a_new_server(
+    binaries: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("rds") / "data"
+    with start_postgres(folder, durable=False, binaries=binaries) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE master LOGIN CREATEROLE PASSWORD 'x'")
+            connection.execute("GRANT CREATE ON DATABASE muster TO master")
+        with psycopg.connect(f"postgresql://master:x@{server.url.partition('@')[2]}", autocommit=True) as connection:
+            assert migrate(connection, MIGRATIONS).applied == NAMES
+            assert verify(connection).verified
 
 
 def test_a_login_that_may_not_is_told_what_to_grant(empty_url: str, empty: Connection) -> None:
@@ -175,7 +182,9 @@ def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connecti
 def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: str, empty: Connection) -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "local.migrate", "--database-url", empty_url, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=MIGRATIONS.parent, env=environment)
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=MIGRATIONS.parent, env=environment
+        )
 
     environment = {"PYTHONPATH": "layers/shared"}
     worked = run()
