@@ -102,8 +102,8 @@ def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
 def store(connection: psycopg.Connection[Any], project: uuid.UUID, events: list[Event]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type,"
-            " area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, %s, %s)",
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id,"
+            " event_type, area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, %s, %s)",
             [(project, e.session, e.at, e.user, e.type, e.area, json.dumps(e.data)) for e in events],
         )
 
@@ -229,8 +229,8 @@ def test_every_number_is_that_of_a_plain_computation(database: psycopg.Connectio
         store_refused(database, another, rejected, ignored)
         try:
             answer = get_metrics(database, project, request)
-        except InvalidParameter as error:
-            assert "granularity" in error.message
+        except InvalidParameter:
+            assert (end - start) / timedelta(minutes=1) > 2000
             return
     matching = [event for event in events if matches(event, request)]
     chosen = [event for event in matching if start <= event.at < end]

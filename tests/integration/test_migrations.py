@@ -169,7 +169,8 @@ def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connecti
     empty.execute(
         "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area)"
         " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), t, gen_random_uuid(), 'a', 'b'"
-        " FROM unnest('{2015-04-30 23:59+00, 2015-05-01 00:00+00, 2015-05-31 23:59+00, 2015-06-01 00:00+00}'::timestamptz[]) t"
+        " FROM unnest(%s::timestamptz[]) t",
+        (["2015-04-30 23:59Z", "2015-05-01 00:00Z", "2015-05-31 23:59Z", "2015-06-01 00:00Z"],),
     )
     before = empty.execute("SELECT xid::text, occurred_at FROM muster.analytics_events ORDER BY 2").fetchall()
     assert empty.execute("SELECT muster.ensure_partitions('2015-05-20', '2015-05-20')").fetchone() == (1,)
