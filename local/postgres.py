@@ -29,6 +29,7 @@ from local.postgres_files import (
 __all__ = ["Postgres", "PostgresError", "find_binaries", "start_postgres"]
 
 LOGIN = "muster"
+CONFIGURATION = "muster.conf"
 LAUNCHER = Path(__file__).with_name("launcher.py")
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -95,9 +96,11 @@ class Postgres:
         self.port = self._choose_port()
         self._sockets = self._sockets or self._make_socket_folder()
         settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self._sockets)}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        # In a file of the cluster's, so that it also starts right by hand: pg_ctl start -D …/cluster
+        lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
+        (self._cluster / CONFIGURATION).write_text("".join(lines), "utf-8")
         with self._log.open("ab") as log:
-            self._process = self._launch("postgres", "-D", str(self._cluster), *options, output=log)
+            self._process = self._launch("postgres", "-D", str(self._cluster), output=log)
         try:
             self._wait_until_it_answers()
         except BaseException:
@@ -223,6 +226,8 @@ class Postgres:
             )  # fmt: skip
             if process.wait(START_SECONDS) != 0:
                 raise PostgresError(f"initdb failed.\n{self._end_of_log()}")
+        with (partial / "postgresql.conf").open("a", encoding="utf-8") as configuration:
+            configuration.write(f"include_if_exists = '{CONFIGURATION}'\n")
         # Whoever is killed before this line leaves no half of a cluster behind.
         partial.rename(self._cluster)
 

@@ -32,16 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--database-url", default=os.environ.get("DATABASE_URL"), help="PostgreSQL 15 to 18 of your own"
     )
+    parser.add_argument("--state", type=Path, default=STATE, help="the folder of the data and of local.json")
     parser.add_argument("--fresh", action="store_true", help="start over with an empty embedded database")
     options = parser.parse_args(arguments)
     try:
-        with _database(options.database_url, fresh=options.fresh) as database_url:
-            keys = _prepare(database_url)
+        with _database(options.database_url, options.state, fresh=options.fresh) as database_url:
+            keys = _prepare(database_url, options.state / "local.json")
             serve(
                 port=options.port,
                 environment={"DATABASE_URL": database_url, "MIGRATIONS_DIR": str(MIGRATIONS)},
                 parameters={"Stage": "local"},
-                on_ready=lambda url: _announce(url, database_url, keys),
+                on_ready=lambda url: _announce(options.state / "local.json", url, database_url, keys),
             )
     except (MusterError, PostgresError) as error:
         return _failed(str(error))
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _database(database_url: str | None, *, fresh: bool) -> Iterator[str]:
+def _database(database_url: str | None, state: Path, *, fresh: bool) -> Iterator[str]:
     if database_url:
         if fresh:
             raise MusterError(
@@ -63,17 +64,16 @@ def _database(database_url: str | None, *, fresh: bool) -> Iterator[str]:
         print("Using the database of DATABASE_URL.", flush=True)
         yield database_url
         return
-    data = STATE / "postgres"
     print(f"Starting the embedded Postgres{', empty' if fresh else ''}.", flush=True)
-    with start_postgres(data, fresh=fresh) as postgres:
+    with start_postgres(state / "postgres", fresh=fresh) as postgres:
         yield postgres.url
 
 
-def _prepare(database_url: str) -> dict[str, str]:
+def _prepare(database_url: str, state: Path) -> dict[str, str]:
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         report = migrate(connection, MIGRATIONS)
         print(f"Migrated: {len(report.applied)} applied, {len(report.already_applied)} already there.", flush=True)
-        keys = _known_keys()
+        keys = _known_keys(state)
         if not all(_is_valid(connection, keys.get(kind)) for kind in KINDS):
             project_id = _project(connection)
             keys = {kind: create_key(connection, project_id, kind, "make run") for kind in KINDS}
@@ -93,19 +93,18 @@ def _is_valid(connection: psycopg.Connection[Any], key: str | None) -> bool:
     return True
 
 
-def _known_keys() -> dict[str, str]:
+def _known_keys(state: Path) -> dict[str, str]:
     try:
-        written = json.loads((STATE / "local.json").read_text("utf-8"))
+        written = json.loads(state.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except json.JSONDecodeError as error:
-        raise MusterError(".muster/local.json is not JSON; remove it, and make run writes it anew.") from error
+        raise MusterError(f"{state} is not JSON; remove it, and make run writes it anew.") from error
     return dict(written.get("keys", {}))
 
 
-def _announce(url: str, database_url: str, keys: dict[str, str]) -> None:
-    STATE.mkdir(exist_ok=True)
-    state = STATE / "local.json"
+def _announce(state: Path, url: str, database_url: str, keys: dict[str, str]) -> None:
+    state.parent.mkdir(exist_ok=True)
     partial = state.with_suffix(".partial")
     partial.touch(mode=0o600)
     partial.write_text(json.dumps({"url": url, "databaseUrl": database_url, "keys": keys}, indent=2) + "\n", "utf-8")

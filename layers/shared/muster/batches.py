@@ -111,11 +111,13 @@ def _read_closely(text: str, user_agent: str) -> Batch:
             continue
         event, context = verdict, dict(verdict.get("context") or {})
         session = cast(str, event.get("sessionId") or envelope.get("sessionId"))
-        agent = context.pop("userAgent", None) or shared_agent
-        if is_bot(agent or user_agent, of_request=agent is None):
+        # An empty agent says that none is known; only where nothing is said is it the request's own.
+        agent = context.pop("userAgent", shared_agent)
+        if is_bot(user_agent if agent is None else agent, of_request=agent is None):
             batch.bots.append(len(kept))
         if event.get("sessionId") or event.get("context"):
-            _describe_session(batch, session, agent or user_agent, {**shared, **context})
+            about = user_agent if agent is None else agent
+            _describe_session(batch, session, about, {**shared, **context})
         event_id = event.get("id")
         if event_id:
             kept.append(as_sent)
