@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from psycopg import sql
+
 from local.postgres import Postgres, start_postgres
 from muster.migrations import migrate
 from muster.projects import create_key, create_project
-from psycopg import sql
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 TEMPLATE = "muster_template"
