@@ -62,11 +62,6 @@ def test_other_versions_of_postgres_create_the_same(binaries: Path, tmp_path_fac
         assert verify(connection).verified
 
 
-@pytest.mark.skipif(bool(SYSTEM_POSTGRES), reason="another version of PostgreSQL is installed, and tested above")
-def test_other_versions_of_postgres_are_not_here_to_be_tested() -> None:
-    pytest.skip("no PostgreSQL 15 to 18 under /usr/lib/postgresql: only the embedded version is tested")
-
-
 @pytest.mark.parametrize("role", ["muster_reader", "muster_admin", "muster_ingest"])
 def test_any_of_our_roles_can_verify(database: Connection, role: str) -> None:
     database.execute(f"SET ROLE {role}")
