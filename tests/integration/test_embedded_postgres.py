@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from local import postgres_files
 from local.postgres import Postgres, PostgresError, find_binaries, start_postgres
 from local.postgres_files import User, reachable_binaries, reachable_folder, server_user
+from tests.support.folders import open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 # Starts a server, says where it is, and waits to be killed.
@@ -34,9 +34,8 @@ time.sleep(60)
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A short-lived folder that any user may pass through."""
-    with tempfile.TemporaryDirectory(prefix="muster-test-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name) / "data"
+    with open_folder() as opened:
+        yield opened / "data"
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 20) -> None:

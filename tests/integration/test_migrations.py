@@ -17,6 +17,7 @@ from muster.errors import MigrationRefused
 from muster.migrations import LOCK, MigrationReport, migrate
 from muster.schema import verify
 from tests.support.databases import MIGRATIONS, Cluster
+from tests.support.folders import open_folder
 
 Connection = psycopg.Connection[Any]
 SYSTEM_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
@@ -141,11 +142,11 @@ def test_a_failing_migration_rolls_back_whole_and_says_where(empty: Connection, 
 
 
 @pytest.mark.parametrize("binaries", [None, *SYSTEM_POSTGRES], ids=str)
-def test_a_login_such_as_rds_gives_may_migrate_a_new_server(
-    binaries: Path | None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("rds") / "data"
-    with start_postgres(folder, durable=False, binaries=binaries) as server:
+def test_a_login_such_as_rds_gives_may_migrate_a_new_server(binaries: Path | None) -> None:
+    with (
+        open_folder(in_memory=True) as folder,
+        start_postgres(folder / "data", durable=False, binaries=binaries) as server,
+    ):
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("CREATE ROLE master LOGIN CREATEROLE PASSWORD 'x'")
             connection.execute("GRANT CREATE ON DATABASE muster TO master")

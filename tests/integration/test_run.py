@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import pytest
 
 from local.postgres_files import find_binaries, reachable_binaries, server_user
 from tests.support.databases import Cluster
+from tests.support.folders import open_folder
 from tests.support.functions import a_batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def state() -> Iterator[Path]:
     """A folder in place of .muster."""
-    with tempfile.TemporaryDirectory(prefix="muster-test-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+    with open_folder() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from local.schema import TARGET, describe
 from muster.migrations import migrate
 from muster.schema import expected_schema, read_schema, table_names, verify
 from tests.support.databases import MIGRATIONS, Cluster
+from tests.support.folders import open_folder
 
 SCHEMA = expected_schema()
 SYSTEM_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
@@ -51,10 +52,10 @@ def test_the_written_schema_is_what_the_migrations_create(database: Connection) 
 
 
 @pytest.mark.parametrize("binaries", SYSTEM_POSTGRES, ids=str)
-def test_other_versions_of_postgres_create_the_same(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("system") / "data"
+def test_other_versions_of_postgres_create_the_same(binaries: Path) -> None:
     with (
-        start_postgres(folder, durable=False, binaries=binaries) as server,
+        open_folder(in_memory=True) as folder,
+        start_postgres(folder / "data", durable=False, binaries=binaries) as server,
         psycopg.connect(server.url, autocommit=True) as connection,
     ):
         migrate(connection, MIGRATIONS)

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from psycopg import sql
 from local.postgres import Postgres, start_postgres
 from muster.migrations import migrate
 from muster.projects import create_key, create_project
+from tests.support.folders import open_folder
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 TEMPLATE = "muster_template"
@@ -70,11 +70,7 @@ class Cluster:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """A server in memory, where there is such a place, without fsync."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
-    with (
-        tempfile.TemporaryDirectory(prefix="muster-tests-", dir=memory if memory.is_dir() else None) as folder,
-        start_postgres(Path(folder) / "data", durable=False) as server,
-    ):
+    with open_folder(in_memory=True) as folder, start_postgres(folder / "data", durable=False) as server:
         made = Cluster(server)
         made.prepare()
         yield made

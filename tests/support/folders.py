@@ -1,0 +1,18 @@
+"""Temporary folders that a database server may use, whoever it runs as."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def open_folder(*, in_memory: bool = False) -> Iterator[Path]:
+    """A folder that every user may pass through, in memory if asked for and where there is such a place."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+    with tempfile.TemporaryDirectory(
+        prefix="muster-test-", dir=memory if in_memory and memory.is_dir() else None
+    ) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
