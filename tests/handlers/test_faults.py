@@ -73,3 +73,28 @@ def test_the_ingest_role_can_read_nothing(database_url: str) -> None:
         for table in ("analytics_events", "analytics_sessions", "api_keys", "projects", "analytics_rejections"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f"SELECT 1 FROM muster.{table}")
+
+
+def test_a_statement_that_takes_too_long_is_a_503_that_says_so(post: Caller, database_url: str) -> None:
+    post(ROUTE, a_batch())
+    with psycopg.connect(database_url) as connection:
+        connection.execute("LOCK TABLE muster.analytics_sessions")
+        http.database().connection().execute("SET statement_timeout = '100ms'")
+        answer = post(ROUTE, a_batch())
+        assert (answer.status, answer.code) == (503, "database_unavailable")
+        assert "too long" in answer.json["error"]["message"]
+    assert post(ROUTE, a_batch()).status == 200
+
+
+def test_an_unexpected_error_is_a_500_without_its_message(
+    post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("hunter2 is in here")
+
+    monkeypatch.setattr("muster.events.read_batch", fail)
+    answer = post(ROUTE, a_batch())
+    assert (answer.status, answer.code) == (500, "internal_error")
+    printed = capsys.readouterr().out
+    assert "RuntimeError" in printed
+    assert "hunter2" not in printed + str(answer.json)

@@ -143,11 +143,11 @@ def _has_session(value: Any) -> bool:
 def _event_slices(fields: dict[str, Slice]) -> list[Slice]:
     if "events" not in fields:
         raise _invalid_batch([Detail(loc=["events"], type="missing", message="Field 'events' is required.")])
-    slices = elements(fields["events"][1])
+    slices = elements(fields["events"][1], most=MAX_EVENTS)
     if slices is None:
         raise _invalid_batch([Detail(loc=["events"], type="list_type", message="Send a list of events.")])
     if not 1 <= len(slices) <= MAX_EVENTS:
-        message = f"Send 1 to {MAX_EVENTS} events; this batch has {len(slices)}."
+        message = f"Send 1 to {MAX_EVENTS} events; this batch has {'more' if slices else 'none'}."
         raise _invalid_batch([Detail(loc=["events"], type="too_short" if not slices else "too_long", message=message)])
     return slices
 

@@ -111,6 +111,12 @@ class Database:
 
     def _explained(self, error: psycopg.Error) -> MusterError:
         log("ERROR", "database_error", sqlstate=error.sqlstate, error=type(error).__name__)
+        if isinstance(error, pg.QueryCanceled):
+            return DatabaseUnavailable(
+                "The database took too long and was stopped; nothing was stored. Ask for less at once, such as a shorter "
+                "range, or send the same request again.",
+                sqlstate=error.sqlstate,
+            )
         if self._connection is not None and isinstance(error, (psycopg.OperationalError, *CONNECTION_LOST)):
             self.close()
         if isinstance(error, MISSING):

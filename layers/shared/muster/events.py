@@ -97,7 +97,6 @@ def note_refused(database: Database, sender: Sender, refusal: RequestRefused, te
         log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
         return
     raise_if_refused(answer, WRITERS)
-    log("WARN", "request_refused", request_id=sender.request_id, project=answer["project"], reason=refusal.code)
 
 
 def _record(connection: Connection, sender: Sender, described: str, body: str) -> dict[str, Any]:

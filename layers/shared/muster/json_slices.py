@@ -24,13 +24,15 @@ def members(text: str) -> dict[str, Slice] | None:
     return _guarded(_members, text)
 
 
-def elements(text: str) -> list[Slice] | None:
+def elements(text: str, *, most: int) -> list[Slice] | None:
     """The elements of a JSON array in order; None when the text is another JSON value.
+
+    After one more than `most` it looks no further: who sends so many is refused, and shall not cost memory first.
 
     Raises:
         InvalidJson: the text is not JSON, or is nested too deep to read.
     """
-    return _guarded(_elements, text)
+    return _guarded(lambda whole: _elements(whole, most), text)
 
 
 def _guarded(cut: Callable[[str], T], text: str) -> T:
@@ -73,7 +75,7 @@ def _members(text: str) -> dict[str, Slice] | None:
         position = _skip(text, _expect(text, position, ","))
 
 
-def _elements(text: str) -> list[Slice] | None:
+def _elements(text: str, most: int) -> list[Slice] | None:
     position = _skip(text, 0)
     if text[position : position + 1] != "[":
         _only_value(text)
@@ -86,6 +88,8 @@ def _elements(text: str) -> list[Slice] | None:
     while True:
         value, end = _DECODER.raw_decode(text, position)
         found.append((value, text[position:end]))
+        if len(found) > most:
+            return found
         position = _skip(text, end)
         if text[position : position + 1] == "]":
             _end(text, position + 1)
