@@ -59,6 +59,21 @@ def running(state: Path, port: int, *arguments: str) -> Iterator[dict[str, Any]]
             assert process.wait(60) == 0, (state / "output").read_text()
 
 
+def pg_ctl(cluster: Path, *arguments: str) -> None:
+    """What an operator types; as root, in the name of the server's user."""
+    user = server_user()
+    program = str(reachable_binaries(find_binaries(), user) / "pg_ctl")
+    subprocess.run(
+        [program, "-D", str(cluster), *arguments],
+        check=True,
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+        user=user.uid if os.getuid() == 0 else None,
+        group=user.gid if os.getuid() == 0 else None,
+        extra_groups=[] if os.getuid() == 0 else None,
+    )
+
+
 def post(api: dict[str, Any]) -> httpx.Response:
     headers = {"authorization": f"Bearer {api['keys']['write']}"}
     return httpx.post(f"{api['url']}/v1/events", json=a_batch(), headers=headers, trust_env=False, timeout=30)
@@ -91,16 +106,11 @@ def test_a_stopped_postgres_is_a_503_and_started_again_a_200(state: Path, port: 
             down = post(api)
             assert (down.status_code, down.json()["error"]["code"]) == (503, "database_unavailable")
             assert int(down.headers["retry-after"]) > 0
-        user = server_user()
-        pg_ctl = str(reachable_binaries(find_binaries(), user) / "pg_ctl")
-        options = {"user": user.uid, "group": user.gid, "extra_groups": []} if os.getuid() == 0 else {}
-        start = [pg_ctl, "start", "-w", "-D", str(cluster), "-l", str(cluster / "by-hand.log")]
-        subprocess.run(start, check=True, cwd="/", stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+        pg_ctl(cluster, "start", "-w", "-l", str(cluster / "by-hand.log"))
         try:
             assert [post(api).status_code for _ in range(3)] == [200, 200, 200]
         finally:
-            stop = [pg_ctl, "stop", "-m", "fast", "-D", str(cluster)]
-            subprocess.run(stop, check=True, cwd="/", stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+            pg_ctl(cluster, "stop", "-m", "fast")
 
 
 def test_a_database_of_ones_own_is_migrated_and_used(state: Path, port: int, postgres: Cluster) -> None:

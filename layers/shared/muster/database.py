@@ -113,8 +113,8 @@ class Database:
         log("ERROR", "database_error", sqlstate=error.sqlstate, error=type(error).__name__)
         if isinstance(error, pg.QueryCanceled):
             return DatabaseUnavailable(
-                "The database took too long and was stopped; nothing was stored. Ask for less at once, such as a shorter "
-                "range, or send the same request again.",
+                "The database took too long and was stopped; nothing was stored. Ask for less at once, such as a "
+                "shorter range, or send the same request again.",
                 sqlstate=error.sqlstate,
             )
         if self._connection is not None and isinstance(error, (psycopg.OperationalError, *CONNECTION_LOST)):
