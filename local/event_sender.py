@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,9 @@ class Tally:
     ignored: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     rejected_lines: dict[str, list[int]] = field(default_factory=dict)
+    first_day: date | None = None
+    """Of the events that were not rejected: a line of the year 9999 must not stretch the metrics' range."""
+    last_day: date | None = None
 
     @property
     def adds_up(self) -> bool:
@@ -69,14 +73,22 @@ class Tally:
         self.queued += fates["queued"]
         self.duplicates += by_event[1]
         for result in answer["events"]:
+            event = batch[result["index"]]
             reason = result.get("reason") or "unknown"
+            if result["status"] == "rejected":
+                self._add_rejected(reason, event.line)
+                continue
             if result["status"] == "ignored":
                 self.ignored[reason] += 1
-            elif result["status"] == "rejected":
-                self.rejected[reason] += 1
-                lines = self.rejected_lines.setdefault(reason, [])
-                if len(lines) < FIRST_LINES:
-                    lines.append(batch[result["index"]].line)
+            day = event.at.date()
+            self.first_day = min(self.first_day or day, day)
+            self.last_day = max(self.last_day or day, day)
+
+    def _add_rejected(self, reason: str, line: int) -> None:
+        self.rejected[reason] += 1
+        lines = self.rejected_lines.setdefault(reason, [])
+        if len(lines) < FIRST_LINES:
+            lines.append(line)
 
 
 class EventSender:
@@ -115,16 +127,16 @@ class EventSender:
         for attempt in range(TRIES):
             try:
                 response = self._client.post("/v1/events", content=body, headers=_BODY_HEADERS)
-            except httpx.TransportError as error:
-                problem, pause = f"the connection failed ({error or type(error).__name__})", None
+            except httpx.RequestError as error:
+                problem, asked = f"the connection failed ({error or type(error).__name__})", 0.0
             else:
                 if response.is_success:
                     return _answer(response)
-                problem, pause = describe(response), _retry_after(response)
+                problem, asked = describe(response), _retry_after(response)
                 if response.status_code not in _TRY_AGAIN:
                     raise ImportStopped(f"The server refused a batch: {problem}")
             if attempt + 1 < TRIES:
-                self._wait(min(0.5 * 2**attempt if pause is None else pause, MAX_PAUSE_SECONDS), problem)
+                self._wait(min(max(asked, 0.5 * 2**attempt), MAX_PAUSE_SECONDS), problem)
         raise ImportStopped(f"A batch could not be delivered in {TRIES} tries, the last time because {problem}")
 
     def _wait(self, seconds: float, problem: str) -> None:
@@ -182,11 +194,11 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx.Response) -> float:
     try:
         return max(0.0, float(response.headers.get("retry-after", "")))
     except ValueError:  # absent, or a date
-        return None
+        return 0.0
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,11 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from rich.console import Console
@@ -19,26 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from local.access_log import LogRecord, MalformedLine, open_log, parse_line, read_lines
 from local.event_sender import FIRST_LINES, EventSender, ImportStopped, describe, open_client
 from local.import_report import ImportReport, LogSummary
+from local.import_target import NoTarget, Target, find_target
 from local.sessionize import make_events
 
-LOCAL_STATE = Path(__file__).resolve().parents[1] / ".muster" / "local.json"
 # Lines may be out of order, so all of a log is held to be sorted: about 1 KB a line.
 MAX_LINES = 2_000_000
 _MAX_DAYS_BY_DAY = 366
 _SECONDS_BETWEEN_PROGRESS_LINES = 5.0
-
-
-class NoTarget(Exception):
-    """It is not known where to send to, or with which key."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to send to."""
-
-    url: str
-    key: str
-    read_key: str
 
 
 def import_log(
@@ -54,10 +39,7 @@ def import_log(
     events = list(make_events(records))
     del records
     log.sessions = len({event.session_id for event in events})
-    if events:
-        log.first_day = min(event.at for event in events).date()
-        log.last_day = max(event.at for event in events).date()
-    sender = EventSender(target.url, target.key, sleep=sleep, notify=progress.print if progress else None)
+    sender = EventSender(target.url, target.key, sleep=sleep, notify=_notifier(progress))
     report = ImportReport(log, sender.tally)
     try:
         with _shown(progress, total=len(events)) as advance:
@@ -69,7 +51,7 @@ def import_log(
         report.stopped = "It was interrupted."
     finally:
         sender.close()
-    if not report.stopped and events:
+    if not report.stopped:
         _add_metrics(report, target)
     return report
 
@@ -102,8 +84,8 @@ def read_log(path: Path) -> tuple[LogSummary, list[tuple[int, LogRecord]]]:
 
 
 def _add_metrics(report: ImportReport, target: Target) -> None:
-    first, last = report.log.first_day, report.log.last_day
-    if first is None or last is None:
+    first, last = report.tally.first_day, report.tally.last_day
+    if first is None or last is None:  # nothing was sent, or all was rejected
         return
     query = {
         "start": first.isoformat(),
@@ -119,10 +101,15 @@ def _add_metrics(report: ImportReport, target: Target) -> None:
                 report.metrics_problem = describe(response)
                 return
             report.metrics = response.json()
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         report.metrics_problem = f"the connection failed ({error or type(error).__name__})."
     except ValueError:
         report.metrics_problem = "the server's answer is no JSON."
+
+
+def _notifier(console: Console | None) -> Callable[[str], None] | None:
+    # What the server says is text, even where it has brackets.
+    return partial(console.print, markup=False, highlight=False) if console else None
 
 
 @contextmanager
@@ -149,29 +136,6 @@ class _ProgressLines:
         if time.monotonic() - self._last >= _SECONDS_BETWEEN_PROGRESS_LINES:
             self._last = time.monotonic()
             self._console.print(f"{self._done:,} of {self._total:,} events sent", highlight=False)
-
-
-def find_target(url: str | None, key: str | None, read_key: str | None, *, state: Path = LOCAL_STATE) -> Target:
-    """The server named on the command line, else the one that `make run` started last.
-
-    Raises:
-        NoTarget: when there is neither.
-    """
-    local: dict[str, Any] | None = json.loads(state.read_text()) if state.is_file() else None
-    if local and (url is None or url.rstrip("/") == local["url"].rstrip("/")):
-        # A key given may be another project's, so the metrics are read with it as well.
-        keys = local["keys"]
-        return Target(local["url"], key or keys["admin"], read_key or key or keys["read"])
-    if url is None:
-        raise NoTarget(
-            "No local server is known: start one with `make run`, or name another with URL= and KEY= (its admin key)."
-        )
-    if key is None:
-        raise NoTarget(f"The keys of {url} are not known: give its admin key with KEY=.")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NoTarget(f"{url} is no URL of a server: it begins with http:// or https:// and a host.")
-    return Target(url, key, read_key or key)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 from rich.console import Console
@@ -23,8 +22,6 @@ class LogSummary:
     cut_off: int = 0
     first_cut_off: list[int] = field(default_factory=list)
     sessions: int = 0
-    first_day: date | None = None
-    last_day: date | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import socket
 import subprocess
 import sys
 import uuid
@@ -16,7 +17,8 @@ import httpx
 import pytest
 from crawlerdetect import CrawlerDetect
 
-from local.import_log import Target, import_log
+from local.import_log import import_log, main
+from local.import_target import Target
 from local.server import local_api
 from tests.conftest import LocalDatabase
 from tests.support.databases import Cluster, make_project
@@ -123,6 +125,21 @@ def test_malformed_lines_are_reported_and_the_rest_is_sent(api: LocalDatabase, t
     assert report["addsUp"] is True
 
 
+def test_a_line_of_another_age_is_rejected_and_its_neighbours_are_shown(
+    api: LocalDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "access.log"
+    line = LINE.format(client=f"client-{uuid.uuid4()}", second=1, path="a")
+    log.write_text(line + line.replace("17/May/2015", "31/Dec/9999") + line.replace("17/May/2015", "02/Jan/1970"))
+    keys = ["--key", api.keys["admin"], "--read-key", api.keys["read"]]
+    assert main([str(log), "--url", api.url, *keys]) == 0
+    printed = capsys.readouterr().out
+    assert "access.log: 3 lines = 3 sent + 0 malformed." in printed
+    assert "3 sent = 2 accepted + 0 duplicates + 0 ignored + 1 rejected (timestamp_out_of_range 1)." in printed
+    assert "Rejected as timestamp_out_of_range: 1 line (2);" in printed
+    assert "page_view" in printed
+
+
 def test_identical_requests_of_one_second_are_all_stored_and_once(api: LocalDatabase, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text(LINE.format(client=f"client-{uuid.uuid4()}", second=1, path="a") * 3)
@@ -148,7 +165,10 @@ def test_a_server_that_is_away_is_tried_again_and_then_given_up(tmp_path: Path) 
     log = tmp_path / "access.log"
     log.write_text(LINE.format(client="c", second=1, path="a"))
     pauses: list[float] = []
-    report = import_log(log, Target("http://127.0.0.1:9", "ma_x", "mr_x"), sleep=pauses.append)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens on it
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        report = import_log(log, Target(url, "ma_x", "mr_x"), sleep=pauses.append)
     assert report.stopped is not None
     assert "could not be delivered in 8 tries" in report.stopped
     assert pauses == [0.5, 1, 2, 4, 8, 16, 32]

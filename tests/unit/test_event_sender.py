@@ -31,7 +31,7 @@ class Server:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  # the name that http.server calls
+            def do_POST(self) -> None:  # the name that http.server calls
                 body = gzip.decompress(self.rfile.read(int(self.headers["content-length"])))
                 server.asked.append((dict(self.headers.items()), json.loads(body)["events"]))
                 status, headers, answer = server.answers.pop(0)
@@ -184,4 +184,4 @@ def test_batches_keep_the_order_and_both_limits() -> None:
     assert [event for batch in made for event in batch] == events
     assert max(len(batch) for batch in made) == MAX_BATCH_EVENTS
     assert all(sum(len(event.body) + 1 for event in batch) <= MAX_BATCH_BYTES + 1 for batch in made)
-    assert [len(batch) for batch in made][0] < MAX_BATCH_EVENTS
+    assert len(made[0]) < MAX_BATCH_EVENTS
