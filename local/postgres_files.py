@@ -70,6 +70,7 @@ def major_version(binaries: Path) -> int:
 
 def reachable_binaries(binaries: Path, user: User) -> Path:
     """The same programs where the user can run them: a copy, when a folder above them is closed to him."""
+    binaries = binaries.resolve()  # a link's own folder may be closed, though what it leads to is not
     if user.uid == os.getuid() or is_reachable(binaries):
         return binaries
     package = binaries.parents[1]

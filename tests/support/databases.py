@@ -69,8 +69,13 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A server in memory, where there is such a place, without fsync."""
-    with open_folder(in_memory=True) as folder, start_postgres(folder / "data", durable=False) as server:
+    """A server in memory, where there is such a place, without fsync; of the version that POSTGRES names, if it does."""
+    chosen = os.environ.get("POSTGRES")
+    binaries = Path(chosen) if chosen else None
+    with (
+        open_folder(in_memory=True) as folder,
+        start_postgres(folder / "data", durable=False, binaries=binaries) as server,
+    ):
         made = Cluster(server)
         made.prepare()
         yield made
