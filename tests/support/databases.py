@@ -69,7 +69,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A server in memory, where there is such a place, without fsync; of the version that POSTGRES names, if it does."""
+    """A server in memory, where there is such a place, without fsync; of the programs that POSTGRES names."""
     chosen = os.environ.get("POSTGRES")
     binaries = Path(chosen) if chosen else None
     with (
