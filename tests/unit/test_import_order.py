@@ -10,7 +10,17 @@ PACKAGE = PROJECT / "layers" / "shared" / "muster"
 
 # From the ground up. A module imports modules of lower floors, and of its own floor those that stand before it.
 FLOORS: dict[str, list[str]] = {
-    "ground": ["errors", "settings", "sql", "observability", "poison", "json_slices", "event_ids", "models"],
+    "ground": [
+        "errors",
+        "aws_credentials",
+        "settings",
+        "sql",
+        "observability",
+        "poison",
+        "json_slices",
+        "event_ids",
+        "models",
+    ],
     "readers": [
         "bodies",
         "agents",
@@ -21,7 +31,7 @@ FLOORS: dict[str, list[str]] = {
         "metrics_models",
         "metrics_requests",
     ],
-    "database": ["database"],
+    "database": ["rds_token", "logins", "database"],
     "topics": [
         "keys",
         "projects",

@@ -10,6 +10,7 @@ from psycopg import errors as pg
 from psycopg.types.json import set_json_loads
 
 from muster.errors import DatabaseUnavailable, MusterError, SchemaIncomplete
+from muster.logins import login_of, may_have_changed
 from muster.observability import log
 from muster.settings import Settings
 from muster.sql import query
@@ -130,16 +131,13 @@ def connect(settings: Settings) -> Connection:
     Raises:
         psycopg.OperationalError: when the server cannot be reached.
     """
-    connection = psycopg.connect(
-        settings.database_url,
-        autocommit=True,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        application_name=settings.service_name,
-        # Statements run once each in a short life; unprepared they do not pin an RDS Proxy connection.
-        prepare_threshold=None,
-        **KEEPALIVE,
-    )
-    set_json_loads(orjson.loads, connection)
+    try:
+        connection = _open(settings, login_of(settings))
+    except psycopg.OperationalError as error:
+        if not (may_have_changed(settings) and _is_refused_login(error)):
+            raise
+        # The secret may have been rotated since we read it, or the token have expired on its way.
+        connection = _open(settings, login_of(settings, refetch=True))
     role = settings.database_role
     if role is not None and role != connection.info.user:
         try:
@@ -148,6 +146,25 @@ def connect(settings: Settings) -> Connection:
             connection.close()
             raise
     return connection
+
+
+def _open(settings: Settings, login: str) -> Connection:
+    connection = psycopg.connect(
+        login,
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        application_name=settings.service_name,
+        # Statements run once each in a short life; unprepared they do not pin an RDS Proxy connection.
+        prepare_threshold=None,
+        **KEEPALIVE,
+    )
+    set_json_loads(orjson.loads, connection)
+    return connection
+
+
+def _is_refused_login(error: psycopg.OperationalError) -> bool:
+    # libpq gives no SQLSTATE for what the server says before the session begins.
+    return "authentication failed" in str(error)
 
 
 def call(connection: Connection, name: str, parameters: dict[str, Any]) -> dict[str, Any]:

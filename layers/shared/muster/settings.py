@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from muster.aws_credentials import AwsCredentials, CredentialSource
 from muster.errors import SettingMissing
 
 
@@ -12,29 +13,63 @@ from muster.errors import SettingMissing
 class Settings:
     """What one function needs to know of its deployment."""
 
-    database_url: str
+    database_url: str = ""
+    """Where it holds a host and a login, the whole address; empty where ingest only fills the queue."""
+    database_host: str | None = None
+    """With DATABASE_AUTH=iam: of RDS or its proxy; the login is `database_role`, its password a signed token."""
+    database_port: int = 5432
+    database_name: str = "muster"
+    database_secret_arn: str | None = None
+    """With DATABASE_AUTH=secret: its value is a URL, or RDS's JSON object."""
     database_role: str | None = None
     """SQL role to act as; None acts as the login itself."""
     migrations_dir: Path = Path("/opt")
     service_name: str = "muster"
     stage: str = "local"
     ingest_mode: str = "direct"
+    queue_url: str | None = None
+    aws_region: str = "us-east-1"
+    aws_credentials: CredentialSource = field(default_factory=CredentialSource)
+    is_snap_start: bool = False
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
     Raises:
-        SettingMissing: when DATABASE_URL is not set.
+        SettingMissing: when there is no database, or no queue for buffered ingest.
     """
-    values = os.environ if environment is None else environment
-    if not (database_url := values.get("DATABASE_URL")):
+    values = {name: value for name, value in (os.environ if environment is None else environment).items() if value}
+    settings = Settings(
+        database_url=values.get("DATABASE_URL", ""),
+        database_host=values.get("DATABASE_HOST"),
+        database_port=int(values.get("DATABASE_PORT", "5432")),
+        database_name=values.get("DATABASE_NAME", "muster"),
+        database_secret_arn=values.get("DATABASE_SECRET_ARN"),
+        database_role=values.get("DATABASE_ROLE"),
+        migrations_dir=Path(values.get("MIGRATIONS_DIR", "/opt")),
+        service_name=values.get("SERVICE_NAME", "muster"),
+        stage=values.get("STAGE", "local"),
+        ingest_mode=values.get("INGEST_MODE", "direct"),
+        queue_url=values.get("QUEUE_URL"),
+        aws_region=values.get("AWS_REGION", "us-east-1"),
+        aws_credentials=_credential_source(values),
+        is_snap_start=values.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
+    )
+    if settings.ingest_mode == "buffered" and settings.queue_url is None:
+        raise SettingMissing("QUEUE_URL")
+    if settings.ingest_mode != "buffered" and not (
+        settings.database_url or settings.database_host or settings.database_secret_arn
+    ):
         raise SettingMissing("DATABASE_URL")
-    return Settings(
-        database_url=database_url,
-        database_role=values.get("DATABASE_ROLE") or None,
-        migrations_dir=Path(values.get("MIGRATIONS_DIR") or "/opt"),
-        service_name=values.get("SERVICE_NAME") or "muster",
-        stage=values.get("STAGE") or "local",
-        ingest_mode=values.get("INGEST_MODE") or "direct",
+    return settings
+
+
+def _credential_source(values: Mapping[str, str]) -> CredentialSource:
+    key_id, secret = values.get("AWS_ACCESS_KEY_ID"), values.get("AWS_SECRET_ACCESS_KEY")
+    if key_id and secret:
+        return CredentialSource(AwsCredentials(key_id, secret, values.get("AWS_SESSION_TOKEN")))
+    return CredentialSource(
+        url=values.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        authorization=values.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
     )
