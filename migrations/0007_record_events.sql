@@ -1,6 +1,7 @@
 -- Ingest: one call, one transaction, one row of answer.
 --
 -- p_request describes the batch: {"requestId", "batchId", "sessionId", "userId", "sequence", "dropped", "sentAt",
+--   "receivedAt": when it came in, where it waited in a queue since; absent or null is now,
 --   "count": candidates in p_body, "careful": true when the batch is known not to be plain,
 --   "bots": [position…], "contexts": {sessionId: {"browser", "context"}}, "rejections": [as muster.quarantine]}
 -- p_body holds {"events": [candidate…]} as the client sent them, never serialised again on the way.
@@ -22,7 +23,8 @@ BEGIN
       FROM jsonb_to_recordset(p_deltas) AS d(session uuid, "user" text, first timestamptz, last timestamptz, events bigint),
            (SELECT (p_request ->> 'sessionId')::uuid AS session, (p_request ->> 'sequence')::integer AS sequence,
                    (p_request ->> 'dropped')::bigint AS dropped,
-                   (extract(epoch FROM now() - (p_request ->> 'sentAt')::timestamptz) * 1000)::bigint AS skew_ms) b,
+                   (extract(epoch FROM coalesce((p_request ->> 'receivedAt')::timestamptz, now())
+                            - (p_request ->> 'sentAt')::timestamptz) * 1000)::bigint AS skew_ms) b,
            LATERAL (SELECT p_request -> 'contexts' -> d.session::text AS about) c
      ORDER BY d.session
     ON CONFLICT (project_id, id) DO UPDATE SET
@@ -51,13 +53,15 @@ DECLARE
     v_session uuid := (p_request ->> 'sessionId')::uuid;
     v_user text := p_request ->> 'userId';
     v_batch uuid := (p_request ->> 'batchId')::uuid;
+    v_received timestamptz := coalesce((p_request ->> 'receivedAt')::timestamptz, now());
     v_stored integer;
     v_first timestamptz;
     v_last timestamptz;
 BEGIN
     WITH inserted AS (
-        INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type, area, data)
-        SELECT p_project_id, v_session, e.id, e."timestamp", v_batch, v_user, e."eventType", coalesce(nullif(e.area, ''), 'unknown'),
+        INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, received_at, batch_id, user_id,
+                                             event_type, area, data)
+        SELECT p_project_id, v_session, e.id, e."timestamp", v_received, v_batch, v_user, e."eventType", coalesce(nullif(e.area, ''), 'unknown'),
                coalesce(e.data, '{}')
           FROM jsonb_to_recordset(p_events) AS e(id uuid, "eventType" text, area text, "timestamp" timestamptz, data jsonb)
          WHERE e."timestamp" BETWEEN p_oldest AND p_newest
@@ -81,6 +85,7 @@ DECLARE
     v_session uuid := (p_request ->> 'sessionId')::uuid;
     v_user text := p_request ->> 'userId';
     v_batch uuid := (p_request ->> 'batchId')::uuid;
+    v_received timestamptz := coalesce((p_request ->> 'receivedAt')::timestamptz, now());
     v_bots integer[] := ARRAY(SELECT jsonb_array_elements_text(p_request -> 'bots')::integer);
     v_deltas jsonb;
     v_answer jsonb;
@@ -108,8 +113,9 @@ BEGIN
         -- The first of two alike in one batch is stored, the other is its duplicate.
         SELECT DISTINCT ON (session_id, id) * FROM judged WHERE reason IS NULL ORDER BY session_id, id, position
     ), inserted AS (
-        INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type, area, data)
-        SELECT p_project_id, session_id, id, occurred_at, v_batch, user_id, event_type, area, data
+        INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, received_at, batch_id, user_id,
+                                             event_type, area, data)
+        SELECT p_project_id, session_id, id, occurred_at, v_received, v_batch, user_id, event_type, area, data
           FROM fresh ORDER BY session_id, id
         ON CONFLICT DO NOTHING
         RETURNING session_id, id, occurred_at
@@ -184,7 +190,8 @@ DECLARE
     v_project muster.projects;
     v_session uuid := (p_request ->> 'sessionId')::uuid;
     v_oldest timestamptz;
-    v_newest timestamptz := now() + interval '24 hours';
+    v_received timestamptz := coalesce((p_request ->> 'receivedAt')::timestamptz, now());
+    v_newest timestamptz := v_received + interval '24 hours';
     v_careful boolean := coalesce((p_request ->> 'careful')::boolean, false);
     v_count integer := (p_request ->> 'count')::integer;
     v_mode text;
@@ -192,7 +199,7 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT v_project FROM muster.projects WHERE id = p_project_id;
     v_oldest := CASE WHEN p_kind = 'admin' THEN '1970-01-01 00:00:00+00'::timestamptz
-                     ELSE now() - make_interval(days => v_project.event_window_days) END;
+                     ELSE v_received - make_interval(days => v_project.event_window_days) END;
     IF NOT v_careful AND v_project.consent_mode <> 'off' THEN
         v_careful := v_project.consent_mode = 'opt_in'
             OR EXISTS (SELECT FROM muster.analytics_consent WHERE project_id = p_project_id AND session_id = v_session)

@@ -37,6 +37,8 @@ FLOORS: dict[str, list[str]] = {
         "projects",
         "ingest_log",
         "events",
+        "queue",
+        "buffered",
         "sessions",
         "metrics",
         "migrations",

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -15,7 +15,7 @@ from muster.errors import Detail, MusterError, RequestRefused
 from muster.ingest_log import log_batch
 from muster.judgement import Rejection, refused_request
 from muster.keys import WRITERS, only_project, raise_if_refused
-from muster.models import BatchResult, EventResult
+from muster.models import BatchResult, EventResult, EventStatus
 from muster.observability import log
 
 
@@ -27,6 +27,8 @@ class Sender:
     """None acts for the database's only project."""
     request_id: str
     user_agent: str = ""
+    key_prefix: str = ""
+    """The key's first characters, which say its kind."""
 
 
 def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResult:
@@ -53,9 +55,9 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
         note_refused(database, sender, refusal, text)
         raise
     batch_id = str(uuid.uuid4())
-    described = orjson.dumps(_description(batch, batch_id, sender.request_id)).decode()
+    described = orjson.dumps(describe(batch, batch_id, sender.request_id)).decode()
     started, reconnects = time.perf_counter(), database.reconnects
-    answer = database.run(_record, sender, described, batch.body)
+    answer = database.run(record, sender.key_hash, described, batch.body)
     raise_if_refused(answer, WRITERS)
     timings = {
         "DbWriteMs": (time.perf_counter() - started) * 1000,
@@ -99,15 +101,17 @@ def note_refused(database: Database, sender: Sender, refusal: RequestRefused, te
     raise_if_refused(answer, WRITERS)
 
 
-def _record(connection: Connection, sender: Sender, described: str, body: str) -> dict[str, Any]:
+def record(connection: Connection, key_hash: bytes | None, described: str, body: str) -> dict[str, Any]:
+    """Store a described batch in one round trip; without a key, for the database's only project."""
     parameters: dict[str, Any] = {"request": described, "body": body}
-    if sender.key_hash is not None:
-        return call(connection, "record_events", {**parameters, "key_hash": sender.key_hash})
+    if key_hash is not None:
+        return call(connection, "record_events", {**parameters, "key_hash": key_hash})
     project = only_project(connection)
     return call(connection, "store_batch", {**parameters, "project_id": project.project_id})
 
 
-def _description(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
+def describe(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
+    """The batch as the database's function takes it, less its body."""
     envelope = batch.envelope
     return {
         "requestId": request_id,
@@ -140,8 +144,21 @@ def _rejection_row(rejection: Rejection) -> dict[str, Any]:
 
 
 def _result(batch: Batch, batch_id: str, answer: dict[str, Any]) -> BatchResult:
+    events = judged_events(batch, "accepted")
+    for position, status, reason in answer["others"]:
+        index = batch.candidates[position]
+        events[index]["status"] = status
+        if reason is not None:
+            events[index]["reason"] = reason
+        if status == "rejected":
+            events[index]["details"] = [_explained(reason, index, answer["windowDays"])]
+    return summed_up(batch_id, "committed", events)
+
+
+def judged_events(batch: Batch, candidates: EventStatus) -> list[EventResult]:
+    """The results of all events as validation leaves them, where the candidates have one status."""
     events: list[EventResult] = [
-        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(batch.ids)
+        {"index": index, "id": event_id, "status": candidates} for index, event_id in enumerate(batch.ids)
     ]
     for rejection in batch.rejections:
         index = cast(int, rejection.index)
@@ -152,19 +169,17 @@ def _result(batch: Batch, batch_id: str, answer: dict[str, Any]) -> BatchResult:
             "reason": rejection.reason,
             "details": rejection.details,
         }
-    for position, status, reason in answer["others"]:
-        index = batch.candidates[position]
-        events[index]["status"] = status
-        if reason is not None:
-            events[index]["reason"] = reason
-        if status == "rejected":
-            events[index]["details"] = [_explained(reason, index, answer["windowDays"])]
+    return events
+
+
+def summed_up(batch_id: str, status: Literal["committed", "queued"], events: list[EventResult]) -> BatchResult:
+    """The result of a batch from those of its events."""
     counts = Counter(event["status"] for event in events)
     return {
         "batchId": batch_id,
-        "status": "committed",
+        "status": status,
         "received": len(events),
-        "accepted": counts["accepted"],
+        "accepted": counts["accepted"] + counts["queued"],
         "duplicates": counts["duplicate"],
         "rejected": counts["rejected"],
         "ignored": counts["ignored"],

@@ -19,6 +19,7 @@ from muster import errors
 from muster.bodies import RawBody
 from muster.database import Database
 from muster.errors import Detail, MusterError
+from muster.models import BatchResult
 from muster.observability import log
 from muster.service import AnalyticsService
 from muster.settings import load_settings
@@ -107,6 +108,11 @@ def query_of(app: APIGatewayHttpResolver) -> dict[str, list[str]]:
 def to_json(value: Any) -> str:
     """The JSON text of a response's body."""
     return orjson.dumps(value, default=_plain).decode()
+
+
+def batch_response(result: BatchResult) -> Response[str]:
+    """The response to a batch: 200 is committed, 202 is durably queued."""
+    return json_response(result, HTTPStatus.OK if result["status"] == "committed" else HTTPStatus.ACCEPTED)
 
 
 def json_response(value: Any, status: HTTPStatus) -> Response[str]:

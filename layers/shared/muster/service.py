@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from muster import diagnostics, events, metrics, sessions
+from muster import buffered, diagnostics, events, metrics, sessions
 from muster.bodies import RawBody
 from muster.database import Connection, Database
 from muster.diagnostics import Diagnostics
 from muster.errors import DatabaseUnavailable
 from muster.events import Sender
-from muster.keys import READERS, Access, authenticate, hash_key, only_project
+from muster.keys import PREFIX_LENGTH, READERS, Access, authenticate, hash_key, only_project
 from muster.metrics_models import EventPage, Metrics
 from muster.metrics_requests import MetricsRequest
 from muster.models import BatchResult, Session
@@ -37,6 +37,7 @@ class AnalyticsService:
             key_hash=None if key is None else hash_key(key),
             request_id=request_id or str(uuid.uuid4()),
             user_agent=user_agent,
+            key_prefix=(key or "")[:PREFIX_LENGTH],
         )
 
     def save_events(
@@ -51,7 +52,9 @@ class AnalyticsService:
         return events.save_batch(self._database, self._sender, json.dumps(batch, default=_to_wire))
 
     def save_request(self, body: RawBody) -> BatchResult:
-        """Store a batch as a client sent it."""
+        """Store a batch as a client sent it, or queue it where ingest is buffered."""
+        if self._database.settings.ingest_mode == "buffered":
+            return buffered.queue_request(self._database.settings, self._sender, body)
         return events.save_request(self._database, self._sender, body)
 
     def update_session(self, session_id: str | UUID, user_id: str | None) -> Session:

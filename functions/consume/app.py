@@ -1,0 +1,23 @@
+"""Stores the batches that ingest queued."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from muster.buffered import store_message
+from muster.http import database
+
+# A message that fails stays in the queue by itself; that all of them fail is no reason to fail the invocation too.
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+def store(record: SQSRecord) -> None:
+    """One message."""
+    store_message(database(), record.body)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Which messages must stay in the queue."""
+    return process_partial_response(event=event, record_handler=store, processor=processor, context=context)

@@ -1,0 +1,147 @@
+"""Buffered ingest: batches validated and queued by one function, and stored from the queue by another."""
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from muster.batches import Batch, read_batch
+from muster.bodies import RawBody, read_text
+from muster.database import Database
+from muster.errors import InvalidKey, KeyNotAllowed
+from muster.events import Sender, describe, judged_events, record, summed_up
+from muster.json_slices import elements, members
+from muster.keys import WRITERS
+from muster.models import MAX_EVENTS, BatchResult
+from muster.observability import log, log_with_metrics
+from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
+from muster.settings import Settings
+
+_WRITE_PREFIXES = ("mw_", "ma_")
+_READ_PREFIX = "mr_"
+
+
+def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchResult:
+    """Queue a batch durably; what passed validation is `queued`, and consent, age and duplicates are judged later.
+
+    Raises:
+        RequestRefused: nothing of it was queued.
+        KeyRefused: the key is none that may write, as far as it shows: only the database knows all of them.
+        DatabaseUnavailable: it is not known to be queued; the same batch may be sent again.
+    """
+    _check_kind(sender)
+    batch = read_batch(read_text(body), sender.user_agent)
+    batch_id = str(uuid.uuid4())
+    received_at = datetime.now(UTC).isoformat()
+    described = {**describe(batch, batch_id, sender.request_id), "receivedAt": received_at}
+    started = time.perf_counter()
+    send(settings, list(_messages(sender, described, batch.body)))
+    result = summed_up(batch_id, "queued", judged_events(batch, "queued"))
+    _log_queued(settings, sender, batch, result, (time.perf_counter() - started) * 1000)
+    return result
+
+
+def store_message(database: Database, text: str) -> None:
+    """Store one message's batch; that it comes again, or out of order, changes nothing.
+
+    Raises:
+        DatabaseUnavailable: it is not stored; it must stay in the queue.
+        ValueError: it is none of ours.
+    """
+    message = unpack(text)
+    request = message["request"]
+    started = time.perf_counter()
+    described = orjson.dumps(request).decode()
+    answer = database.run(record, bytes.fromhex(message["keyHash"]), described, message["body"])
+    where = {"request_id": request["requestId"], "batch_id": request["batchId"], "session_id": request["sessionId"]}
+    received = request["count"] + len(request["rejections"])
+    service, stage = database.settings.service_name, database.settings.stage
+    if refusal := answer.get("refused"):
+        # Its project is not known, so there is no quarantine for it; the alarm on this number is all that is left.
+        log("ERROR", "batch_refused", reason=refusal, key_prefix=message["keyPrefix"], **where)
+        log_with_metrics("consume_refused", {"EventsRefused": received}, service=service, stage=stage, **where)
+        return
+    others = Counter(status for _, status, _ in answer["others"])
+    metrics = {
+        "EventsAccepted": answer["accepted"],
+        "EventsDuplicate": others["duplicate"],
+        "EventsRejected": others["rejected"],
+        "EventsIgnored": others["ignored"],
+        "EventsUnaccounted": abs(request["count"] - answer["accepted"] - others.total()),
+        "DbWriteMs": (time.perf_counter() - started) * 1000,
+        "DbConnectMs": database.take_connect_ms(),
+        "QueueAgeMs": (datetime.now(UTC) - datetime.fromisoformat(request["receivedAt"])).total_seconds() * 1000,
+    }
+    log_with_metrics(
+        "consume_result",
+        metrics,
+        service=service,
+        stage=stage,
+        **where,
+        project=answer["project"],
+        key_prefix=answer["prefix"],
+        received=received,
+        path=answer["mode"],
+    )
+
+
+def _check_kind(sender: Sender) -> None:
+    if sender.key_prefix.startswith(_READ_PREFIX):
+        raise KeyNotAllowed(WRITERS)
+    if not sender.key_prefix.startswith(_WRITE_PREFIXES):
+        raise InvalidKey
+
+
+def _messages(sender: Sender, described: dict[str, Any], body: str) -> Iterator[str]:
+    """The batch in as few messages as SQS's limit allows."""
+    key = {"keyHash": (sender.key_hash or b"").hex(), "keyPrefix": sender.key_prefix}
+    text = pack({**key, "request": described, "body": body})
+    if len(text) <= MAX_MESSAGE_BYTES or described["count"] <= 1:
+        yield text
+        return
+    for half, events in _halves(described, body):
+        yield from _messages(sender, half, events)
+
+
+def _halves(described: dict[str, Any], body: str) -> Iterator[tuple[dict[str, Any], str]]:
+    fields = members(body) or {}
+    slices = [as_sent for _, as_sent in elements(fields["events"][1], most=MAX_EVENTS) or []]
+    middle = len(slices) // 2
+    indexes = described["indexes"] or list(range(len(slices)))
+    for start, end in ((0, middle), (middle, len(slices))):
+        half = {
+            **described,
+            "count": end - start,
+            "bots": [position - start for position in described["bots"] if start <= position < end],
+            "indexes": indexes[start:end],
+            "rejections": described["rejections"] if start == 0 else [],
+        }
+        yield half, f'{{"events":[{",".join(slices[start:end])}]}}'
+
+
+def _log_queued(settings: Settings, sender: Sender, batch: Batch, result: BatchResult, send_ms: float) -> None:
+    metrics = {
+        "EventsReceived": result["received"],
+        "EventsQueued": result["accepted"],
+        "EventsRejected": result["rejected"],
+        "EventsUnaccounted": abs(result["received"] - result["accepted"] - result["rejected"]),
+        "QueueSendMs": send_ms,
+    }
+    log_with_metrics(
+        "ingest_result",
+        metrics,
+        service=settings.service_name,
+        stage=settings.stage,
+        request_id=sender.request_id,
+        batch_id=result["batchId"],
+        key_prefix=sender.key_prefix,
+        session_id=batch.envelope.get("sessionId"),
+        received=result["received"],
+        accepted=result["accepted"],
+        rejected=dict(Counter(rejection.reason for rejection in batch.rejections)),
+        mode=settings.ingest_mode,
+    )
