@@ -1,14 +1,21 @@
-"""Creates and verifies the schema, projects and keys; by direct invocation only."""
+"""Creates and verifies the schema, projects and keys: at a deployment, and by direct invocation."""
 
 from typing import Any
 
 from muster.actions import run_action
+from muster.custom_resource import answer_custom_resource, is_custom_resource
 from muster.database import connect
 from muster.settings import load_settings
 
 
 def lambda_handler(event: dict[str, Any], _: object) -> dict[str, Any]:
-    """The action that the event names; what cannot be done fails the invocation with a sentence."""
+    """The action that the event names; what cannot be done fails the invocation, or the deployment, with a sentence."""
+    if is_custom_resource(event):
+        return answer_custom_resource(event, lambda: _run({"action": "migrate"}))
+    return _run(event)
+
+
+def _run(event: dict[str, Any]) -> dict[str, Any]:
     settings = load_settings()
     with connect(settings) as connection:
         return run_action(connection, settings.migrations_dir, event)

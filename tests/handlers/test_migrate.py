@@ -1,5 +1,9 @@
 """The function migrate, by direct invocation."""
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import psycopg
@@ -116,3 +120,83 @@ def test_maintenance_makes_the_partitions_that_will_be_needed(invoke: Any, datab
         connection.execute(f"DROP TABLE muster.{row[0]}")
     assert invoke(action="maintain") == {"status": "ok", "partitionsCreated": 1}
     assert invoke(action="maintain") == {"status": "ok", "partitionsCreated": 0}
+
+
+@pytest.fixture
+def cloudformation() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An address that takes CloudFormation's answers, and the answers."""
+    answers: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            answers.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", answers
+    server.shutdown()
+    server.server_close()
+
+
+def deployment(url: str, kind: str) -> dict[str, Any]:
+    ids = {"StackId": "stack", "RequestId": "request", "LogicalResourceId": "Schema"}
+    return {"RequestType": kind, "ResponseURL": url, **ids}
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_a_deployment_migrates_and_succeeds(
+    invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch, cloudformation: Any, kind: str
+) -> None:
+    url, answers = cloudformation
+    with postgres.database(template="template0") as empty:
+        environment.setenv("DATABASE_URL", empty)
+        invoke(**deployment(url, kind))
+    (answer,) = answers
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "muster-schema")
+    assert answer["Data"] == {"Status": "ok", "Applied": len(list(MIGRATIONS.glob("*.sql")))}
+    assert (answer["StackId"], answer["RequestId"], answer["LogicalResourceId"]) == ("stack", "request", "Schema")
+
+
+def test_a_refused_migration_fails_the_deployment_with_its_sentence(
+    invoke: Any, database_url: str, cloudformation: Any
+) -> None:
+    url, answers = cloudformation
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE muster.schema_migrations SET checksum = 'x' WHERE version = 1")
+    invoke(**deployment(url, "Update"))
+    (edited,) = answers
+    assert edited["Status"] == "FAILED"
+    assert "was edited after it was applied" in edited["Reason"]
+
+
+def test_a_deployment_without_its_tables_fails(invoke: Any, database_url: str, cloudformation: Any) -> None:
+    url, answers = cloudformation
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP TABLE muster.pilot_tokens")
+    invoke(**deployment(url, "Update"))
+    assert answers[0]["Status"] == "FAILED"
+    assert "table muster.pilot_tokens is missing" in answers[0]["Reason"]
+
+
+def test_deleting_a_stack_touches_no_data_and_needs_no_database(
+    invoke: Any, environment: pytest.MonkeyPatch, cloudformation: Any
+) -> None:
+    url, answers = cloudformation
+    environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    invoke(**deployment(url, "Delete"))
+    assert answers[0]["Status"] == "SUCCESS"
+
+
+def test_a_deployment_without_a_database_fails_and_does_not_wait(
+    invoke: Any, environment: pytest.MonkeyPatch, cloudformation: Any
+) -> None:
+    url, answers = cloudformation
+    environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    invoke(**deployment(url, "Create"))
+    assert answers[0]["Status"] == "FAILED"
+    assert "migrate" in answers[0]["Reason"]

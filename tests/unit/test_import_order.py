@@ -46,11 +46,12 @@ FLOORS: dict[str, list[str]] = {
         "schema_history",
         "schema",
         "actions",
+        "custom_resource",
         "checks",
         "diagnostics",
     ],
     "service": ["service"],
-    "http": ["http"],
+    "http": ["snap_start", "http"],
 }
 ORDER = [module for floor in FLOORS.values() for module in floor]
 

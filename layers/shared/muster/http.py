@@ -22,7 +22,8 @@ from muster.errors import Detail, MusterError
 from muster.models import BatchResult
 from muster.observability import log
 from muster.service import AnalyticsService
-from muster.settings import load_settings
+from muster.settings import load_settings, starts_from_snapshot
+from muster.snap_start import after_restore
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -57,7 +58,16 @@ def lambda_handler_for(app: APIGatewayHttpResolver) -> Handler:
         response["headers"]["x-request-id"] = context.aws_request_id
         return response
 
+    if starts_from_snapshot():
+        after_restore(_reconnect)
     return lambda_handler
+
+
+def _reconnect() -> None:
+    # What the snapshot knows is of another time: credentials, and perhaps the address.
+    database.cache_clear()
+    if database().settings.ingest_mode != "buffered":
+        database().connection()
 
 
 @cache

@@ -30,7 +30,6 @@ class Settings:
     queue_url: str | None = None
     aws_region: str = "us-east-1"
     aws_credentials: CredentialSource = field(default_factory=CredentialSource)
-    is_snap_start: bool = False
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -54,7 +53,6 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         queue_url=values.get("QUEUE_URL"),
         aws_region=values.get("AWS_REGION", "us-east-1"),
         aws_credentials=_credential_source(values),
-        is_snap_start=values.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
     )
     if settings.ingest_mode == "buffered" and settings.queue_url is None:
         raise SettingMissing("QUEUE_URL")
@@ -63,6 +61,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     ):
         raise SettingMissing("DATABASE_URL")
     return settings
+
+
+def starts_from_snapshot() -> bool:
+    """Whether this environment is being made into a snapshot, or was made from one."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 def _credential_source(values: Mapping[str, str]) -> CredentialSource:

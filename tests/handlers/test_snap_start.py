@@ -1,0 +1,34 @@
+"""SnapStart: a restored environment has connected before its first request."""
+
+import pytest
+import snapshot_restore_py
+
+from muster import http
+from tests.support.functions import Caller, a_batch
+
+
+def restore() -> None:
+    """What Lambda's runtime does when it wakes a snapshot."""
+    for hook, arguments, options in snapshot_restore_py.get_after_restore():
+        hook(*arguments, **options)
+
+
+def test_a_restored_environment_is_connected_anew(post: Caller, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    handler = http.lambda_handler_for(http.create_app())
+    assert callable(handler)
+    before = http.database()
+    restore()
+    assert http.database() is not before
+    assert http.database().connect_ms > 0
+    assert post("POST /v1/events", a_batch()).status == 200
+
+
+def test_a_database_that_is_away_at_the_restore_is_the_first_requests_503(
+    post: Caller, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    http.lambda_handler_for(http.create_app())
+    environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    restore()
+    assert post("POST /v1/events", a_batch()).status == 503
