@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve(
                 port=options.port,
                 environment={"DATABASE_URL": database_url, "MIGRATIONS_DIR": str(MIGRATIONS)},
-                parameters={"Stage": "local"},
+                parameters={"Stage": "local", "DatabaseMode": "external"},
                 on_ready=lambda url: _announce(options.state / "local.json", url, database_url, keys),
             )
     except (MusterError, PostgresError) as error:

@@ -1,6 +1,5 @@
 """Reads what a server must know of template.yaml: functions, their settings, routes and CORS."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,19 +7,21 @@ from typing import Any
 
 import yaml
 
+from local.intrinsics import PSEUDO_PARAMETERS, Resolver, TemplateError
+
+__all__ = [
+    "PSEUDO_PARAMETERS",
+    "Cors",
+    "Function",
+    "Route",
+    "Template",
+    "TemplateError",
+    "load_template",
+    "parse_template",
+]
+
 DEFAULT_TIMEOUT_SECONDS = 3
 DEFAULT_MEMORY_MB = 128
-PSEUDO_PARAMETERS = {
-    "AWS::AccountId": "123456789012",
-    "AWS::Partition": "aws",
-    "AWS::Region": "us-east-1",
-    "AWS::StackName": "muster",
-    "AWS::URLSuffix": "amazonaws.com",
-}
-
-
-class TemplateError(Exception):
-    """The template asks for something that the local server cannot do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,13 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
         raise TemplateError(f"{path.name} has no parameter {', '.join(sorted(unknown))}.")
     # A parameter without a default has to be named at a deployment; here what needs it can come from the environment.
     values = {name: str(spec.get("Default", "")) for name, spec in declared.items()} | dict(parameters or {})
-    resolve = _Resolver(values, lists={name for name, spec in declared.items() if "List" in spec["Type"]})
+    resolve = Resolver(
+        values,
+        lists={name for name, spec in declared.items() if "List" in spec["Type"]},
+        conditions=document.get("Conditions", {}),
+        mappings=document.get("Mappings", {}),
+    )
+    resources = {name: resource for name, resource in resources.items() if resolve.is_there(resource)}
     shared = document.get("Globals", {}).get("Function", {})
     functions: dict[str, Function] = {}
     routes: list[Route] = []
@@ -123,49 +130,6 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
         elif resource["Type"] == "AWS::Serverless::HttpApi":
             cors = _cors(resolve(properties.get("CorsConfiguration")))
     return Template(functions, tuple(routes), cors)
-
-
-class _Resolver:
-    """Replaces intrinsic functions by what a deployment would put there."""
-
-    def __init__(self, values: Mapping[str, str], *, lists: set[str]) -> None:
-        self._values = {**PSEUDO_PARAMETERS, **values}
-        self._lists = lists
-
-    def __call__(self, node: Any) -> Any:
-        if isinstance(node, list):
-            return [self(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if len(node) == 1:
-            name, argument = next(iter(node.items()))
-            if name == "Ref":
-                return self._ref(argument)
-            if name.startswith("Fn::"):
-                return self._call(name, argument)
-        return {key: self(value) for key, value in node.items()}
-
-    def _ref(self, name: str) -> str | list[str]:
-        # A resource has no physical id here: its logical one stands for it.
-        value = self._values.get(name, name)
-        return [item.strip() for item in value.split(",")] if name in self._lists else value
-
-    def _call(self, name: str, argument: Any) -> Any:
-        if name == "Fn::GetAtt":
-            return argument if isinstance(argument, str) else ".".join(argument)
-        if name == "Fn::Sub":
-            text, extra = argument if isinstance(argument, list) else (argument, {})
-            known = {key: str(self(value)) for key, value in extra.items()}
-            return re.sub(r"\$\{([^}]+)\}", lambda match: self._substitute(match[1], known), text)
-        if name == "Fn::Join":
-            separator, parts = argument
-            return separator.join(str(part) for part in self(parts))
-        raise TemplateError(f"The local server does not know {name}; teach it in local/template.py.")
-
-    def _substitute(self, name: str, known: Mapping[str, str]) -> str:
-        if name.startswith("!"):
-            return f"${{{name[1:]}}}"
-        return known[name] if name in known else str(self._ref(name))
 
 
 def _merge(shared: Any, own: Any) -> Any:

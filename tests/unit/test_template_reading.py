@@ -124,12 +124,26 @@ def test_every_route_of_the_template_leads_to_a_function_that_is_in_it() -> None
 
 
 def test_no_function_acts_as_more_than_it_needs_to() -> None:
-    functions = load_template(PROJECT / "template.yaml").functions
+    functions = load_template(PROJECT / "template.yaml", parameters={"IngestMode": "buffered"}).functions
     roles = {name: function.environment.get("DATABASE_ROLE") for name, function in functions.items()}
     assert roles == {
         "IngestFunction": "muster_ingest",
         "SessionFunction": "muster_ingest",
         "MetricsFunction": "muster_reader",
         "DiagnosticsFunction": "muster_reader",
+        "ConsumeFunction": "muster_ingest",
+        "MaintainFunction": "muster_admin",
         "MigrateFunction": None,
     }
+
+
+@pytest.mark.parametrize("ingest_mode", ["direct", "buffered"])
+@pytest.mark.parametrize("database_mode", ["rds", "external"])
+def test_the_template_can_be_read_in_every_mode(ingest_mode: str, database_mode: str) -> None:
+    parameters = {"IngestMode": ingest_mode, "DatabaseMode": database_mode, "DatabaseUrl": "postgresql://of-mine"}
+    template = load_template(PROJECT / "template.yaml", parameters=parameters)
+    ingest = template.functions["IngestFunction"].environment
+    assert ("ConsumeFunction" in template.functions) == (ingest_mode == "buffered")
+    assert ingest["INGEST_MODE"] == ingest_mode
+    assert ingest["QUEUE_URL"] == ("Queue" if ingest_mode == "buffered" else "")
+    assert bool(ingest["DATABASE_HOST"]) == (database_mode == "rds")
