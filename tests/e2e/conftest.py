@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from local.sam import EVERY_FUNCTION, build_for_this_machine
 from local.template import Template, load_template
-from tests.support.sam import EVERY_FUNCTION, build_for_this_machine
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import pytest
 
+from local.sam import EVERY_FUNCTION, PROJECT
 from local.template import Template, load_template
 from tests.support.emulator import Emulator, to_payload
 from tests.support.events import http_event
-from tests.support.sam import EVERY_FUNCTION, PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
 

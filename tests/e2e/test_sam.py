@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local.sam import EVERY_FUNCTION, PROJECT, run_sam, uv_program
 from local.template import Template, load_template, parse_template
-from tests.support.sam import EVERY_FUNCTION, PROJECT, run_sam, uv_program
 
 UNCHECKED_HASH = 0b01
 """The flags word of a .pyc that is never compared with its source."""

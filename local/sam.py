@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 300
 # With these the template has all that it can have of functions.
 EVERY_FUNCTION = {"IngestMode": "buffered"}
@@ -17,11 +17,13 @@ HOST_ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[p
 VENV_PROGRAMS = Path(sys.executable).parent
 
 
-def run_sam(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `sam` in the project's folder, without telemetry; its output is in the result."""
+def run_sam(
+    *arguments: str, environment: Mapping[str, str] | None = None, folder: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
+    """Run `sam` in a folder, the project's by default, without telemetry; its output is in the result."""
     return subprocess.run(
         [sys.executable, "-m", "samcli", *arguments],
-        cwd=PROJECT,
+        cwd=folder,
         env={
             **os.environ,
             "PATH": os.pathsep.join([str(VENV_PROGRAMS), os.environ["PATH"]]),

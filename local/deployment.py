@@ -1,0 +1,131 @@
+"""Deploys the stack with the genuine `sam` to a MiniStack, and reaches it there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import yaml
+
+from local.ministack import MiniStack
+from local.sam import run_sam
+from local.template import load_template, parse_template
+
+STACK = "muster"
+# What MiniStack 1.5 does not know.
+UNKNOWN_TYPES = frozenset(
+    {
+        "AWS::Logs::QueryDefinition",
+        "AWS::RDS::DBProxy",
+        "AWS::RDS::DBProxyTargetGroup",
+        "AWS::Athena::NamedQuery",
+        "AWS::EC2::EgressOnlyInternetGateway",
+        "AWS::EC2::VPCCidrBlock",
+        "AWS::EC2::SecurityGroupIngress",
+        "AWS::CloudWatch::CompositeAlarm",
+    }
+)
+
+
+class DeploymentError(Exception):
+    """A command of the SAM CLI failed; the message is what it printed last."""
+
+
+class Deployment:
+    """The stack on a MiniStack."""
+
+    def __init__(self, aws: MiniStack, build: Path) -> None:
+        self._aws = aws
+        self._build = build
+        self._template = build / "ministack.yaml"
+        self.changes = _adapt(build / "template.yaml", self._template)
+        self.parameters: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        """The API's, as a base for its routes."""
+        api = self.client("apigatewayv2").get_apis()["Items"][0]["ApiId"]
+        return f"{self._aws.url}/_aws/execute-api/{api}/{quote('$default')}"
+
+    def deploy(self, parameters: Mapping[str, str]) -> None:
+        """`sam deploy`, with these parameters beside those of before; then the routes.
+
+        Raises:
+            DeploymentError: the stack did not come up; the message holds the reason that CloudFormation gave.
+        """
+        self.parameters |= parameters
+        overrides = [f"{name}={value}" for name, value in self.parameters.items()]
+        self._run(
+            "deploy", "--template-file", str(self._template), "--stack-name", STACK, "--resolve-s3",
+            "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar",
+            "--no-fail-on-empty-changeset", "--parameter-overrides", *overrides,
+        )  # fmt: skip
+        self._add_routes()
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
+        """`sam remote invoke`: what the function answered."""
+        said = self._run(
+            "remote", "invoke", function, "--stack-name", STACK, "--event", json.dumps(event), "--output", "text"
+        )
+        return json.loads(said[said.index("{") :])
+
+    def logs(self, function: str) -> str:
+        """`sam logs`: what the function printed."""
+        return self._run("logs", "--name", function, "--stack-name", STACK)
+
+    def delete(self) -> None:
+        """`sam delete`."""
+        self._run("delete", "--stack-name", STACK, "--no-prompts", "--region", "us-east-1")
+
+    def client(self, service: str) -> Any:
+        """A client of boto3 for one of MiniStack's services."""
+        make: Any = boto3.client  # its stubs know each service by name alone
+        return make(
+            service,
+            endpoint_url=self._aws.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - MiniStack takes any
+        )
+
+    def _add_routes(self) -> None:
+        """MiniStack does not read an HTTP API's body, so its routes are made one by one."""
+        gateway = self.client("apigatewayv2")
+        api = gateway.get_apis()["Items"][0]["ApiId"]
+        there = {route["RouteKey"] for route in gateway.get_routes(ApiId=api)["Items"]}
+        resources = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        physical = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+        for route in load_template(self._build / "template.yaml", parameters=self.parameters).routes:
+            if route.key in there:
+                continue
+            function = f"arn:aws:lambda:us-east-1:000000000000:function:{physical[route.function]}:live"
+            integration = gateway.create_integration(
+                ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+            )["IntegrationId"]
+            gateway.create_route(ApiId=api, RouteKey=route.key, Target=f"integrations/{integration}")
+
+    def _run(self, *arguments: str) -> str:
+        # In a folder without samconfig.toml, whose answers are for people.
+        finished = run_sam(*arguments, environment=self._aws.environment, folder=self._build)
+        if finished.returncode != 0:
+            raise DeploymentError(f"sam {arguments[0]} failed.\n{finished.stdout[-6000:]}")
+        return finished.stdout
+
+
+def _adapt(source: Path, target: Path) -> Sequence[str]:
+    """Write the built template without what MiniStack cannot do; a sentence for each change."""
+    template = parse_template(source)
+    changes = []
+    for name, resource in list(template["Resources"].items()):
+        if resource["Type"] in UNKNOWN_TYPES:
+            del template["Resources"][name]
+            changes.append(f"{name} is left out: MiniStack does not know {resource['Type']}.")
+    layer = source.parent / template["Resources"]["MigrationsLayer"]["Properties"]["ContentUri"]
+    template["Resources"]["MigrateFunction"]["Properties"]["Environment"]["Variables"]["MIGRATIONS_DIR"] = str(
+        layer.resolve()
+    )
+    changes.append("MigrateFunction reads the migrations from this machine: MiniStack does not unpack layers to /opt.")
+    target.write_text(yaml.safe_dump(template, sort_keys=False), "utf-8")
+    return changes
