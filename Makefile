@@ -21,7 +21,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test check build import migrate schema lock format clean
+.PHONY: help run test check build import deploy-local migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -30,6 +30,7 @@ help:
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
+	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
 	@echo "make schema    write down what the migrations create, for verification"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
 	@echo "make format    let ruff write the code's layout"
@@ -48,7 +49,7 @@ migrate: $(VENV)/.local
 schema: $(VENV)/.local
 	@$(RUN) local.schema
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev .venv-ministack/.ready
 	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
@@ -62,6 +63,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+deploy-local: $(VENV)/.dev .venv-ministack/.ready
+	@$(RUN) local.deploy $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))
+
 build: $(VENV)/.dev
 	ARCH=$(ARCH) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
 
@@ -70,7 +74,7 @@ lock: $(VENV)/.uv
 	$(UV) export --frozen --quiet --no-emit-project --no-default-groups --no-header -o layers/shared/requirements.txt
 
 clean:
-	rm -rf $(VENV) .aws-sam
+	rm -rf $(VENV) .venv-ministack .aws-sam
 
 # uv installs all else, from uv.lock and its hashes; it comes by pip, by hash too.
 $(VENV)/.uv: local/bootstrap.txt
@@ -83,6 +87,13 @@ $(VENV)/.uv: local/bootstrap.txt
 $(VENV)/.local: $(VENV)/.uv uv.lock
 	@echo "Installing what is needed to run."
 	@$(UV) sync --quiet --frozen --inexact --group local --python $(BIN)/python
+	@touch $@
+
+# MiniStack stands for AWS in tests; it pins botocore, and so has an environment of its own.
+.venv-ministack/.ready: local/ministack.txt $(VENV)/.uv
+	@echo "Installing MiniStack."
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-ministack
+	@$(UV) pip install --quiet --require-hashes --python .venv-ministack/bin/python -r local/ministack.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.uv uv.lock

@@ -11,8 +11,9 @@ from typing import Any
 
 import psycopg
 
+from local.ports import is_free
 from local.postgres_files import PostgresError, find_binaries, major_version, reachable_binaries, server_user
-from local.postgres_folder import PostgresFolder, is_free
+from local.postgres_folder import PostgresFolder
 from local.postgres_processes import (
     STOP_SECONDS,
     end_stragglers,

@@ -5,17 +5,15 @@ import hashlib
 import os
 import secrets
 import shutil
-import socket
 import stat
 import tempfile
 import time
 from pathlib import Path
 from typing import IO
 
+from local.ports import free_port, is_free
 from local.postgres_files import PostgresError, User, reachable_folder
 
-# Below the numbers that systems give to outgoing connections, so that a kept one stays free.
-PORTS = range(20000, 32000)
 PORT_SECONDS = 10.0
 
 
@@ -160,23 +158,3 @@ def _read_holder(lock: IO[str]) -> str:
             return holder
         time.sleep(0.02)  # it has the lock and is about to write its number
     return "unknown"
-
-
-def is_free(port: int) -> bool:
-    """Whether no program listens on a port of the loopback interface."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """One that no program listens on."""
-    for _ in range(100):
-        port = secrets.choice(PORTS)
-        if is_free(port):
-            return port
-    raise PostgresError(f"No port from {PORTS.start} to {PORTS.stop} is free.")

@@ -11,8 +11,6 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 300
-# With these the template has all that it can have of functions.
-EVERY_FUNCTION = {"IngestMode": "buffered"}
 HOST_ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
 VENV_PROGRAMS = Path(sys.executable).parent
 

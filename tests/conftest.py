@@ -61,3 +61,9 @@ def connection(shared_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(shared_url) as open_connection:
         yield open_connection
         open_connection.rollback()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The black-box suite's own options, for a deployment that is there already."""
+    parser.addoption("--base-url", help="of an API to run tests/blackbox against")
+    parser.addoption("--keys", default=".muster/local.json", help="a JSON file with its keys")

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from local.sam import EVERY_FUNCTION, PROJECT
+from local.sam import PROJECT
 from local.template import Template, load_template
 from tests.support.emulator import Emulator, to_payload
 from tests.support.events import http_event
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
 
-SOURCE = load_template(PROJECT / "template.yaml", parameters=EVERY_FUNCTION)
+SOURCE = load_template(PROJECT / "template.yaml")
 SESSION_ID = str(uuid.uuid4())
 
 

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 
 from local import postgres_folder, postgres_processes
+from local.ports import free_port
 from local.postgres import Postgres, PostgresError, find_binaries, start_postgres
 from local.postgres_files import reachable_binaries, server_user
-from local.postgres_folder import free_port
 from local.postgres_processes import launch, wait_for_an_orphan
 from tests.support.folders import open_folder
 

@@ -1,0 +1,144 @@
+"""A deployed stack in its life: events while the database is away, an update, a broken schema, its end."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from local.deployment import Deployment, DeploymentError
+from local.ministack import MiniStack
+from local.postgres import Postgres, start_postgres
+from local.sam import HOST_ARCHITECTURE
+from tests.blackbox.conftest import require_ministack
+from tests.support.blackbox import Api, eventually
+from tests.support.folders import open_folder
+from tests.support.functions import a_batch, an_event
+
+BATCHES, BATCH_EVENTS = 50, 200
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A server of this module's own, since it is stopped."""
+    with open_folder(in_memory=True) as folder, start_postgres(folder / "data", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(postgres: Postgres, build: Any) -> Iterator[Deployment]:
+    require_ministack()
+    with MiniStack() as aws:
+        deployed = Deployment(aws, build)
+        parameters = {"Architecture": HOST_ARCHITECTURE, "DatabaseMode": "external", "DatabaseUrl": postgres.url}
+        deployed.deploy({**parameters, "Stage": "test", "IngestMode": "buffered"})
+        yield deployed
+
+
+@pytest.fixture(scope="module")
+def api(stack: Deployment) -> Api:
+    made = stack.invoke("MigrateFunction", {"action": "create_project", "name": "tests"})
+    return Api(stack.url, made["keys"], is_ministack=True)
+
+
+def scalar(postgres: Postgres, statement: str) -> Any:
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        row = connection.execute(statement.encode()).fetchone()
+        return row[0] if row else None
+
+
+def execute(postgres: Postgres, statements: str) -> None:
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(statements.encode())
+
+
+def test_deploying_made_the_tables(stack: Deployment, postgres: Postgres) -> None:
+    assert scalar(postgres, "SELECT count(*) > 0 FROM muster.schema_migrations") is True
+    report = stack.invoke("MigrateFunction", {"action": "verify"})
+    assert (report["status"], report["verified"], report["differences"]) == ("ok", True, [])
+    assert all(
+        "is left out: MiniStack does not know" in each or "reads the migrations" in each for each in stack.changes
+    )
+
+
+def test_what_is_posted_while_the_database_is_away_is_stored_once_when_it_is_back(
+    stack: Deployment, api: Api, postgres: Postgres
+) -> None:
+    postgres.stop()
+    try:
+        sessions = [str(uuid.uuid4()) for _ in range(BATCHES)]
+        for session in sessions:
+            answer = api.post(a_batch(*(an_event() for _ in range(BATCH_EVENTS)), sessionId=session))
+            assert (answer.status_code, answer.json()["accepted"]) == (202, BATCH_EVENTS), answer.text
+    finally:
+        postgres.start()
+    shorten_visibility(stack)
+    eventually(lambda: scalar(postgres, "SELECT count(*) FROM muster.analytics_events"), BATCHES * BATCH_EVENTS)
+    assert scalar(postgres, "SELECT count(DISTINCT id) FROM muster.analytics_events") == BATCHES * BATCH_EVENTS
+    assert scalar(postgres, "SELECT min(events_count) FROM muster.analytics_sessions") == BATCH_EVENTS
+    queues = stack.client("sqs")
+    (dead,) = [url for url in queues.list_queues()["QueueUrls"] if "DeadLetter" in url]
+    counted = queues.get_queue_attributes(QueueUrl=dead, AttributeNames=["ApproximateNumberOfMessages"])
+    assert counted["Attributes"]["ApproximateNumberOfMessages"] == "0"
+
+
+def shorten_visibility(stack: Deployment) -> None:
+    """Messages that failed come back after three minutes; the test has less time than an operator."""
+    queues = stack.client("sqs")
+    (url,) = [url for url in queues.list_queues()["QueueUrls"] if "DeadLetter" not in url]
+    queues.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+
+
+def test_a_running_stack_is_updated_while_events_flow(stack: Deployment, api: Api, postgres: Postgres) -> None:
+    before = scalar(postgres, "SELECT count(*) FROM muster.analytics_events")
+    done = threading.Event()
+    acknowledged: list[int] = []
+    other: list[int] = []
+
+    def keep_posting() -> None:
+        while not done.is_set():
+            answer = api.post(a_batch())
+            (acknowledged if answer.status_code in (200, 202) else other).append(answer.status_code)
+
+    poster = threading.Thread(target=keep_posting)
+    poster.start()
+    try:
+        stack.deploy({"IngestMode": "direct"})
+    finally:
+        done.set()
+        poster.join(60)
+    assert api.post(a_batch()).status_code == 200
+    assert {200, 202} <= set(acknowledged)
+    assert set(other) <= {503}  # where the gateway had none to ask, the client keeps its batch
+    # What was queued before the update is stored after it all the same.
+    stored = before + len(acknowledged) + 1
+    eventually(lambda: scalar(postgres, "SELECT count(*) FROM muster.analytics_events"), stored)
+
+
+def test_what_functions_print_is_in_their_logs(stack: Deployment, api: Api) -> None:
+    request_id = api.post(a_batch()).headers["x-request-id"]
+    eventually(lambda: request_id in stack.logs("IngestFunction"), True)
+
+
+def test_a_broken_schema_fails_the_next_deployment_and_is_named(
+    stack: Deployment, api: Api, postgres: Postgres
+) -> None:
+    execute(postgres, "DROP TABLE muster.pilot_tokens CASCADE")
+    report = stack.invoke("MigrateFunction", {"action": "verify"})
+    assert report["verified"] is False
+    assert report["differences"][0]["object"] == "table muster.pilot_tokens"
+    assert api.get("/healthz", kind=None).status_code == 503
+    with pytest.raises(DeploymentError, match="pilot_tokens"):
+        stack.deploy({"LogRetentionDays": "7", "SchemaRevision": "broken"})
+    for difference in report["differences"]:
+        execute(postgres, difference["remedy"])
+    assert stack.invoke("MigrateFunction", {"action": "verify"})["verified"] is True
+
+
+def test_deleting_the_stack_leaves_the_data(stack: Deployment, postgres: Postgres) -> None:
+    before = scalar(postgres, "SELECT count(*) FROM muster.analytics_events")
+    stack.delete()
+    assert stack.client("lambda").list_functions()["Functions"] == []
+    assert scalar(postgres, "SELECT count(*) FROM muster.analytics_events") == before

@@ -1,0 +1,45 @@
+"""Speaks to a deployed API as its clients do: HTTP, a base URL and keys."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+TIMEOUT_SECONDS = 30.0
+SETTLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Api:
+    """A deployment of the API."""
+
+    url: str
+    keys: dict[str, str]
+    is_ministack: bool = False
+
+    def request(self, method: str, path: str, *, kind: str | None = None, **options: Any) -> httpx.Response:
+        """Send a request with the key of a kind."""
+        headers = {"authorization": f"Bearer {self.keys[kind]}"} if kind else {}
+        headers |= options.pop("headers", {})
+        url = f"{self.url.rstrip('/')}{path}"
+        return httpx.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False, **options)
+
+    def post(self, batch: Any, *, kind: str | None = "write", **options: Any) -> httpx.Response:
+        """Post a batch, as JSON unless `content` says otherwise."""
+        if "content" not in options:
+            options["json"] = batch
+        return self.request("POST", "/v1/events", kind=kind, **options)
+
+    def get(self, path: str, *, kind: str | None = "read", **options: Any) -> httpx.Response:
+        """Ask with the read key."""
+        return self.request("GET", path, kind=kind, **options)
+
+
+def eventually(look: Callable[[], Any], expected: Any) -> None:
+    """Wait for what is queued to be stored; at once where it is stored already."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (found := look()) != expected:
+        assert time.monotonic() < deadline, f"{found!r} is not {expected!r}"
+        time.sleep(0.2)
