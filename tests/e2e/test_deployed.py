@@ -1,6 +1,8 @@
 """A deployed stack in its life: events while the database is away, an update, a broken schema, its end."""
 
+import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +20,7 @@ from tests.support.folders import open_folder
 from tests.support.functions import a_batch, an_event
 
 BATCHES, BATCH_EVENTS = 50, 200
+DOWN_SECONDS = float(os.environ.get("DOWN_SECONDS", "10"))
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +69,17 @@ def test_deploying_made_the_tables(stack: Deployment, postgres: Postgres) -> Non
 def test_what_is_posted_while_the_database_is_away_is_stored_once_when_it_is_back(
     stack: Deployment, api: Api, postgres: Postgres
 ) -> None:
+    shorten_visibility(stack)
     postgres.stop()
+    until = time.monotonic() + DOWN_SECONDS
     try:
         sessions = [str(uuid.uuid4()) for _ in range(BATCHES)]
         for session in sessions:
             answer = api.post(a_batch(*(an_event() for _ in range(BATCH_EVENTS)), sessionId=session))
             assert (answer.status_code, answer.json()["accepted"]) == (202, BATCH_EVENTS), answer.text
+        time.sleep(max(0.0, until - time.monotonic()))
     finally:
         postgres.start()
-    shorten_visibility(stack)
     eventually(lambda: scalar(postgres, "SELECT count(*) FROM muster.analytics_events"), BATCHES * BATCH_EVENTS)
     assert scalar(postgres, "SELECT count(DISTINCT id) FROM muster.analytics_events") == BATCHES * BATCH_EVENTS
     assert scalar(postgres, "SELECT min(events_count) FROM muster.analytics_sessions") == BATCH_EVENTS
@@ -85,7 +90,7 @@ def test_what_is_posted_while_the_database_is_away_is_stored_once_when_it_is_bac
 
 
 def shorten_visibility(stack: Deployment) -> None:
-    """Messages that failed come back after three minutes; the test has less time than an operator."""
+    """A message that failed comes back after three minutes; the test has less time than an operator."""
     queues = stack.client("sqs")
     (url,) = [url for url in queues.list_queues()["QueueUrls"] if "DeadLetter" not in url]
     queues.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
