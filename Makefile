@@ -21,7 +21,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test check build import deploy-local migrate schema lock format clean
+.PHONY: help run test check build import deploy-local sam-local migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -30,6 +30,7 @@ help:
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
+	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
 	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
 	@echo "make schema    write down what the migrations create, for verification"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
@@ -62,6 +63,9 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+sam-local: $(VENV)/.dev
+	@$(RUN) local.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)
 
 deploy-local: $(VENV)/.dev .venv-ministack/.ready
 	@$(RUN) local.deploy $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))

@@ -1,12 +1,14 @@
 """Fixtures: a real Postgres for each test process, migrated databases on it, and projects in them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 from hypothesis import settings
 
+from local.sam import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
 # The same examples in every run, and no clock: machines are shared.
@@ -26,6 +28,13 @@ def postgres() -> Iterator[Cluster]:
     """This test process's own server."""
     with cluster() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of a `sam build` for this machine, shared by the test processes."""
+    base = tmp_path_factory.getbasetemp()
+    return build_for_this_machine((base if worker_id == "master" else base.parent) / "sam")
 
 
 @pytest.fixture

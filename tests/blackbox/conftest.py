@@ -1,4 +1,4 @@
-"""The API under test: by default the local server and the stack deployed to MiniStack, in both ingest modes.
+"""The API under test: by default the local server, `sam local`, and the stack on MiniStack in both ingest modes.
 
 `pytest tests/blackbox --base-url URL --keys .muster/local.json` asks any other deployment instead.
 """
@@ -6,32 +6,37 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from local.deployment import Deployment
 from local.ministack import PYTHON, MiniStack
-from local.sam import HOST_ARCHITECTURE, build_for_this_machine
+from local.ports import free_port
+from local.sam import HOST_ARCHITECTURE
+from local.sam_local import sam_local
 from local.server import local_api
 from tests.support.blackbox import Api
+from tests.support.containers import container_engine
 from tests.support.databases import Cluster, make_project
 
-LOCAL, DIRECT, BUFFERED = "make run", "MiniStack, direct", "MiniStack, buffered"
+LOCAL, SAM_LOCAL = "make run", "sam local"
+DIRECT, BUFFERED = "MiniStack, direct", "MiniStack, buffered"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "api" in metafunc.fixturenames:
         named = metafunc.config.getoption("--base-url")
-        metafunc.parametrize("api", [named] if named else [LOCAL, DIRECT, BUFFERED], indirect=True, scope="session")
+        metafunc.parametrize(
+            "api", [named] if named else [LOCAL, SAM_LOCAL, DIRECT, BUFFERED], indirect=True, scope="session"
+        )
 
 
 @pytest.fixture(scope="session")
-def deployment(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Deployment]:
+def deployment(postgres: Cluster, build: Path) -> Iterator[Deployment]:
     """The stack, deployed to a MiniStack of this test process on its embedded Postgres."""
     require_ministack()
-    base = tmp_path_factory.getbasetemp()
-    build = build_for_this_machine((base if worker_id == "master" else base.parent) / "sam")
     with postgres.database(template="template0") as database_url, MiniStack() as aws:
         stack = Deployment(aws, build)
         stack.deploy(
@@ -53,7 +58,7 @@ def deployed_keys(deployment: Deployment) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def api(request: pytest.FixtureRequest) -> Iterator[Api]:
+def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """One deployment of the API."""
     kind: str = request.param
     if kind == LOCAL:
@@ -62,14 +67,27 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
             keys = make_project(url).keys
             with local_api(environment={"DATABASE_URL": url}, parameters={"DatabaseMode": "external"}) as server:
                 yield Api(server.url, keys)
+    elif kind == SAM_LOCAL:
+        log = tmp_path_factory.mktemp("sam-local") / "log"
+        with in_containers(request.getfixturevalue("postgres"), request.getfixturevalue("build"), log) as served:
+            yield served
     elif kind in (DIRECT, BUFFERED):
         stack: Deployment = request.getfixturevalue("deployment")
         keys = request.getfixturevalue("deployed_keys")
         stack.deploy({"IngestMode": "direct" if kind == DIRECT else "buffered"})
-        yield Api(stack.url, keys, is_ministack=True)
+        yield Api(stack.url, keys, breaks_gzip=True)
     else:
         written = json.loads(Path(request.config.getoption("--keys")).read_text("utf-8"))
         yield Api(kind, written["keys"])
+
+
+@contextmanager
+def in_containers(postgres: Cluster, build: Path, log: Path) -> Iterator[Api]:
+    """The API by `sam local start-api`."""
+    with container_engine() as (host, environment), postgres.database() as url:
+        keys = make_project(url).keys
+        with sam_local(build, url, host=host, port=free_port(), environment=environment, log=log) as address:
+            yield Api(address, keys, breaks_gzip=True)
 
 
 def require_ministack() -> None:

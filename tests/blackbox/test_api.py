@@ -54,8 +54,8 @@ def test_a_beacon_is_read(api: Api) -> None:
 
 
 def test_gzip_is_read(api: Api) -> None:
-    if api.is_ministack:
-        pytest.skip("MiniStack 1.5 hands a gzip body on as broken text; make run and the emulator read it")
+    if api.breaks_gzip:
+        pytest.skip("MiniStack and sam local hand a gzip body on as broken text; make run and the emulator read it")
     content = gzip.compress(json.dumps(a_batch()).encode())
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     assert api.post(None, content=content, headers=headers).status_code in STORED

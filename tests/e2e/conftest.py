@@ -4,15 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.sam import build_for_this_machine
 from local.template import Template, load_template
-
-
-@pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The folder of a `sam build` for this machine, shared by the test processes."""
-    base = tmp_path_factory.getbasetemp()
-    return build_for_this_machine((base if worker_id == "master" else base.parent) / "sam")
 
 
 @pytest.fixture(scope="session")

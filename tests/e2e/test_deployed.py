@@ -43,7 +43,7 @@ def stack(postgres: Postgres, build: Any) -> Iterator[Deployment]:
 @pytest.fixture(scope="module")
 def api(stack: Deployment) -> Api:
     made = stack.invoke("MigrateFunction", {"action": "create_project", "name": "tests"})
-    return Api(stack.url, made["keys"], is_ministack=True)
+    return Api(stack.url, made["keys"], breaks_gzip=True)
 
 
 def scalar(postgres: Postgres, statement: str) -> Any:

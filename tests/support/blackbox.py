@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 SETTLE_SECONDS = 30.0
 
 
@@ -17,7 +17,8 @@ class Api:
 
     url: str
     keys: dict[str, str]
-    is_ministack: bool = False
+    breaks_gzip: bool = False
+    """What stands for API Gateway hands a gzip body on as broken text."""
 
     def request(self, method: str, path: str, *, kind: str | None = None, **options: Any) -> httpx.Response:
         """Send a request with the key of a kind."""

@@ -137,7 +137,8 @@ def _plain(value: Any) -> Any:
 
 
 def _header(app: APIGatewayHttpResolver, name: str) -> str | None:
-    headers: Mapping[str, str] = app.current_event.get("headers") or {}
+    # In any case of letters: API Gateway writes them small, sam local does not.
+    headers: Mapping[str, str] = app.current_event.headers
     return headers.get(name)
 
 

@@ -1,0 +1,32 @@
+"""A container engine for `sam local`: Docker's, or what the tools beside this repository start."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from local.sam import PROJECT
+
+ENGINE = PROJECT.parent / "shared" / "tools" / "sam-local-engine"
+START_SECONDS = 300
+
+
+@contextmanager
+def container_engine() -> Iterator[tuple[str, dict[str, str]]]:
+    """The address by which containers reach this machine, and an environment that leads `sam local` to the engine."""
+    if ENGINE.exists() and os.getuid() == 0:
+        started = subprocess.run(
+            [str(ENGINE), "up"], capture_output=True, text=True, timeout=START_SECONDS, check=False
+        )
+        if started.returncode != 0:
+            pytest.fail(f"sam-local-engine did not start:\n{started.stderr[-2000:]}")
+        yield "10.88.0.1", dict(re.findall(r"([A-Z_0-9]+)=(\S+)", started.stdout.partition("\n")[0]))
+        return
+    if shutil.which("docker") is None:
+        reason = "there is no container engine: neither Docker nor shared/tools/sam-local-engine, which needs root"
+        pytest.skip(reason)
+    yield "172.17.0.1", {}
