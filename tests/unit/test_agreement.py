@@ -1,0 +1,96 @@
+"""The template, the folders, the settings and the wire contract name the same things."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from local.template import load_template, parse_template
+from muster import settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONTRACT = PROJECT.parent / "shared" / "api.md"
+TEMPLATE = load_template(PROJECT / "template.yaml")
+# Routes of the contract that later issues build; each leaves this list when it is there.
+NOT_BUILT_YET = {
+    "POST /v1/batch",
+    "POST /v1/track",
+    "POST /v1/page",
+    "POST /v1/screen",
+    "POST /v1/identify",
+    "POST /v1/group",
+    "POST /v1/alias",
+    "PUT /v1/consent",
+    "GET /v1/consent",
+    "GET /v1/subjects/{userId}",
+    "DELETE /v1/subjects/{userId}",
+    "POST /v1/pilot-tokens",
+    "GET /v1/pilot-tokens",
+    "DELETE /v1/pilot-tokens/{id}",
+    "POST /v1/pilot-tokens/redeem",
+    "GET /v1/metrics/users/{userId}",
+    "POST /v1/metrics/funnel",
+    "GET /v1/metrics/retention",
+    "GET /v1/metrics/export",
+    "GET /v1/diagnostics/events/{eventId}",
+    "GET /v1/diagnostics/sessions/{sessionId}",
+    "GET /v1/diagnostics/rejections",
+    "POST /v1/diagnostics/rejections/replay",
+    "GET /",
+    "GET /muster.js",
+    "GET /openapi.json",
+}
+
+
+def routes_of_the_contract() -> set[str]:
+    text = CONTRACT.read_text("utf-8")
+    found = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`?\s]*)", text))
+    # `POST /v1/batch`, `/v1/track`, …: one method for a list of paths.
+    segment = re.search(r"`POST /v1/batch`((?:, `/v1/\w+`)+)", text)
+    if segment is not None:
+        found |= {f"POST {path}" for path in re.findall(r"`(/v1/\w+)`", segment[1])}
+    return found
+
+
+@pytest.mark.skipif(not CONTRACT.exists(), reason="the wire contract, shared/api.md, is not beside this repository")
+def test_every_route_of_the_contract_is_deployed_or_known_to_be_missing() -> None:
+    deployed = {route.key for route in TEMPLATE.routes}
+    assert deployed | NOT_BUILT_YET == routes_of_the_contract()
+    assert deployed & NOT_BUILT_YET == set()
+
+
+def test_every_function_has_its_folder_and_every_folder_its_function() -> None:
+    folders = {path.parent.name for path in (PROJECT / "functions").glob("*/app.py")}
+    assert {name.removesuffix("Function").lower() for name in TEMPLATE.functions} == folders
+
+
+def test_every_variable_that_the_template_sets_is_read_and_every_one_that_is_read_is_set() -> None:
+    read = set(re.findall(r'values(?:\.get\(|\[)"([A-Z_]+)"', inspect.getsource(settings)))
+    given = {name for function in TEMPLATE.functions.values() for name in function.environment}
+    of_lambda = {name for name in read if name.startswith("AWS_")}
+    # With defaults that hold for every deployment of this template.
+    of_other_hosts = {"DATABASE_PORT", "DATABASE_NAME"}
+    assert read - of_lambda - of_other_hosts == given
+
+
+def test_every_parameter_is_used_described_and_explained_where_it_is_asked_for() -> None:
+    document = parse_template(PROJECT / "template.yaml")
+    text = (PROJECT / "template.yaml").read_text("utf-8")
+    groups = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    asked = [name for group in groups for name in group["Parameters"]]
+    assert sorted(asked) == sorted(document["Parameters"])
+    for name, parameter in document["Parameters"].items():
+        assert parameter["Description"], name
+        assert "Default" in parameter, f"{name} has no default that works"
+        body = text.partition("\nRules:")[2]
+        assert re.search(rf"(!Ref {name}\b|\${{{name}}})", body), f"{name} is not used"
+
+
+def test_what_may_run_at_once_leaves_connections_for_people() -> None:
+    capacities = parse_template(PROJECT / "template.yaml")["Mappings"]["Capacity"]
+    for name, capacity in capacities.items():
+        functions = sum(capacity[each] for each in ("Ingest", "Session", "Metrics", "Diagnostics", "Consume"))
+        # And one each for migrate and maintain.
+        assert functions + 2 <= capacity["MaxConnections"] - 15, name
+        assert capacity["MostConnections"] == capacity["MaxConnections"] * 0.8, name
