@@ -13,6 +13,7 @@ from local.sam import PROJECT
 
 ENGINE = PROJECT.parent / "shared" / "tools" / "sam-local-engine"
 START_SECONDS = 300
+DOCKER_SECONDS = 20
 
 
 @contextmanager
@@ -26,7 +27,19 @@ def container_engine() -> Iterator[tuple[str, dict[str, str]]]:
             pytest.fail(f"sam-local-engine did not start:\n{started.stderr[-2000:]}")
         yield "10.88.0.1", dict(re.findall(r"([A-Z_0-9]+)=(\S+)", started.stdout.partition("\n")[0]))
         return
-    if shutil.which("docker") is None:
-        reason = "there is no container engine: neither Docker nor shared/tools/sam-local-engine, which needs root"
-        pytest.skip(reason)
+    if not docker_answers():
+        pytest.skip("no container engine answers: neither Docker nor shared/tools/sam-local-engine, which needs root")
     yield "172.17.0.1", {}
+
+
+def docker_answers() -> bool:
+    """Whether there is a Docker, and not its program alone."""
+    program = shutil.which("docker")
+    if program is None:
+        return False
+    try:
+        return (
+            subprocess.run([program, "info"], capture_output=True, timeout=DOCKER_SECONDS, check=False).returncode == 0
+        )
+    except subprocess.TimeoutExpired:
+        return False
