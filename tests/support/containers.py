@@ -1,11 +1,14 @@
 """A container engine for `sam local`: Docker's, or what the tools beside this repository start."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +23,11 @@ DOCKER_SECONDS = 20
 def container_engine() -> Iterator[tuple[str, dict[str, str]]]:
     """The address by which containers reach this machine, and an environment that leads `sam local` to the engine."""
     if ENGINE.exists() and os.getuid() == 0:
-        started = subprocess.run(
-            [str(ENGINE), "up"], capture_output=True, text=True, timeout=START_SECONDS, check=False
-        )
+        with (Path(tempfile.gettempdir()) / "muster-container-engine.lock").open("w") as lock:
+            # The first time it installs what it needs, and two of the test run's processes may ask at once.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            command = [str(ENGINE), "up"]
+            started = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
         if started.returncode != 0:
             pytest.fail(f"sam-local-engine did not start:\n{started.stderr[-2000:]}")
         yield "10.88.0.1", dict(re.findall(r"([A-Z_0-9]+)=(\S+)", started.stdout.partition("\n")[0]))
@@ -43,3 +48,4 @@ def docker_answers() -> bool:
         )
     except subprocess.TimeoutExpired:
         return False
+    return asked.returncode == 0
