@@ -43,9 +43,7 @@ def docker_answers() -> bool:
     if program is None:
         return False
     try:
-        return (
-            subprocess.run([program, "info"], capture_output=True, timeout=DOCKER_SECONDS, check=False).returncode == 0
-        )
+        asked = subprocess.run([program, "info"], capture_output=True, timeout=DOCKER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return False
     return asked.returncode == 0
