@@ -1,0 +1,193 @@
+"""The log lines that operators, alarms and saved queries rely on: every field of them, with its type."""
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from functions.consume import app as consume
+from muster import http, queue
+from tests.support.databases import Cluster
+from tests.support.functions import Caller, Context, a_batch, an_event
+
+ROUTE = "POST /v1/events"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+LEVELS = ("INFO", "WARN", "ERROR")
+# What is another one in every run; the golden files hold the name of its form in its place.
+FORMS: dict[str, str] = {
+    "batch_id": "uuid",
+    "event_id": "uuid",
+    "session_id": "uuid",
+    "request_id": "uuid",
+    "project": "uuid",
+    "timestamp": "time",
+    "key_prefix": "key prefix",
+    "Timestamp": "milliseconds since 1970",
+    "db_ms": "milliseconds",
+}
+LOOKS_LIKE: dict[str, Callable[[Any], bool]] = {
+    "uuid": lambda value: isinstance(value, str) and str(uuid.UUID(value)) == value,
+    "time": lambda value: bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value)),
+    "key prefix": lambda value: bool(re.fullmatch(r"m[wra]_\w{5}", value.replace("-", "_"))),
+    "milliseconds since 1970": lambda value: type(value) is int and value > 1_700_000_000_000,
+    "milliseconds": lambda value: type(value) in (int, float),
+}
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, Any]]]:
+    """What was logged since the last look, by message; every line is an object with a known level and a time."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for text in capsys.readouterr().out.splitlines():
+        line = json.loads(text)
+        assert line["level"] in LEVELS
+        found.setdefault(line["message"], []).append(line)
+    return found
+
+
+def without_what_changes(value: Any, name: str = "") -> Any:
+    """The value with the name of its form in place of what is another one in every run."""
+    form = FORMS.get(name) or ("milliseconds" if name.endswith("Ms") else None)
+    if form and value is not None:
+        assert LOOKS_LIKE[form](value), f"{name}: {value!r} is no {form}"
+        return f"<{form}>"
+    if isinstance(value, dict):
+        return {key: without_what_changes(inner, key) for key, inner in value.items()}
+    return [without_what_changes(inner) for inner in value] if isinstance(value, list) else value
+
+
+def is_golden(name: str, line: dict[str, Any]) -> bool:
+    """Whether the line is the golden one, types and all; RENEW_GOLDEN=1 writes the file anew."""
+    text = json.dumps(without_what_changes(line), indent=2) + "\n"
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("RENEW_GOLDEN"):
+        file.write_text(text, "utf-8")
+    assert text == file.read_text("utf-8")
+    return True
+
+
+def test_a_committed_batch_is_one_line_with_its_account_and_metrics(
+    post: Caller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = an_event()
+    post(ROUTE, a_batch(twin))
+    written(capsys)
+    bad, old = an_event(eventType=7), an_event(timestamp="2001-01-01T00:00:00Z")
+    sent_at = "2026-01-01T00:00:00Z"
+    post(ROUTE, a_batch(an_event(), twin, twin, bad, old, sentAt=sent_at))
+    lines = written(capsys)
+    assert sorted(lines) == ["event_rejected", "ingest_result"]
+    (result,) = lines["ingest_result"]
+    assert is_golden("ingest_result", result)
+    counted = result["accepted"] + result["duplicates"] + sum(result["rejected"].values())
+    assert result["received"] == counted + sum(result["ignored"].values())
+
+
+def test_every_rejected_event_is_a_line_of_its_batch(post: Caller, capsys: pytest.CaptureFixture[str]) -> None:
+    batch = a_batch(
+        an_event(), an_event(eventType=7), an_event(id="no uuid"), an_event(timestamp="2001-01-01T00:00:00Z")
+    )
+    answer = post(ROUTE, batch)
+    lines = written(capsys)
+    first, second, third = lines["event_rejected"]
+    assert {line["batch_id"] for line in (first, second, third)} == {answer.json["batchId"]}
+    assert [line["index"] for line in (first, second, third)] == [1, 2, 3]
+    assert is_golden("event_rejected", first)
+    assert second["event_id"] is None
+    assert third["reason"] == "timestamp_out_of_range"
+
+
+def test_the_metrics_are_an_object_that_cloudwatch_takes(post: Caller, capsys: pytest.CaptureFixture[str]) -> None:
+    post(ROUTE, a_batch())
+    (line,) = written(capsys)["ingest_result"]
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert set(directive) == {"Namespace", "Dimensions", "Metrics"}
+    assert directive["Dimensions"] == [["service", "stage"]]
+    assert len(directive["Metrics"]) <= 100
+    for metric in directive["Metrics"]:
+        assert type(line[metric["Name"]]) in (int, float)
+        assert metric["Unit"] in ("Count", "Milliseconds")
+    # A dimension's value is a text, or CloudWatch drops the whole object.
+    assert all(isinstance(line[name], str) for names in directive["Dimensions"] for name in names)
+
+
+def test_no_line_holds_what_a_client_sent(post: Caller, capsys: pytest.CaptureFixture[str]) -> None:
+    private = "hunter2-as-a-value"
+    event = an_event(eventType=private, area=private, data={private: private})
+    post(ROUTE, a_batch(event, {**event, "timestamp": private}, {**event, "id": private}, userId=private))
+    post(ROUTE, {"sessionId": private, "events": [event]})
+    post(ROUTE, a_batch(), kind=None, headers={"authorization": f"Bearer {private}"})
+    assert private not in json.dumps(written(capsys))
+
+
+def test_a_refused_request_and_the_databases_error_are_lines(
+    post: Caller, capsys: pytest.CaptureFixture[str], database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP TABLE muster.analytics_sessions CASCADE")
+    post(ROUTE, a_batch())
+    lines = written(capsys)
+    assert is_golden("request_failed", lines["request_failed"][0])
+    assert is_golden("database_error", lines["database_error"][0])
+
+
+def test_a_dropped_connection_is_a_line(post: Caller, capsys: pytest.CaptureFixture[str], postgres: Cluster) -> None:
+    post(ROUTE, a_batch())
+    process = http.database().connection().info.backend_pid
+    with postgres.maintenance() as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
+    written(capsys)
+    assert post(ROUTE, a_batch()).status == 200
+    lines = written(capsys)
+    assert is_golden("database_reconnected", lines["database_reconnected"][0])
+    assert lines["ingest_result"][0]["DbReconnects"] == 1
+
+
+def test_an_unexpected_error_is_a_line(
+    post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("muster.events.read_batch", fail)
+    post(ROUTE, a_batch())
+    (line,) = written(capsys)["unexpected_error"]
+    assert all(re.fullmatch(r"[\w<>]+:\d+", frame) for frame in line["frames"])
+    # Lines of code move.
+    assert is_golden("unexpected_error", {**line, "frames": []})
+
+
+def test_a_queued_batch_is_a_line_and_stored_another(
+    post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr("muster.buffered.send", lambda _, messages: sent.extend(messages))
+    monkeypatch.setenv("INGEST_MODE", "buffered")
+    monkeypatch.setenv("QUEUE_URL", "https://queue.invalid")
+    http.database.cache_clear()
+    answer = post(ROUTE, a_batch(an_event(), an_event(eventType=7)))
+    (queued,) = written(capsys)["ingest_result"]
+    assert is_golden("ingest_result_buffered", queued)
+
+    monkeypatch.setenv("INGEST_MODE", "direct")
+    http.database.cache_clear()
+    forged = {**queue.unpack(sent[0]), "keyHash": "00" * 32}
+    texts = [*sent, queue.pack(forged)]
+    records = [
+        {"messageId": str(number), "body": text, "eventSource": "aws:sqs", "attributes": {}}
+        for number, text in enumerate(texts)
+    ]
+    consume.lambda_handler({"Records": records}, Context())  # type: ignore[arg-type]  # stands for Lambda's
+    lines = written(capsys)
+    (stored,), (refused,), (counted,) = (
+        lines[message] for message in ("consume_result", "batch_refused", "consume_refused")
+    )
+    assert is_golden("consume_result", stored)
+    assert is_golden("batch_refused", refused)
+    assert is_golden("consume_refused", counted)
+    assert stored["batch_id"] == queued["batch_id"] == answer.json["batchId"]
