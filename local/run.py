@@ -66,6 +66,8 @@ def _database(database_url: str | None, state: Path, *, fresh: bool) -> Iterator
         return
     print(f"Starting the embedded Postgres{', empty' if fresh else ''}.", flush=True)
     with start_postgres(state / "postgres", fresh=fresh) as postgres:
+        if postgres.data != (state / "postgres").absolute():
+            print(f"Its data is in {postgres.data}: the server's user cannot reach this folder.", flush=True)
         yield postgres.url
 
 
