@@ -79,7 +79,8 @@ def test_a_committed_batch_is_one_line_with_its_account_and_metrics(
     written(capsys)
     bad, old = an_event(eventType=7), an_event(timestamp="2001-01-01T00:00:00Z")
     sent_at = "2026-01-01T00:00:00Z"
-    post(ROUTE, a_batch(an_event(), twin, twin, bad, old, sentAt=sent_at))
+    bot = an_event(context={"userAgent": "Googlebot/2.1"})
+    post(ROUTE, a_batch(an_event(), twin, twin, bad, old, bot, sentAt=sent_at))
     lines = written(capsys)
     assert sorted(lines) == ["event_rejected", "ingest_result"]
     (result,) = lines["ingest_result"]
@@ -170,9 +171,12 @@ def test_a_queued_batch_is_a_line_and_stored_another(
     monkeypatch.setenv("INGEST_MODE", "buffered")
     monkeypatch.setenv("QUEUE_URL", "https://queue.invalid")
     http.database.cache_clear()
-    answer = post(ROUTE, a_batch(an_event(), an_event(eventType=7)))
-    (queued,) = written(capsys)["ingest_result"]
+    old = an_event(timestamp="2001-01-01T00:00:00Z")
+    answer = post(ROUTE, a_batch(an_event(), an_event(eventType=7), old))
+    lines = written(capsys)
+    (queued,), (rejected,) = lines["ingest_result"], lines["event_rejected"]
     assert is_golden("ingest_result_buffered", queued)
+    assert is_golden("event_rejected", rejected)
 
     monkeypatch.setenv("INGEST_MODE", "direct")
     http.database.cache_clear()
@@ -188,6 +192,9 @@ def test_a_queued_batch_is_a_line_and_stored_another(
         lines[message] for message in ("consume_result", "batch_refused", "consume_refused")
     )
     assert is_golden("consume_result", stored)
+    (late,) = lines["event_rejected"]
+    assert (late["event_id"], late["index"], late["batch_id"]) == (old["id"], 2, queued["batch_id"])
+    assert late["reason"] == "timestamp_out_of_range"
     assert is_golden("batch_refused", refused)
     assert is_golden("consume_refused", counted)
     assert stored["batch_id"] == queued["batch_id"] == answer.json["batchId"]

@@ -188,7 +188,7 @@ def test_it_has_the_five_questions() -> None:
 
 def test_every_saved_query_and_alarm_and_parameter_that_it_names_is_in_the_template() -> None:
     template = parse_template(TEMPLATE)
-    assert set(re.findall(r"`muster/([a-z-]+)`", TEXT)) == set(saved_queries()) - {"cold-starts"}
+    assert set(re.findall(r"`muster/([a-z-]+)`", TEXT)) == set(saved_queries())
     for section in [text for name, text in SECTIONS.items() if name]:
         for part in ("**You see**", "**Saved query**", "**Diagnostics**", "**Remedy**"):
             assert part in section
@@ -280,7 +280,7 @@ def test_errors_in_the_logs(operator: Operator) -> None:
     failed = operator.shell("post")
     assert status(failed) == 503
     assert {line["sqlstate"] for line in operator.find("database-errors")} == {"42501"}
-    (line,) = operator.find("trace-one-batch", REQUEST_ID=request_id(failed))
+    *_, line = operator.find("trace-one-batch", REQUEST_ID=request_id(failed))
     assert (line["message"], line["code"], line["sqlstate"]) == ("request_failed", "database_unavailable", "42501")
     assert "fail grants:" in operator.follow(question, "sh")
     assert "idle" in operator.follow(question, "sql")

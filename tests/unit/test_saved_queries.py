@@ -18,18 +18,33 @@ LINES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text("utf-8")) for path in sorted(GOLDEN.glob("*.json"))
 } | {"access_log": access_log_line(status=429, routeKey="POST /v1/events")}
 # The lines that can be in a group: what else is there is no business of these queries.
-IN_GROUP = {"ApiLogGroup": {"access_log"}, "ConsumeLogGroup": {"consume_result", "consume_refused", "batch_refused"}}
+IN_GROUP = {
+    "ApiLogGroup": {"access_log"},
+    "ConsumeLogGroup": {"consume_result", "consume_refused", "batch_refused", "event_rejected"},
+}
 EVERYWHERE = {"database_error", "database_reconnected", "platform_report"}
 OF_FUNCTIONS = {"ingest_result", "ingest_result_buffered", "event_rejected", "request_failed", "unexpected_error"}
 # database_deadlock_retried has the fields of database_reconnected but error; a test cannot bring it about at will.
 ALSO_LOGGED = {"database_deadlock_retried"}
 FINDS = {
-    "trace-one-event": {"event_rejected", "ingest_result", "ingest_result_buffered"},
+    "trace-one-event": {
+        "event_rejected",
+        "ingest_result",
+        "ingest_result_buffered",
+        "consume_result",
+        "consume_refused",
+        "batch_refused",
+    },
     "trace-one-batch": {
         "event_rejected",
         "ingest_result",
         "ingest_result_buffered",
+        "consume_result",
+        "consume_refused",
+        "batch_refused",
         "request_failed",
+        "database_error",
+        "database_reconnected",
         "unexpected_error",
     },
     "rejections-by-reason": {"event_rejected"},
@@ -54,7 +69,7 @@ def test_they_are_those_that_the_runbook_leads_to() -> None:
 @pytest.mark.parametrize("name", FINDS)
 def test_every_field_is_in_a_line_of_its_log_groups(name: str) -> None:
     query = QUERIES[name]
-    known = {"@timestamp"}
+    known = {"@timestamp", "ignored.consent_denied", "ignored.consent_missing"}
     for group in query.log_groups:
         for line in lines_in(group).values():
             known |= set(flat(line))

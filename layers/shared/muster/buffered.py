@@ -14,10 +14,11 @@ from muster.bodies import RawBody, read_text
 from muster.database import Database
 from muster.errors import InvalidKey, KeyNotAllowed
 from muster.events import Sender, describe, judged_events, record, summed_up
-from muster.json_slices import elements, members
+from muster.ingest_log import log_rejection, log_rejections
+from muster.json_slices import Slice, elements, members
 from muster.keys import WRITERS
 from muster.models import MAX_EVENTS, BatchResult
-from muster.observability import log, log_with_metrics
+from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
 from muster.settings import Settings
 
@@ -54,6 +55,7 @@ def store_message(database: Database, text: str) -> None:
     """
     message = unpack(text)
     request = message["request"]
+    work_for(request["requestId"])
     started = time.perf_counter()
     described = orjson.dumps(request).decode()
     answer = database.run(record, bytes.fromhex(message["keyHash"]), described, message["body"])
@@ -65,6 +67,7 @@ def store_message(database: Database, text: str) -> None:
         log("ERROR", "batch_refused", reason=refusal, key_prefix=message["keyPrefix"], **where)
         log_with_metrics("consume_refused", {"EventsRefused": received}, service=service, stage=stage, **where)
         return
+    _log_rejected(message, answer["others"])
     others = Counter(status for _, status, _ in answer["others"])
     metrics = {
         "EventsAccepted": answer["accepted"],
@@ -89,6 +92,25 @@ def store_message(database: Database, text: str) -> None:
     )
 
 
+def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | None]]) -> None:
+    """One line for each event that only the database could reject; ingest has written those of validation."""
+    rejected = [(position, reason) for position, status, reason in others if status == "rejected" and reason]
+    if not rejected:
+        return
+    request = message["request"]
+    events = _events(message["body"])
+    for position, reason in rejected:
+        event, _ = events[position]
+        log_rejection(
+            request_id=request["requestId"],
+            batch_id=request["batchId"],
+            index=request["indexes"][position] if request["indexes"] else position,
+            event_id=event.get("id"),
+            reason=reason,
+            types=[reason],
+        )
+
+
 def _check_kind(sender: Sender) -> None:
     if sender.key_prefix.startswith(_READ_PREFIX):
         raise KeyNotAllowed(WRITERS)
@@ -108,8 +130,7 @@ def _messages(sender: Sender, described: dict[str, Any], body: str) -> Iterator[
 
 
 def _halves(described: dict[str, Any], body: str) -> Iterator[tuple[dict[str, Any], str]]:
-    fields = members(body) or {}
-    slices = [as_sent for _, as_sent in elements(fields["events"][1], most=MAX_EVENTS) or []]
+    slices = [as_sent for _, as_sent in _events(body)]
     middle = len(slices) // 2
     indexes = described["indexes"] or list(range(len(slices)))
     for start, end in ((0, middle), (middle, len(slices))):
@@ -123,7 +144,13 @@ def _halves(described: dict[str, Any], body: str) -> Iterator[tuple[dict[str, An
         yield half, f'{{"events":[{",".join(slices[start:end])}]}}'
 
 
+def _events(body: str) -> list[Slice]:
+    fields = members(body) or {}
+    return elements(fields["events"][1], most=MAX_EVENTS) or []
+
+
 def _log_queued(settings: Settings, sender: Sender, batch: Batch, result: BatchResult, send_ms: float) -> None:
+    log_rejections(result, request_id=sender.request_id)
     metrics = {
         "EventsReceived": result["received"],
         "EventsQueued": result["accepted"],

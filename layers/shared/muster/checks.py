@@ -126,7 +126,7 @@ def refused(error: psycopg.Error) -> Finding:
             "warn", "It took too long to tell.", "Look at the server's load: SELECT * FROM pg_stat_activity;"
         )
     summary = f"PostgreSQL refuses the check with SQLSTATE {error.sqlstate}."
-    return Finding("fail", summary, f"See the checks migrations, schema and grants first. {_MIGRATE}")
+    return Finding("fail", summary, "Do what the checks migrations, schema and grants say: it may be the same fault.")
 
 
 def _connection(_: Connection, context: Context) -> Finding:
@@ -205,7 +205,12 @@ def _write_canary(connection: Connection, context: Context) -> Finding:
         return Finding("pass", "An event went through the ingest path, and was taken back.")
     data = {"sqlstate": answer.get("sqlstate"), "table": answer.get("table") or None}
     summary = f"An event cannot be stored: SQLSTATE {answer.get('sqlstate')}."
-    return Finding("fail", summary, f"See the checks server, schema, grants and partitions. {_MIGRATE}", data)
+    return Finding(
+        "fail",
+        summary,
+        "Do what the failing ones of server, migrations, schema, grants and partitions say; it is the same fault.",
+        data,
+    )
 
 
 def _ingest_recent(connection: Connection, context: Context) -> Finding:

@@ -20,7 +20,7 @@ from muster.bodies import RawBody
 from muster.database import Database
 from muster.errors import Detail, MusterError
 from muster.models import BatchResult
-from muster.observability import log
+from muster.observability import log, work_for
 from muster.service import AnalyticsService
 from muster.settings import load_settings, starts_from_snapshot
 from muster.snap_start import after_restore
@@ -54,6 +54,7 @@ def lambda_handler_for(app: APIGatewayHttpResolver) -> Handler:
     """The function that Lambda calls."""
 
     def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        work_for(context.aws_request_id)
         response: dict[str, Any] = app.resolve(event, context)
         response["headers"]["x-request-id"] = context.aws_request_id
         return response
@@ -163,14 +164,13 @@ def _answer_error(app: APIGatewayHttpResolver, error: Exception) -> Response[str
     if not isinstance(error, MusterError):
         # The frames, not the message: a message may hold what a client sent.
         frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
-        log("ERROR", "unexpected_error", request_id=_request_id(app), error=type(error).__name__, frames=frames)
+        log("ERROR", "unexpected_error", error=type(error).__name__, frames=frames)
         message = "Something unexpected went wrong; nothing is known to be stored. Send the same request again."
         return _error_response(app, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     log(
         "ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "WARN",
         "request_failed",
-        request_id=_request_id(app),
         route=app.current_event.get("routeKey"),
         status=status,
         code=error.code,

@@ -20,18 +20,7 @@ def log_batch(
     sent_at: str | None,
 ) -> None:
     """Account for a batch; `answer` is what the database said of it, `timings` are metrics of their own."""
-    for event in result["events"]:
-        if event["status"] == "rejected":
-            log(
-                "WARN",
-                "event_rejected",
-                request_id=request_id,
-                batch_id=result["batchId"],
-                index=event["index"],
-                event_id=event["id"],
-                reason=event["reason"],
-                types=[detail["type"] for detail in event.get("details", [])],
-            )
+    log_rejections(result, request_id=request_id)
     metrics = {
         "EventsReceived": result["received"],
         "EventsAccepted": result["accepted"],
@@ -62,6 +51,36 @@ def log_batch(
         db_ms=timings["DbWriteMs"],
         mode=settings.ingest_mode,
         path=answer["mode"],
+    )
+
+
+def log_rejections(result: BatchResult, *, request_id: str) -> None:
+    """Write one line for each event of a batch that is rejected."""
+    for event in result["events"]:
+        if event["status"] == "rejected":
+            log_rejection(
+                request_id=request_id,
+                batch_id=result["batchId"],
+                index=event["index"],
+                event_id=event["id"],
+                reason=event["reason"],
+                types=[detail["type"] for detail in event.get("details", [])],
+            )
+
+
+def log_rejection(
+    *, request_id: str, batch_id: str, index: int, event_id: str | None, reason: str, types: list[str]
+) -> None:
+    """Write one line for a rejected event; `types` are those of its details, as pydantic names them."""
+    log(
+        "WARN",
+        "event_rejected",
+        request_id=request_id,
+        batch_id=batch_id,
+        index=index,
+        event_id=event_id,
+        reason=reason,
+        types=types,
     )
 
 

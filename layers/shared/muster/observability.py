@@ -6,17 +6,24 @@ the metrics in the same object (CloudWatch embedded metric format).
 
 import sys
 import time
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import orjson
 
 Level = Literal["INFO", "WARN", "ERROR"]
 NAMESPACE = "Muster"
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def work_for(request_id: str | None) -> None:
+    """Put this request's id in every line from here on, until the next request's."""
+    _request_id.set(request_id)
 
 
 def log(level: Level, message: str, /, **fields: Any) -> None:
     """Write one line; `fields` hold ids, reasons and counts, never values that a client sent."""
-    line = {"level": level, "message": message, "timestamp": _timestamp(), **fields}
+    line = {"level": level, "message": message, "timestamp": _timestamp(), "request_id": _request_id.get(), **fields}
     sys.stdout.write(orjson.dumps(line, default=str).decode() + "\n")
     sys.stdout.flush()
 
