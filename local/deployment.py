@@ -56,7 +56,7 @@ class Deployment:
             DeploymentError: the stack did not come up; the message holds the reason that CloudFormation gave.
         """
         self.parameters |= parameters
-        overrides = [f"{name}={value}" for name, value in self.parameters.items()]
+        overrides = [f"{name}={value}" if value else f'{name}=""' for name, value in self.parameters.items()]
         self._run(
             "deploy", "--template-file", str(self._template), "--stack-name", STACK, "--resolve-s3",
             "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar",
@@ -94,17 +94,21 @@ class Deployment:
         """MiniStack does not read an HTTP API's body, so its routes are made one by one."""
         gateway = self.client("apigatewayv2")
         api = gateway.get_apis()["Items"][0]["ApiId"]
-        there = {route["RouteKey"] for route in gateway.get_routes(ApiId=api)["Items"]}
+        there = {route["RouteKey"]: route["RouteId"] for route in gateway.get_routes(ApiId=api)["Items"]}
         resources = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
         physical = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
         for route in load_template(self._build / "template.yaml", parameters=self.parameters).routes:
-            if route.key in there:
-                continue
             function = f"arn:aws:lambda:us-east-1:000000000000:function:{physical[route.function]}"
+            if route.alias:
+                function += f":{route.alias}"
             integration = gateway.create_integration(
                 ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
             )["IntegrationId"]
-            gateway.create_route(ApiId=api, RouteKey=route.key, Target=f"integrations/{integration}")
+            target = f"integrations/{integration}"
+            if route.key in there:
+                gateway.update_route(ApiId=api, RouteId=there[route.key], Target=target)
+            else:
+                gateway.create_route(ApiId=api, RouteKey=route.key, Target=target)
 
     def _run(self, *arguments: str) -> str:
         # In a folder without samconfig.toml, whose answers are for people.

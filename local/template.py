@@ -1,5 +1,6 @@
 """Reads what a server must know of template.yaml: functions, their settings, routes and CORS."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
 
 DEFAULT_TIMEOUT_SECONDS = 3
 DEFAULT_MEMORY_MB = 128
+_TARGET = re.compile(r"/functions/(\w+)(?:\.Arn)?/invocations$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Route:
     method: str
     path: str
     function: str
+    alias: str | None = None
+    """The published version that it leads to; None leads to the function as it is."""
 
     @property
     def key(self) -> str:
@@ -118,6 +122,7 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
     )
     resources = {name: resource for name, resource in resources.items() if resolve.is_there(resource)}
     shared = document.get("Globals", {}).get("Function", {})
+    targets = _targets(resources, resolve)
     functions: dict[str, Function] = {}
     routes: list[Route] = []
     cors: Cors | None = None
@@ -126,9 +131,9 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
         if resource["Type"] == "AWS::Serverless::Function":
             merged = resolve(_merge(shared, properties))
             functions[name] = _function(name, merged, resources, path.parent)
-            routes += _routes(name, merged)
         elif resource["Type"] == "AWS::Serverless::HttpApi":
             cors = _cors(resolve(properties.get("CorsConfiguration")))
+            routes += _routes(resolve(properties["DefinitionBody"]["paths"]), targets)
     return Template(functions, tuple(routes), cors)
 
 
@@ -160,16 +165,28 @@ def _function(name: str, properties: Mapping[str, Any], resources: Mapping[str, 
     )
 
 
-def _routes(name: str, properties: Mapping[str, Any]) -> list[Route]:
-    events = [event for event in properties.get("Events", {}).values() if event["Type"] == "HttpApi"]
-    return [
-        Route(
-            method=event.get("Properties", {}).get("Method", "ANY").upper(),
-            path=event.get("Properties", {}).get("Path", "$default"),
-            function=name,
-        )
-        for event in events
-    ]
+def _targets(resources: Mapping[str, Any], resolve: Resolver) -> dict[str, tuple[str, str | None]]:
+    """What routes can lead to: by logical id, the function and its alias."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            found[name] = (name, None)
+        elif resource["Type"] == "AWS::Lambda::Alias":
+            found[name] = (resolve(resource["Properties"]["FunctionName"]), resource["Properties"]["Name"])
+    return found
+
+
+def _routes(paths: Mapping[str, Mapping[str, Any]], targets: Mapping[str, tuple[str, str | None]]) -> list[Route]:
+    found = []
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]
+            named = _TARGET.search(uri)
+            if named is None or named[1] not in targets:
+                raise TemplateError(f"{method.upper()} {path} leads to {uri}, which is no function of this template.")
+            function, alias = targets[named[1]]
+            found.append(Route(method.upper(), path, function, alias))
+    return found
 
 
 def _cors(configuration: Mapping[str, Any] | None) -> Cors | None:

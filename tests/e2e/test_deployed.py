@@ -1,5 +1,6 @@
 """A deployed stack in its life: events while the database is away, an update, a broken schema, its end."""
 
+import json
 import os
 import threading
 import time
@@ -20,7 +21,7 @@ from tests.support.folders import open_folder
 from tests.support.functions import a_batch, an_event
 
 BATCHES, BATCH_EVENTS = 50, 200
-DOWN_SECONDS = float(os.environ.get("DOWN_SECONDS", "10"))
+DOWN_SECONDS = float(os.environ.get("DOWN_SECONDS", "60"))
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,41 @@ def test_what_functions_print_is_in_their_logs(stack: Deployment, api: Api) -> N
     eventually(lambda: request_id in stack.logs("IngestFunction"), True)
 
 
+def test_under_snap_start_a_change_of_a_parameter_is_another_version(
+    stack: Deployment, api: Api, postgres: Postgres
+) -> None:
+    secret = stack.client("secretsmanager").create_secret(Name="database", SecretString=postgres.url)["ARN"]
+    stack.deploy({"DatabaseUrl": "", "DatabaseSecretArn": secret, "SnapStart": "on"})
+    assert api.post(a_batch()).status_code == 200
+    first = live_version(stack)
+    stack.deploy({"Stage": "second"})
+    assert int(live_version(stack)) > int(first)
+    request_id = api.post(a_batch()).headers["x-request-id"]
+    eventually(lambda: stages_of(stack, request_id), {"second"})
+    stack.deploy({"SnapStart": "off", "DatabaseUrl": postgres.url, "DatabaseSecretArn": ""})
+    assert api.post(a_batch()).status_code == 200
+
+
+def live_version(stack: Deployment) -> str:
+    functions = stack.client("lambda")
+    (name,) = [
+        each["FunctionName"] for each in functions.list_functions()["Functions"] if "Ingest" in each["FunctionName"]
+    ]
+    version = str(functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"])
+    assert functions.get_function_configuration(FunctionName=name)["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    return version
+
+
+def stages_of(stack: Deployment, request_id: str) -> set[str]:
+    logs = stack.client("logs")
+    (group,) = [
+        each["logGroupName"] for each in logs.describe_log_groups()["logGroups"] if "Ingest" in each["logGroupName"]
+    ]
+    found = logs.filter_log_events(logGroupName=group, filterPattern=request_id)["events"]
+    lines = [json.loads(event["message"]) for event in found if "ingest_result" in event["message"]]
+    return {line["stage"] for line in lines if line["request_id"] == request_id}
+
+
 def test_a_broken_schema_fails_the_next_deployment_and_is_named(
     stack: Deployment, api: Api, postgres: Postgres
 ) -> None:
@@ -141,7 +177,7 @@ def test_a_broken_schema_fails_the_next_deployment_and_is_named(
     assert report["differences"][0]["object"] == "table muster.pilot_tokens"
     assert api.get("/healthz", kind=None).status_code == 503
     with pytest.raises(DeploymentError, match="pilot_tokens"):
-        stack.deploy({"LogRetentionDays": "7", "SchemaRevision": "broken"})
+        stack.deploy({"LogRetentionDays": "7", "Revision": "broken"})
     for difference in report["differences"]:
         execute(postgres, difference["remedy"])
     assert stack.invoke("MigrateFunction", {"action": "verify"})["verified"] is True

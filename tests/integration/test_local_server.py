@@ -30,7 +30,17 @@ Globals:
 Resources:
   Api:
     Type: AWS::Serverless::HttpApi
-    Properties: {CorsConfiguration: {AllowOrigins: ["*"], AllowMethods: [POST], ExposeHeaders: [x-request-id]}}
+    Properties:
+      CorsConfiguration: {AllowOrigins: ["*"], AllowMethods: [POST], ExposeHeaders: [x-request-id]}
+      DefinitionBody:
+        paths:
+          "/things/{id}":
+            post: {x-amazon-apigateway-integration: &thing {uri: !Sub "f/functions/${ThingFunction.Arn}/invocations"}}
+            get: {x-amazon-apigateway-integration: *thing}
+          /quick:
+            post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${QuickFunction.Arn}/invocations"}}
+          /broken:
+            post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${BrokenFunction.Arn}/invocations"}}
   Packages:
     Type: AWS::Serverless::LayerVersion
     Metadata: {BuildMethod: makefile}
@@ -40,22 +50,15 @@ Resources:
     Properties:
       CodeUri: functions/thing
       Environment: {Variables: {ONLY_THING: "1"}}
-      Events:
-        Post: {Type: HttpApi, Properties: {Method: POST, Path: "/things/{id}"}}
-        Get: {Type: HttpApi, Properties: {Method: GET, Path: "/things/{id}"}}
   QuickFunction:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: functions/quick
       Timeout: 1
-      Events:
-        Post: {Type: HttpApi, Properties: {Method: POST, Path: /quick}}
   BrokenFunction:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: functions/broken
-      Events:
-        Post: {Type: HttpApi, Properties: {Method: POST, Path: /broken}}
 """
 THING = '''
 import json, os, sys, time

@@ -23,7 +23,15 @@ Globals:
 Resources:
   Api:
     Type: AWS::Serverless::HttpApi
-    Properties: {CorsConfiguration: {AllowOrigins: !Ref Origins, MaxAge: 60}}
+    Properties:
+      CorsConfiguration: {AllowOrigins: !Ref Origins, MaxAge: 60}
+      DefinitionBody:
+        paths:
+          "/things/{id}":
+            get: {x-amazon-apigateway-integration: &thing {uri: !Sub "f/functions/${ThingFunction.Arn}/invocations"}}
+            put: {x-amazon-apigateway-integration: *thing}
+          /live:
+            post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${Live}/invocations"}}
   Packages:
     Type: AWS::Serverless::LayerVersion
     Metadata: {BuildMethod: makefile}
@@ -39,9 +47,9 @@ Resources:
       Layers: [!Ref Files]
       Environment:
         Variables: {SHARED: "2", NAME: !Sub "${Color}-${AWS::Region}-${!literal}", FILES: /opt, ROLE: !GetAtt Role.Arn}
-      Events:
-        Get: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: get, Path: "/things/{id}"}}
-        Tick: {Type: Schedule, Properties: {Schedule: rate(1 day)}}
+  Live:
+    Type: AWS::Lambda::Alias
+    Properties: {FunctionName: !Ref ThingFunction, FunctionVersion: !GetAtt Version.Version, Name: live}
 """
 
 
@@ -84,8 +92,17 @@ def test_an_unknown_intrinsic_function_is_refused_by_name(tmp_path: Path) -> Non
         load_template(write(tmp_path, TEXT.replace("Timeout: 9", "Timeout: !Cidr [a, b]")))
 
 
-def test_routes_are_the_http_api_events_alone(tmp_path: Path) -> None:
-    assert load_template(write(tmp_path)).routes == (Route("GET", "/things/{id}", "ThingFunction"),)
+def test_routes_lead_to_a_function_or_to_its_alias(tmp_path: Path) -> None:
+    assert load_template(write(tmp_path)).routes == (
+        Route("GET", "/things/{id}", "ThingFunction"),
+        Route("PUT", "/things/{id}", "ThingFunction"),
+        Route("POST", "/live", "ThingFunction", "live"),
+    )
+
+
+def test_a_route_that_leads_to_no_function_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="POST /live leads to f/functions/Dead/invocations"):
+        load_template(write(tmp_path, TEXT.replace("${Live}", "${Dead}")))
 
 
 def test_the_most_specific_route_wins() -> None:
@@ -119,8 +136,21 @@ def test_no_route_is_no_answer() -> None:
 def test_every_route_of_the_template_leads_to_a_function_that_is_in_it() -> None:
     template = load_template(PROJECT / "template.yaml")
     assert template.routes
-    assert {route.function for route in template.routes} <= set(template.functions)
+    assert {(route.function, route.alias) for route in template.routes} <= {(name, None) for name in template.functions}
     assert "MigrateFunction" not in {route.function for route in template.routes}
+
+
+def test_under_snap_start_every_route_leads_to_a_published_version() -> None:
+    parameters = {
+        "SnapStart": "on",
+        "DatabaseMode": "external",
+        "DatabaseSecretArn": "arn:aws:secretsmanager:r:1:secret:s",
+    }
+    routes = load_template(PROJECT / "template.yaml", parameters=parameters).routes
+    assert {route.alias for route in routes} == {"live"}
+    assert [route.function for route in routes] == [
+        route.function for route in load_template(PROJECT / "template.yaml").routes
+    ]
 
 
 def test_no_function_acts_as_more_than_it_needs_to() -> None:
