@@ -26,7 +26,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
-	@echo "make check     lint, types, import order, template"
+	@echo "make check     lint, types, import order, template, policies"
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
@@ -53,12 +53,15 @@ schema: $(VENV)/.local
 test: $(VENV)/.dev .venv-ministack/.ready
 	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev .venv-checkov/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit/test_import_order.py
 	$(BIN)/sam validate --lint
+	@mkdir -p .aws-sam
+	@$(RUN) local.cloudformation >.aws-sam/cloudformation.yaml
+	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/cloudformation.yaml
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
@@ -76,9 +79,11 @@ build: $(VENV)/.dev
 lock: $(VENV)/.uv
 	$(UV) lock
 	$(UV) export --frozen --quiet --no-emit-project --no-default-groups --no-header -o layers/shared/requirements.txt
+	for name in ministack checkov; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --output-file local/$$name.txt local/$$name.in; done
 
 clean:
-	rm -rf $(VENV) .venv-ministack .aws-sam
+	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam
 
 # uv installs all else, from uv.lock and its hashes; it comes by pip, by hash too.
 $(VENV)/.uv: local/bootstrap.txt
@@ -93,11 +98,11 @@ $(VENV)/.local: $(VENV)/.uv uv.lock
 	@$(UV) sync --quiet --frozen --inexact --group local --python $(BIN)/python
 	@touch $@
 
-# MiniStack stands for AWS in tests; it pins botocore, and so has an environment of its own.
-.venv-ministack/.ready: local/ministack.txt $(VENV)/.uv
-	@echo "Installing MiniStack."
-	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-ministack
-	@$(UV) pip install --quiet --require-hashes --python .venv-ministack/bin/python -r local/ministack.txt
+# MiniStack stands for AWS in tests, checkov looks at policies; each pins botocore, and so has an environment of its own.
+.venv-%/.ready: local/%.txt $(VENV)/.uv
+	@echo "Installing $*."
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-$*
+	@$(UV) pip install --quiet --require-hashes --python .venv-$*/bin/python -r local/$*.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.uv uv.lock
