@@ -69,7 +69,12 @@ class Deployment:
         said = self._run(
             "remote", "invoke", function, "--stack-name", STACK, "--event", json.dumps(event), "--output", "text"
         )
-        return json.loads(said[said.index("{") :])
+        # What the function logged comes first.
+        answer, start = None, said.find("{")
+        while start >= 0:
+            answer, end = json.JSONDecoder().raw_decode(said, start)
+            start = said.find("{", end)
+        return answer
 
     def logs(self, function: str) -> str:
         """`sam logs`: what the function printed."""

@@ -52,7 +52,7 @@ REQUESTS: dict[str, tuple[str | None, dict[str, str], Any, dict[str, Any]]] = {
 # For a function without a route, an event and what its answer holds.
 INVOCATIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "MigrateFunction": ({"action": "migrate"}, {"status": "ok", "verified": True}),
-    "MaintainFunction": ({}, {"status": "ok", "partitionsCreated": 0}),
+    "MaintainFunction": ({}, {"status": "ok", "partitionsCreated": 0, "archived": None}),
     "ConsumeFunction": (
         {"Records": [{"messageId": "1", "body": "none of ours", "eventSource": "aws:sqs"}]},
         {"batchItemFailures": [{"itemIdentifier": "1"}]},

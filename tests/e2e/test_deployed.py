@@ -1,5 +1,6 @@
 """A deployed stack in its life: events while the database is away, an update, a broken schema, its end."""
 
+import gzip
 import json
 import os
 import threading
@@ -37,7 +38,7 @@ def stack(postgres: Postgres, build: Any) -> Iterator[Deployment]:
     with MiniStack() as aws:
         deployed = Deployment(aws, build)
         parameters = {"Architecture": HOST_ARCHITECTURE, "DatabaseMode": "external", "DatabaseUrl": postgres.url}
-        deployed.deploy({**parameters, "Stage": "test", "IngestMode": "buffered"})
+        deployed.deploy({**parameters, "Stage": "test", "IngestMode": "buffered", "Archive": "on"})
         yield deployed
 
 
@@ -126,6 +127,19 @@ def test_a_running_stack_is_updated_while_events_flow(stack: Deployment, api: Ap
     listed = ",".join(f"'{each}'" for each in acknowledged)
     stored = f"SELECT count(*) FROM muster.analytics_events WHERE id IN ({listed})"
     eventually(lambda: scalar(postgres, stored), len(acknowledged))
+
+
+def test_the_archive_holds_what_is_stored(stack: Deployment, api: Api, postgres: Postgres) -> None:
+    api.post(a_batch())
+    while not stack.invoke("MaintainFunction", {})["archived"]["complete"]:
+        pass
+    s3 = stack.client("s3")
+    (bucket,) = [each["Name"] for each in s3.list_buckets()["Buckets"] if "archive" in each["Name"]]
+    archived: set[str] = set()
+    for listed in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        content = gzip.decompress(s3.get_object(Bucket=bucket, Key=listed["Key"])["Body"].read())
+        archived |= {json.loads(line)["id"] for line in content.splitlines()}
+    assert len(archived) == scalar(postgres, "SELECT count(*) FROM muster.analytics_events")
 
 
 def test_what_functions_print_is_in_their_logs(stack: Deployment, api: Api) -> None:

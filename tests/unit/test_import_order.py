@@ -42,6 +42,8 @@ FLOORS: dict[str, list[str]] = {
         "sessions",
         "metrics",
         "migrations",
+        "archive",
+        "maintenance",
         "schema_differences",
         "schema_history",
         "schema",
