@@ -21,7 +21,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test check build import deploy-local sam-local migrate schema lock format clean
+.PHONY: help run test check build import deploy-local sam-local invoke events migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -31,8 +31,10 @@ help:
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
+	@echo "make invoke        one of events/*.json by sam local invoke (EVENT=events/ingest-batch.json, ENGINE=…)"
 	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
 	@echo "make schema    write down what the migrations create, for verification"
+	@echo "make events    renew events/*.json"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
 	@echo "make format    let ruff write the code's layout"
 	@echo "make clean     remove the virtual environment and what was built (not .muster)"
@@ -69,6 +71,12 @@ format: $(VENV)/.dev
 
 sam-local: $(VENV)/.dev
 	@$(RUN) local.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)
+
+invoke: $(VENV)/.dev
+	@$(RUN) local.sam_invoke $(if $(EVENT),"$(EVENT)",$(error EVENT= names a file of events/)) $(if $(ENGINE),--engine $(ENGINE))
+
+events: $(VENV)/.dev
+	@$(RUN) local.shipped_events
 
 deploy-local: $(VENV)/.dev .venv-ministack/.ready
 	@$(RUN) local.deploy $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))

@@ -10,7 +10,7 @@ import boto3
 import yaml
 
 from local.ministack import MiniStack
-from local.sam import run_sam
+from local.sam import answer_in, run_sam
 from local.template import load_template, parse_template
 
 STACK = "muster"
@@ -69,12 +69,7 @@ class Deployment:
         said = self._run(
             "remote", "invoke", function, "--stack-name", STACK, "--event", json.dumps(event), "--output", "text"
         )
-        # What the function logged comes first.
-        answer, start = None, said.find("{")
-        while start >= 0:
-            answer, end = json.JSONDecoder().raw_decode(said, start)
-            start = said.find("{", end)
-        return answer
+        return answer_in(said)
 
     def logs(self, function: str) -> str:
         """`sam logs`: what the function printed."""

@@ -1,6 +1,7 @@
 """Runs the SAM CLI on this project."""
 
 import fcntl
+import json
 import os
 import platform
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 300
@@ -35,6 +37,15 @@ def run_sam(
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
+
+
+def answer_in(printed: str) -> Any:
+    """The function's answer in what an invocation printed: the last object in it, for what it logged comes first."""
+    answer, start = None, printed.find("{")
+    while start >= 0:
+        answer, end = json.JSONDecoder().raw_decode(printed, start)
+        start = printed.find("{", end)
+    return answer
 
 
 def uv_program() -> str:

@@ -33,14 +33,30 @@ class SamLocalError(Exception):
 
 
 @contextmanager
+def new_project(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The URL of a migrated database of its own, and the keys of a project in it."""
+    with start_postgres(folder / "postgres", durable=False) as postgres:
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            run_action(connection, PROJECT / "migrations", {})
+            made = run_action(connection, PROJECT / "migrations", {"action": "create_project", "name": "local"})
+        yield postgres.url, dict(made["keys"])
+
+
+@contextmanager
+def parameters_for_containers(database_url: str, host: str) -> Iterator[list[str]]:
+    """The template's parameters with which containers reach a database of this machine, by way of `host`."""
+    port = psycopg.conninfo.conninfo_to_dict(database_url)["port"]
+    with forwarded(host, int(str(port))) as relayed:
+        address = database_url.replace(f"127.0.0.1:{port}", f"{host}:{relayed}")
+        yield [f"Architecture={HOST_ARCHITECTURE}", "DatabaseMode=external", f"DatabaseUrl={address}"]
+
+
+@contextmanager
 def sam_local(
     build: Path, database_url: str, *, host: str, port: int, environment: Mapping[str, str], log: Path
 ) -> Iterator[str]:
     """The URL of a `sam local start-api` on a build; containers reach the database by way of `host`."""
-    database_port = psycopg.conninfo.conninfo_to_dict(database_url)["port"]
-    with forwarded(host, int(str(database_port))) as relayed, log.open("wb") as output:
-        address = database_url.replace(f"127.0.0.1:{database_port}", f"{host}:{relayed}")
-        parameters = [f"Architecture={HOST_ARCHITECTURE}", "DatabaseMode=external", f"DatabaseUrl={address}"]
+    with parameters_for_containers(database_url, host) as parameters, log.open("wb") as output:
         command = [
             sys.executable, "-m", "samcli", "local", "start-api", "--template-file", str(build / "template.yaml"),
             "--skip-pull-image", "--warm-containers", "LAZY", "--port", str(port), "--parameter-overrides", *parameters,
@@ -59,6 +75,12 @@ def sam_local(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(STOP_SECONDS)
+
+
+def host_of(engine: str) -> str:
+    """The address by which an engine's containers reach this machine."""
+    # On a Mac, Docker gives containers a name for this machine, and reaches its loopback interface by it.
+    return "127.0.0.1" if platform.system() == "Darwin" else HOSTS[engine]
 
 
 def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -81,23 +103,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     parser.add_argument("--engine", choices=sorted(HOSTS), default="docker", help="where containers run")
     options = parser.parse_args(arguments)
-    # On a Mac, Docker gives containers a name for this machine, and reaches its loopback interface by it.
-    host = "127.0.0.1" if platform.system() == "Darwin" else HOSTS[options.engine]
     try:
         with tempfile.TemporaryDirectory(prefix="muster-sam-local-") as name:
             folder = Path(name)
             folder.chmod(0o755)
-            with start_postgres(folder / "postgres", durable=False) as postgres:
-                with psycopg.connect(postgres.url, autocommit=True) as connection:
-                    run_action(connection, PROJECT / "migrations", {})
-                    made = run_action(connection, PROJECT / "migrations", {"action": "create_project", "name": "local"})
+            with new_project(folder) as (database_url, keys):
                 print("Building: sam build.", flush=True)
                 build = build_for_this_machine(folder / "sam")
-                port = options.port or free_port()
-                log = folder / "sam-local.log"
-                with sam_local(build, postgres.url, host=host, port=port, environment={}, log=log) as url:
-                    keys = "\n".join(f"  {kind} key  {key}" for kind, key in made["keys"].items())
-                    print(f"\nsam local serves on {url}\n{keys}\n\nCtrl-C ends it.", flush=True)
+                host, port, log = host_of(options.engine), options.port or free_port(), folder / "sam-local.log"
+                with sam_local(build, database_url, host=host, port=port, environment={}, log=log) as url:
+                    listed = "\n".join(f"  {kind} key  {key}" for kind, key in keys.items())
+                    print(f"\nsam local serves on {url}\n{listed}\n\nCtrl-C ends it.", flush=True)
                     _follow(log)
     except KeyboardInterrupt:
         return 0

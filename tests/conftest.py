@@ -11,6 +11,8 @@ from hypothesis import settings
 from local.sam import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
+pytest_plugins = ["tests.support.ways"]
+
 # The same examples in every run, and no clock: machines are shared.
 settings.register_profile("muster", deadline=None, derandomize=True, database=None)
 settings.load_profile("muster")

@@ -3,10 +3,8 @@
 import gzip
 import json
 import sys
-import uuid
 from base64 import b64encode
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,11 +14,11 @@ from local.sam import PROJECT
 from local.template import Template, load_template
 from tests.support.emulator import Emulator, to_payload
 from tests.support.events import http_event
+from tests.support.requests import ASKS, new_batch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
 
 SOURCE = load_template(PROJECT / "template.yaml")
-SESSION_ID = str(uuid.uuid4())
 
 
 class LocalDatabase(Protocol):
@@ -30,23 +28,6 @@ class LocalDatabase(Protocol):
     def url(self) -> str: ...
     @property
     def keys(self) -> dict[str, str]: ...
-
-
-def _batch() -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat()
-    return {"sessionId": SESSION_ID, "events": [{"eventType": "built", "area": "tests", "timestamp": now, "data": {}}]}
-
-
-# One request for each route of the template: the kind of key, the path's parameters, the body, the expected answer.
-REQUESTS: dict[str, tuple[str | None, dict[str, str], Any, dict[str, Any]]] = {
-    "POST /v1/events": ("write", {}, _batch(), {"status": "committed", "received": 1}),
-    "PUT /v1/sessions/{sessionId}": ("write", {"sessionId": SESSION_ID}, {}, {"sessionId": SESSION_ID}),
-    "GET /v1/sessions/{sessionId}": ("read", {"sessionId": SESSION_ID}, None, {"sessionId": SESSION_ID}),
-    "GET /v1/metrics": ("read", {}, None, {}),
-    "GET /v1/metrics/events": ("read", {}, None, {}),
-    "GET /v1/diagnostics": ("read", {}, None, {"mode": "direct"}),
-    "GET /healthz": (None, {}, None, {"status": "ok"}),
-}
 
 
 # For a function without a route, an event and what its answer holds.
@@ -80,12 +61,12 @@ def test_a_built_function_answers_every_one_of_its_routes(
     name = request.node.callspec.params["emulator"]
     routes = [route.key for route in SOURCE.routes if route.function == name]
     for route in routes:
-        kind, parameters, body, expected = REQUESTS[route]
-        headers = {"authorization": f"Bearer {local_database.keys[kind]}"} if kind else {}
-        event = http_event(route, parameters=parameters, headers=headers, json_body=body)
+        ask = ASKS[route]
+        headers = {"authorization": f"Bearer {local_database.keys[ask.kind]}"} if ask.kind else {}
+        event = http_event(route, parameters=ask.path, headers=headers, json_body=ask.body)
         response = emulator.invoke(event)
         assert response.get("statusCode") == 200, f"{route}: {response}\n{emulator.log}"
-        assert expected.items() <= to_payload(response).items()
+        assert ask.expected.items() <= to_payload(response).items()
     if not routes:
         event, expected = INVOCATIONS[name]
         report = emulator.invoke(event)
@@ -93,7 +74,7 @@ def test_a_built_function_answers_every_one_of_its_routes(
 
 
 def test_every_route_of_the_template_is_asked_above() -> None:
-    assert {route.key for route in SOURCE.routes} == set(REQUESTS)
+    assert {route.key for route in SOURCE.routes} == set(ASKS)
 
 
 def test_a_gzip_body_reaches_a_built_function_whole(
@@ -104,7 +85,7 @@ def test_a_gzip_body_reaches_a_built_function_whole(
         route.key,
         headers={"authorization": f"Bearer {local_database.keys['write']}", "content-encoding": "gzip"},
     )
-    body = gzip.compress(json.dumps(_batch()).encode())
+    body = gzip.compress(json.dumps(new_batch()).encode())
     event |= {"body": b64encode(body).decode(), "isBase64Encoded": True}
     environment = {"DATABASE_URL": local_database.url, "INGEST_MODE": "direct"}
     with Emulator(built.functions[route.function], tmp_path, environment=environment) as emulator:
@@ -115,7 +96,7 @@ def test_a_gzip_body_reaches_a_built_function_whole(
 
 def test_a_request_without_a_database_is_refused_and_not_a_crash(built: Template, tmp_path: Path) -> None:
     (route,) = (route for route in built.routes if route.key == "POST /v1/events")
-    event = http_event(route.key, headers={"authorization": "Bearer mw_none"}, json_body=_batch())
+    event = http_event(route.key, headers={"authorization": "Bearer mw_none"}, json_body=new_batch())
     environment = {"DATABASE_URL": "postgresql://muster@127.0.0.1:1/muster", "INGEST_MODE": "direct"}
     with Emulator(built.functions[route.function], tmp_path, environment=environment) as emulator:
         response = emulator.invoke(event)

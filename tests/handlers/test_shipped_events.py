@@ -1,0 +1,72 @@
+"""events/*.json: each leads to what it is for, and is what `make events` writes."""
+
+import base64
+import importlib
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from local.shipped_events import FOLDER, texts
+from muster import http
+from muster.errors import MusterError
+from muster.queue import unpack
+from tests.support.databases import MIGRATIONS, Project
+from tests.support.functions import Context
+from tests.support.shipped import FAILURES, OUTCOMES, Outcome
+
+ROLES = {"metrics": "muster_reader", "diagnostics": "muster_reader", "maintain": "muster_admin"}
+
+
+def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The answer of an event's function in this process."""
+    function = name.partition("-")[0]
+    text = (FOLDER / f"{name}.json").read_text("utf-8")
+    for kind, key in project.keys.items():
+        text = text.replace(f"{kind.upper()}-KEY", key)
+    environment.setenv("MIGRATIONS_DIR", str(MIGRATIONS))
+    if function == "migrate":
+        environment.delenv("DATABASE_ROLE")
+    else:
+        environment.setenv("DATABASE_ROLE", ROLES.get(function, "muster_ingest"))
+    http.database.cache_clear()
+    try:
+        app = importlib.import_module(f"functions.{function}.app")
+        answer: dict[str, Any] = app.lambda_handler(json.loads(text), Context())
+        return answer
+    finally:
+        environment.setenv("DATABASE_ROLE", "muster_ingest")
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_an_event_leads_to_what_it_is_for(name: str, project: Project, environment: pytest.MonkeyPatch) -> None:
+    assert Outcome.of(run(name, project, environment)) == OUTCOMES[name]
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_an_event_that_cannot_be_done_fails_with_a_sentence(
+    name: str, project: Project, environment: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MusterError, match=FAILURES[name]):
+        run(name, project, environment)
+
+
+def test_the_files_are_those_that_are_made() -> None:
+    files = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
+    assert set(files) == set(OUTCOMES) | set(FAILURES)
+    made = texts()
+    assert {name: unpacked(text) for name, text in files.items()} == {
+        name: unpacked(text) for name, text in made.items()
+    }
+
+
+def unpacked(text: str) -> Any:
+    """The event with its compressed parts in clear: another version of zlib writes other bytes of the same."""
+    event = json.loads(text)
+    if event.get("headers", {}).get("content-encoding") == "gzip":
+        event["body"] = zlib.decompress(base64.b64decode(event["body"]), 31).decode()
+    for record in event.get("Records", []):
+        if not record["body"].startswith("Hello"):
+            record["body"] = unpack(record["body"])
+    return event

@@ -1,0 +1,36 @@
+"""One request for each route of the template: what every way of running the API is asked at least."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+SESSION_ID = str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request, and some of what its answer of 200 holds."""
+
+    kind: str | None
+    """The kind of key; None sends none."""
+    path: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    expected: dict[str, Any] = field(default_factory=dict)
+
+
+def new_batch() -> dict[str, Any]:
+    """A batch of one event of now."""
+    now = datetime.now(UTC).isoformat()
+    return {"sessionId": SESSION_ID, "events": [{"eventType": "asked", "area": "tests", "timestamp": now, "data": {}}]}
+
+
+ASKS: dict[str, Ask] = {
+    "POST /v1/events": Ask("write", {}, new_batch(), {"status": "committed", "received": 1}),
+    "PUT /v1/sessions/{sessionId}": Ask("write", {"sessionId": SESSION_ID}, {}, {"sessionId": SESSION_ID}),
+    "GET /v1/sessions/{sessionId}": Ask("read", {"sessionId": SESSION_ID}, None, {"sessionId": SESSION_ID}),
+    "GET /v1/metrics": Ask("read"),
+    "GET /v1/metrics/events": Ask("read"),
+    "GET /v1/diagnostics": Ask("read", expected={"mode": "direct"}),
+    "GET /healthz": Ask(None, expected={"status": "ok"}),
+}

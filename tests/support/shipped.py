@@ -1,0 +1,52 @@
+"""What each of events/*.json leads to."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer, as far as it does not depend on the moment."""
+
+    status: Any
+    said: Any = None
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> "Outcome":
+        """The outcome that a function's answer is."""
+        if "statusCode" not in answer:
+            return cls(answer.get("status"), answer.get("batchItemFailures"))
+        body = json.loads(answer["body"])
+        if "error" in body:
+            return cls(answer["statusCode"], body["error"]["code"])
+        if "received" in body:
+            names = ("accepted", "duplicates", "rejected", "ignored")
+            return cls(answer["statusCode"], {name: body[name] for name in names if body[name]})
+        return cls(answer["statusCode"], body.get("status"))
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "ingest-batch": Outcome(200, {"accepted": 2}),
+    "ingest-gzip": Outcome(200, {"accepted": 2}),
+    "ingest-beacon": Outcome(200, {"accepted": 2}),
+    "ingest-one-bad-event": Outcome(200, {"accepted": 1, "rejected": 1}),
+    "ingest-too-old": Outcome(200, {"rejected": 1}),
+    "ingest-not-json": Outcome(400, "invalid_json"),
+    "ingest-no-key": Outcome(401, "missing_key"),
+    "ingest-read-key": Outcome(403, "key_not_allowed"),
+    "session-put": Outcome(200),
+    "session-get-unknown": Outcome(404, "not_found"),
+    "metrics-all": Outcome(200),
+    "metrics-bad-parameter": Outcome(400, "invalid_parameter"),
+    "diagnostics": Outcome(200, "ok"),
+    "diagnostics-healthz": Outcome(200, "ok"),
+    "consume-no-message-of-ours": Outcome(None, [{"itemIdentifier": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78"}]),
+    "consume-unknown-key": Outcome(None, []),
+    "maintain-hourly": Outcome("ok"),
+    "migrate": Outcome("ok"),
+    "migrate-verify": Outcome("ok"),
+    "migrate-create-project": Outcome("ok"),
+}
+# The invocation fails, and says why.
+FAILURES = {"migrate-unknown-action": "There is no such action"}
