@@ -21,12 +21,12 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test check build import deploy-local sam-local invoke events migrate schema lock format clean
+.PHONY: help run test check build import deploy-local sam-local invoke events costs migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
-	@echo "make check     lint, types, import order, template, policies"
+	@echo "make check     lint, types, import order, template, layer, policies"
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
@@ -34,6 +34,7 @@ help:
 	@echo "make invoke        one of events/*.json by sam local invoke (EVENT=events/ingest-batch.json, ENGINE=…)"
 	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
 	@echo "make schema    write down what the migrations create, for verification"
+	@echo "make costs     what a deployment costs in a month"
 	@echo "make events    renew events/*.json"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
 	@echo "make format    let ruff write the code's layout"
@@ -59,7 +60,8 @@ check: $(VENV)/.dev .venv-checkov/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit/test_import_order.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/unit/test_import_order.py tests/unit/test_agreement.py \
+	  tests/unit/test_cold_start.py tests/e2e/test_layer_size.py
 	$(BIN)/sam validate --lint
 	@mkdir -p .aws-sam
 	@$(RUN) local.cloudformation >.aws-sam/cloudformation.yaml
@@ -74,6 +76,9 @@ sam-local: $(VENV)/.dev
 
 invoke: $(VENV)/.dev
 	@$(RUN) local.sam_invoke $(if $(EVENT),"$(EVENT)",$(error EVENT= names a file of events/)) $(if $(ENGINE),--engine $(ENGINE))
+
+costs: $(VENV)/.local
+	@$(RUN) local.costs
 
 events: $(VENV)/.dev
 	@$(RUN) local.shipped_events

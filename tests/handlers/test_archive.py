@@ -17,6 +17,7 @@ from muster import archive
 from muster.sql import query
 from tests.support.databases import Project
 from tests.support.functions import Caller, Context, a_batch, an_event
+from tests.support.golden import is_golden, written
 
 BUCKET = "archive"
 ROUTE = "POST /v1/events"
@@ -79,6 +80,14 @@ def test_every_event_is_archived_once_by_project_and_day(
     day = line["received_at"][:10]
     prefix = f"events/project={project.id}/day={day}/"
     assert all(each["Key"].startswith(prefix) for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"])
+
+
+def test_it_says_what_it_copied(post: Caller, maintain: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    post(ROUTE, a_batch(an_event()))
+    written(capsys)
+    maintain()
+    (line,) = written(capsys)["archive_result"]
+    assert is_golden("archive_result", line)
 
 
 def test_it_takes_many_events_in_steps(post: Caller, maintain: Any, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,10 @@ def container_engine() -> Iterator[tuple[str, dict[str, str]]]:
             # The first time it installs what it needs, and two of the test run's processes may ask at once.
             fcntl.flock(lock, fcntl.LOCK_EX)
             command = [str(ENGINE), "up"]
-            started = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+            # The engine outlives us, and must not stand in a folder that is taken away.
+            started = subprocess.run(
+                command, cwd="/", capture_output=True, text=True, timeout=START_SECONDS, check=False
+            )
         if started.returncode != 0:
             pytest.fail(f"sam-local-engine did not start:\n{started.stderr[-2000:]}")
         environment = dict(re.findall(r"([A-Z_0-9]+)=(\S+)", started.stdout.partition("\n")[0]))
