@@ -23,6 +23,7 @@ UNKNOWN_TYPES = frozenset(
         "AWS::Athena::NamedQuery",
         "AWS::EC2::EgressOnlyInternetGateway",
         "AWS::EC2::VPCCidrBlock",
+        "AWS::EC2::SubnetCidrBlock",
         "AWS::EC2::SecurityGroupIngress",
         "AWS::CloudWatch::CompositeAlarm",
     }

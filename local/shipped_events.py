@@ -102,7 +102,7 @@ def _unknown_key() -> str:
     request = {
         "requestId": "id", "batchId": "c7b2d0a4-3a43-4d7c-8f52-6f6f0f2f7d10", "sessionId": SESSION, "userId": "ada",
         "sequence": 1, "dropped": None, "sentAt": None, "count": 1, "careful": True, "bots": [], "contexts": {},
-        "indexes": None, "rejections": [], "receivedAt": "2026-05-17T10:05:06+00:00",
+        "rejections": [], "receivedAt": "2026-05-17T10:05:06+00:00",
     }  # fmt: skip
     body = json.dumps({"events": BATCH["events"][:1]})
     return pack({"keyHash": "00" * 32, "keyPrefix": "mw_nobod", "request": request, "body": body})

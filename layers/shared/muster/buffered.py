@@ -104,7 +104,7 @@ def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | No
         log_rejection(
             request_id=request["requestId"],
             batch_id=request["batchId"],
-            index=request["indexes"][position] if request["indexes"] else position,
+            index=request["indexes"][position] if "indexes" in request else position,
             event_id=event.get("id"),
             reason=reason,
             types=[reason],
@@ -132,7 +132,7 @@ def _messages(sender: Sender, described: dict[str, Any], body: str) -> Iterator[
 def _halves(described: dict[str, Any], body: str) -> Iterator[tuple[dict[str, Any], str]]:
     slices = [as_sent for _, as_sent in _events(body)]
     middle = len(slices) // 2
-    indexes = described["indexes"] or list(range(len(slices)))
+    indexes = described.get("indexes") or list(range(len(slices)))
     for start, end in ((0, middle), (middle, len(slices))):
         half = {
             **described,

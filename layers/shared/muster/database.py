@@ -125,19 +125,19 @@ class Database:
         return DatabaseUnavailable(sqlstate=error.sqlstate)
 
 
-def connect(settings: Settings) -> Connection:
+def connect(settings: Settings, *, timeout_seconds: int = CONNECT_TIMEOUT_SECONDS) -> Connection:
     """A new autocommit connection that acts as the settings' role.
 
     Raises:
         psycopg.OperationalError: when the server cannot be reached.
     """
     try:
-        connection = _open(settings, login_of(settings))
+        connection = _open(settings, login_of(settings), timeout_seconds)
     except psycopg.OperationalError as error:
         if not (may_have_changed(settings) and _is_refused_login(error)):
             raise
         # The secret may have been rotated since we read it, or the token have expired on its way.
-        connection = _open(settings, login_of(settings, refetch=True))
+        connection = _open(settings, login_of(settings, refetch=True), timeout_seconds)
     role = settings.database_role
     if role is not None and role != connection.info.user:
         try:
@@ -148,11 +148,11 @@ def connect(settings: Settings) -> Connection:
     return connection
 
 
-def _open(settings: Settings, login: str) -> Connection:
+def _open(settings: Settings, login: str, timeout_seconds: int) -> Connection:
     connection = psycopg.connect(
         login,
         autocommit=True,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        connect_timeout=timeout_seconds,
         application_name=settings.service_name,
         # Statements run once each in a short life; unprepared they do not pin an RDS Proxy connection.
         prepare_threshold=None,

@@ -1,10 +1,14 @@
 """Stores batches of events and says what became of each: one round trip, one transaction."""
 
+import json
 import time
 import uuid
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Literal, cast
+from uuid import UUID
 
 import orjson
 
@@ -17,6 +21,8 @@ from muster.judgement import Rejection, refused_request
 from muster.keys import WRITERS, only_project, raise_if_refused
 from muster.models import BatchResult, EventResult, EventStatus
 from muster.observability import log
+
+_WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,12 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
     return result
 
 
+def batch_text(user_id: str | None, session_id: str | UUID, listed: Sequence[Mapping[str, Any]]) -> str:
+    """The JSON text of a batch; names may be as on the wire or in snake_case, times texts or datetimes."""
+    named = [{_WIRE_NAMES.get(name, name): value for name, value in event.items()} for event in listed]
+    return json.dumps({"sessionId": session_id, "userId": user_id, "events": named}, default=_to_wire)
+
+
 def note_refused(database: Database, sender: Sender, refusal: RequestRefused, text: str | None) -> None:
     """Count a request that is refused as a whole; a key that may not write takes precedence over the refusal.
 
@@ -113,7 +125,10 @@ def record(connection: Connection, key_hash: bytes | None, described: str, body:
 def describe(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
     """The batch as the database's function takes it, less its body."""
     envelope = batch.envelope
+    # Absent, not null, where all are candidates: PostgreSQL's 'null' -> 0 is 'null'.
+    indexes = {} if len(batch.candidates) == len(batch.ids) else {"indexes": batch.candidates}
     return {
+        **indexes,
         "requestId": request_id,
         "batchId": batch_id,
         "sessionId": envelope.get("sessionId"),
@@ -125,7 +140,6 @@ def describe(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
         "careful": not batch.is_plain,
         "bots": batch.bots,
         "contexts": batch.contexts,
-        "indexes": None if len(batch.candidates) == len(batch.ids) else batch.candidates,
         "rejections": [_rejection_row(rejection) for rejection in batch.rejections],
     }
 
@@ -196,3 +210,11 @@ def _explained(reason: str, index: int, window_days: int) -> Detail:
         return Detail(loc=["events", index, "timestamp"], type=reason, message=message)
     message = "PostgreSQL refuses a value of this event; the quarantine has its payload and the database's code."
     return Detail(loc=["events", index], type=reason, message=message)
+
+
+def _to_wire(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"An event holds a {type(value).__name__}; JSON has no such type.")

@@ -1,4 +1,4 @@
-"""What is done every hour: the next partitions and, where there is one, the archive."""
+"""What is done every hour: the next partitions, the quarantine's bounds, the books, and the archive."""
 
 from typing import Any
 
@@ -6,24 +6,59 @@ import psycopg
 
 from muster.archive import archive_events
 from muster.migrations import ensure_partitions
-from muster.observability import log_with_metrics
+from muster.observability import log, log_with_metrics
+from muster.quarantine import trim_rejections
 from muster.settings import Settings
+from muster.sql import query
 
 ARCHIVE_SECONDS = 120.0
+SESSIONS_RECONCILED = 20_000
+
+Connection = psycopg.Connection[Any]
 
 
-def maintain(connection: psycopg.Connection[Any], settings: Settings) -> dict[str, Any]:
+def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
     """Do what is due; `connection` is in autocommit mode.
 
     Returns:
-        {"status", "partitionsCreated", "archived": null | {"objects", "events", "complete"}}
+        {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
+        "archived": null | {"objects", "events", "complete"}}
     """
     partitions = ensure_partitions(connection)
+    trimmed = trim_rejections(connection)
+    reconciled = _reconcile(connection)
+    metrics: dict[str, float] = {
+        "PartitionsCreated": partitions,
+        "RejectionsTrimmed": trimmed,
+        "SessionsReconciled": reconciled["sessions"],
+        # What the books are apart: an alarm when it is not 0.
+        "EventsUnaccounted": reconciled.pop("eventsApart"),
+    }
+    log_with_metrics("maintain_result", metrics, service=settings.service_name, stage=settings.stage)
     archived = _archive(connection, settings) if settings.archive_bucket else None
-    return {"status": "ok", "partitionsCreated": partitions, "archived": archived}
+    return {
+        "status": "ok",
+        "partitionsCreated": partitions,
+        "rejectionsTrimmed": trimmed,
+        "reconciled": reconciled,
+        "archived": archived,
+    }
 
 
-def _archive(connection: psycopg.Connection[Any], settings: Settings) -> dict[str, Any]:
+def _reconcile(connection: Connection) -> dict[str, int]:
+    """Count the events of sessions that were touched since the last time, against what the sessions say."""
+    rows = connection.execute(query("reconcile_sessions"), {"most": SESSIONS_RECONCILED}).fetchall()
+    for project_id, _, differing, apart in rows:
+        if differing:
+            log("ERROR", "sessions_differ", project=project_id, sessions=differing, events=apart)
+    return {
+        "sessions": sum(row[1] for row in rows),
+        "differing": sum(row[2] for row in rows),
+        "eventsApart": sum(row[3] for row in rows),
+    }
+
+
+def _archive(connection: Connection, settings: Settings) -> dict[str, Any]:
     report = archive_events(
         connection, settings.archive_bucket or "", region=settings.aws_region, seconds=ARCHIVE_SECONDS
     )

@@ -21,7 +21,7 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
     Raises:
         InvalidParameter: the range has too many buckets.
     """
-    time_range = _time_range(connection, project_id, request)
+    time_range = time_range_of(connection, project_id, request)
     granularity = request.granularity or time_range.granularity
     starts = boundaries(time_range, granularity, request.zone)
     parameters = {
@@ -57,7 +57,7 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
 
 def get_recent_events(connection: Connection, project_id: UUID, request: MetricsRequest) -> EventPage:
     """A page of events, the latest first."""
-    time_range = _time_range(connection, project_id, request)
+    time_range = time_range_of(connection, project_id, request)
     occurred_at, session_id, event_id = request.cursor or (None, None, None)
     parameters = {
         **_filters(request),
@@ -79,7 +79,8 @@ def get_recent_events(connection: Connection, project_id: UUID, request: Metrics
     )
 
 
-def _time_range(connection: Connection, project_id: UUID, request: MetricsRequest) -> TimeRange:
+def time_range_of(connection: Connection, project_id: UUID, request: MetricsRequest) -> TimeRange:
+    """The range that is asked for, as of now."""
     row = connection.execute(query("get_event_span"), {"project_id": project_id}).fetchone()
     now, first, last = (_utc(value) for value in row) if row else (datetime.now(UTC), None, None)
     asked_at = now or datetime.now(UTC)

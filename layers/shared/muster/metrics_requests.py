@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -12,6 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from muster.errors import InvalidParameter
+from muster.parameters import DATA, DEFAULT_LIMIT, check_names, choice, limit_of, one, time_of, uuid_of
 from muster.time_ranges import (
     GRANULARITIES,
     TIMEFRAMES,
@@ -23,18 +23,10 @@ from muster.time_ranges import (
     timeframe_range,
 )
 
-MAX_LIMIT = 1_000
-DEFAULT_LIMIT = 100
 _FIELDS = ("eventType", "area", "userId")
-_DATA = "data."
 _RANGE = ("timeframe", "start", "end", "timezone")
 _METRICS = (*_RANGE, "granularity", "breakdown", "limit", *_FIELDS)
 _EVENTS = (*_RANGE, "limit", "cursor", *_FIELDS)
-_TIME = re.compile(r"^(\d{4})-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)$")
-_DAY = re.compile(r"^(\d{4})-\d\d-\d\d$")
-_FIRST_YEAR, _LAST_YEAR = 1970, 2200
-# A plus sign that was not percent-encoded arrives as a space.
-_SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d(:?\d\d)?)$")
 
 BreakdownField = Literal["eventType", "area", "userId", "data"]
 Cursor = tuple[datetime, UUID, UUID]
@@ -84,18 +76,26 @@ class MetricsRequest:
         return TimeRange(start, end, by_length(end - start))
 
 
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """In which view an event is looked for."""
+
+    metrics: MetricsRequest
+    session_id: UUID | None = None
+
+
 def parse_metrics_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
     """A request for metrics.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    _check_names(query, _METRICS)
-    breakdown, key = _breakdown(_one(query, "breakdown"))
+    check_names(query, _METRICS, data=True)
+    breakdown, key = _breakdown(one(query, "breakdown"))
     return _request(
         query,
         default_timeframe="week",
-        granularity=cast(Granularity | None, _choice(query, "granularity", GRANULARITIES)),
+        granularity=cast(Granularity | None, choice(query, "granularity", GRANULARITIES)),
         breakdown=breakdown,
         breakdown_key=key,
     )
@@ -107,8 +107,19 @@ def parse_events_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    _check_names(query, _EVENTS)
-    return _request(query, default_timeframe="all", cursor=_cursor(_one(query, "cursor")))
+    check_names(query, _EVENTS, data=True)
+    return _request(query, default_timeframe="all", cursor=_cursor(one(query, "cursor")))
+
+
+def parse_trace_request(query: Mapping[str, Sequence[str]]) -> TraceRequest:
+    """In which view to look for an event: a metrics request's parameters, and the event's session where it is known.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    session_id = one(query, "sessionId")
+    view = parse_metrics_request({name: values for name, values in query.items() if name != "sessionId"})
+    return TraceRequest(view, None if session_id is None else uuid_of("sessionId", session_id))
 
 
 def to_cursor(occurred_at: datetime, session_id: UUID, event_id: UUID) -> str:
@@ -126,8 +137,8 @@ def _request(
     breakdown_key: str | None = None,
     cursor: Cursor | None = None,
 ) -> MetricsRequest:
-    start, end = _time(query, "start"), _time(query, "end")
-    timeframe = cast(Timeframe | None, _choice(query, "timeframe", TIMEFRAMES))
+    start, end = time_of(query, "start"), time_of(query, "end")
+    timeframe = cast(Timeframe | None, choice(query, "timeframe", TIMEFRAMES))
     if timeframe is not None and (start is not None or end is not None):
         raise InvalidParameter("timeframe", "Send a timeframe or start and end, not both.")
     if end is not None and start is None:
@@ -136,15 +147,15 @@ def _request(
         timeframe=None if start is not None else timeframe or default_timeframe,
         start=start,
         end=end,
-        timezone=_one(query, "timezone") or "UTC",
+        timezone=one(query, "timezone") or "UTC",
         granularity=granularity,
         event_types=tuple(query.get("eventType", ())),
         areas=tuple(query.get("area", ())),
         user_ids=tuple(query.get("userId", ())),
-        data={name.removeprefix(_DATA): tuple(values) for name, values in query.items() if name.startswith(_DATA)},
+        data={name.removeprefix(DATA): tuple(values) for name, values in query.items() if name.startswith(DATA)},
         breakdown=breakdown,
         breakdown_key=breakdown_key,
-        limit=_limit(_one(query, "limit")),
+        limit=limit_of(one(query, "limit")),
         cursor=cursor,
     )
     zone = request.zone
@@ -153,61 +164,14 @@ def _request(
     return request
 
 
-def _check_names(query: Mapping[str, Sequence[str]], known: Sequence[str]) -> None:
-    for name, values in query.items():
-        if name not in known and not (name.startswith(_DATA) and name != _DATA):
-            raise InvalidParameter(name[:100], f"There is no such parameter; known are {', '.join(known)}, data.<key>.")
-        if any("\0" in text for text in (name, *values)):
-            raise InvalidParameter(name.replace("\0", "\ufffd")[:100], "The character U+0000 is in no stored value.")
-        if "" in values and not name.startswith(_DATA):
-            raise InvalidParameter(name, "It is empty; send a value or leave it out.")
-
-
-def _one(query: Mapping[str, Sequence[str]], name: str) -> str | None:
-    values = query.get(name, ())
-    if len(values) > 1:
-        raise InvalidParameter(name, "Send it once.")
-    return values[0] if values else None
-
-
-def _choice(query: Mapping[str, Sequence[str]], name: str, choices: Sequence[str]) -> str | None:
-    value = _one(query, name)
-    if value is not None and value not in choices:
-        raise InvalidParameter(name, f"Send one of {', '.join(choices)}.")
-    return value
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidParameter("limit", f"Send a number from 1 to {MAX_LIMIT}.")
-    return int(text)
-
-
 def _breakdown(text: str | None) -> tuple[BreakdownField | None, str | None]:
     if text is None:
         return None, None
     if text in _FIELDS:
         return cast(BreakdownField, text), None
-    if text.startswith(_DATA) and text != _DATA:
-        return "data", text.removeprefix(_DATA)
+    if text.startswith(DATA) and text != DATA:
+        return "data", text.removeprefix(DATA)
     raise InvalidParameter("breakdown", f"Send one of {', '.join(_FIELDS)} or data.<key>.")
-
-
-def _time(query: Mapping[str, Sequence[str]], name: str) -> datetime | date | None:
-    text = _one(query, name)
-    if text is None:
-        return None
-    text = _SPACE_FOR_PLUS.sub(r"\1+\2", text)
-    form = _TIME.match(text) or _DAY.match(text)
-    try:
-        if form is not None and _FIRST_YEAR <= int(form[1]) <= _LAST_YEAR:
-            return date.fromisoformat(text) if _DAY.match(text) else datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidParameter(name, "There is no such time.") from error
-    message = "Send a time with an offset, such as 2026-05-17T10:05:03Z, or a day, such as 2026-05-17, after 1970."
-    raise InvalidParameter(name, message)
 
 
 def _instant(when: datetime | date, zone: ZoneInfo) -> datetime:

@@ -3,24 +3,26 @@
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from muster import buffered, diagnostics, events, metrics, sessions
+from muster import buffered, diagnostics, events, ledger, metrics, quarantine, sessions, traces
 from muster.bodies import RawBody
 from muster.database import Connection, Database
 from muster.diagnostics import Diagnostics
 from muster.errors import DatabaseUnavailable
 from muster.events import Sender
 from muster.keys import PREFIX_LENGTH, READERS, Access, authenticate, hash_key, only_project
+from muster.ledger import SessionLedger
 from muster.metrics_models import EventPage, Metrics
-from muster.metrics_requests import MetricsRequest
+from muster.metrics_requests import MetricsRequest, TraceRequest
 from muster.models import BatchResult, Session
+from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
+from muster.quarantine_requests import RejectionsRequest
+from muster.traces import Trace
 
 T = TypeVar("T")
 P = ParamSpec("P")
-_WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
 class AnalyticsService:
@@ -47,9 +49,7 @@ class AnalyticsService:
 
         Names may be as on the wire or in snake_case, times texts or datetimes. What is rejected is in the result.
         """
-        listed = [{_WIRE_NAMES.get(name, name): value for name, value in event.items()} for event in events_to_save]
-        batch = {"sessionId": session_id, "userId": user_id, "events": listed}
-        return events.save_batch(self._database, self._sender, json.dumps(batch, default=_to_wire))
+        return events.save_batch(self._database, self._sender, events.batch_text(user_id, session_id, events_to_save))
 
     def save_request(self, body: RawBody) -> BatchResult:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
@@ -74,8 +74,24 @@ class AnalyticsService:
         return self._read(metrics.get_metrics, request)
 
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
-        """Raw events, newest first, a page at a time."""
+        """Raw events, newest first."""
         return self._read(metrics.get_recent_events, request)
+
+    def trace_event(self, event_id: UUID, request: TraceRequest) -> Trace:
+        """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""
+        return self._read(traces.trace_event, self._database.settings, event_id, request)
+
+    def get_session_ledger(self, session_id: UUID) -> SessionLedger:
+        """Which batches of a session have arrived, and which have not."""
+        return self._read(ledger.get_ledger, session_id)
+
+    def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
+        """The quarantine, the newest first, or by reason."""
+        return self._read(quarantine.get_rejections, request)
+
+    def replay_rejections(self, body: RawBody) -> Replay:
+        """Validate and store again what was rejected; needs an admin key."""
+        return quarantine.replay_request(self._database, self._sender, body)
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""
@@ -103,11 +119,3 @@ class AnalyticsService:
         if self._sender.key_hash is None:
             return only_project(connection)
         return authenticate(connection, self._sender.key_hash, READERS)
-
-
-def _to_wire(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(f"An event holds a {type(value).__name__}; JSON has no such type.")

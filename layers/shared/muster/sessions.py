@@ -9,14 +9,14 @@ from pydantic import ValidationError
 from muster.agents import browser_family
 from muster.bodies import RawBody, read_text
 from muster.database import Connection, Database, call
-from muster.errors import InvalidBatch, InvalidParameter
+from muster.errors import InvalidBatch
 from muster.events import Sender
 from muster.json_slices import members
 from muster.judgement import context_faults
 from muster.keys import READERS, WRITERS, only_project, raise_if_refused
 from muster.models import SESSION, Session, SessionIn
-from muster.models import UUID as UUID_TEXT
 from muster.observability import log
+from muster.parameters import uuid_of
 from muster.poison import find_poison
 from muster.validation import details_of, place_of, time_faults
 
@@ -36,7 +36,7 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
         KeyRefused: the key may not write.
         DatabaseUnavailable: nothing was changed.
     """
-    parameters = {"session_id": _checked(session_id), "change": _change(text, sender.user_agent)}
+    parameters = {"session_id": uuid_of("sessionId", session_id), "change": _change(text, sender.user_agent)}
     answer = database.run(_put, sender, parameters)
     raise_if_refused(answer, WRITERS)
     log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
@@ -52,7 +52,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> Session:
         KeyRefused: the key may not read.
         DatabaseUnavailable: the database did not answer.
     """
-    parameters = {"session_id": _checked(session_id), "key_hash": sender.key_hash}
+    parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
     answer = database.run(call, "get_session", parameters)
     raise_if_refused(answer, READERS)
     return Session.model_validate(answer)
@@ -63,13 +63,6 @@ def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> 
         return call(connection, "put_session", {**parameters, "key_hash": sender.key_hash})
     project_id: UUID = only_project(connection).project_id
     return call(connection, "store_session", {**parameters, "project_id": project_id})
-
-
-def _checked(session_id: str) -> str:
-    try:
-        return UUID_TEXT.validate_python(session_id)
-    except ValidationError as error:
-        raise InvalidParameter("sessionId", "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11.") from error
 
 
 def _change(text: str, user_agent: str) -> str:

@@ -28,6 +28,7 @@ class Settings:
     stage: str = "local"
     ingest_mode: str = "direct"
     queue_url: str | None = None
+    dead_letter_queue_url: str | None = None
     archive_bucket: str | None = None
     """Where events are copied to; None keeps no archive."""
     aws_region: str = "us-east-1"
@@ -53,6 +54,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         stage=values.get("STAGE", "local"),
         ingest_mode=values.get("INGEST_MODE", "direct"),
         queue_url=values.get("QUEUE_URL"),
+        dead_letter_queue_url=values.get("DEAD_LETTER_QUEUE_URL"),
         archive_bucket=values.get("ARCHIVE_BUCKET"),
         aws_region=values.get("AWS_REGION", "us-east-1"),
         aws_credentials=_credential_source(values),

@@ -77,8 +77,8 @@ SELECT now() AS as_of,
        (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
        (SELECT users FROM active) AS active_users_now,
        (SELECT rows FROM whole) AS rows_outside_range,
-       (SELECT count(*) FROM muster.analytics_rejections r
-         WHERE r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
+       (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
+         WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
            AND coalesce(r.occurred_at, r.received_at) < %(end)s) AS rejected_in_range,
        (SELECT count(*) FROM muster.analytics_ignored i
          WHERE i.project_id = %(project_id)s AND i.occurred_at >= %(start)s AND i.occurred_at < %(end)s) AS ignored_in_range,

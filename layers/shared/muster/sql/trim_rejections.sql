@@ -1,0 +1,1 @@
+SELECT muster.trim_rejections(%(days)s, %(most)s, %(bytes)s, %(step)s)
