@@ -21,13 +21,14 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test check build import deploy-local sam-local invoke events costs migrate schema lock format clean
+.PHONY: help run test check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make check     lint, types, import order, template, layer, policies"
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
+	@echo "make doctor    what works and what does not            (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
@@ -46,6 +47,9 @@ run: $(VENV)/.local
 import: $(VENV)/.local
 	@$(RUN) local.import_log $(if $(FILE),"$(FILE)",$(error FILE= names the access log)) \
 	  $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
+
+doctor: $(VENV)/.local
+	@$(RUN) local.doctor $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
 
 migrate: $(VENV)/.local
 	@$(RUN) local.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")

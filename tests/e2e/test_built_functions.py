@@ -12,9 +12,12 @@ import pytest
 
 from local.sam import PROJECT
 from local.template import Template, load_template
+from muster.database import Database
+from muster.service import AnalyticsService
+from muster.settings import Settings
 from tests.support.emulator import Emulator, to_payload
 from tests.support.events import http_event
-from tests.support.requests import ASKS, new_batch
+from tests.support.requests import ASKS, SESSION_ID, new_batch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
 
@@ -49,6 +52,9 @@ def emulator(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Emulator]:
     function = built.functions[request.param]
+    database = Database(Settings(database_url=local_database.url))
+    AnalyticsService(database, key=local_database.keys["write"]).update_session(SESSION_ID, None)
+    database.close()
     workspace = tmp_path_factory.mktemp("emulator")
     environment = {"DATABASE_URL": local_database.url, "STAGE": "test", "INGEST_MODE": "direct"}
     with Emulator(function, workspace, environment=environment) as emulator:

@@ -176,3 +176,33 @@ def test_the_time_of_receipt_is_that_of_the_request(post: Caller, sqs: Any, data
     assert deliver(post.environment, [queue.pack(message)]) == []
     assert stored(database_url, "SELECT received_at::text FROM muster.analytics_events") == "2026-01-01 00:00:05+00"
     assert stored(database_url, "SELECT clock_skew_ms FROM muster.analytics_sessions") == 5000
+
+
+def test_a_request_that_is_refused_as_a_whole_is_counted_by_way_of_the_queue(
+    post: Caller, sqs: Any, database_url: str
+) -> None:
+    answer = post(ROUTE, "{")
+    assert (answer.status, answer.code) == (400, "invalid_json")
+    assert post(ROUTE, {"sessionId": str(uuid.uuid4()), "events": []}).code == "invalid_batch"
+    assert deliver(post.environment, take(sqs) * 2) == []
+    reasons = "SELECT string_agg(reason, ' ' ORDER BY reason) FROM muster.analytics_rejections"
+    assert stored(database_url, reasons) == "invalid_batch invalid_json"
+    of_the_request = "SELECT count(*) FROM muster.analytics_rejections WHERE request_id = '{}'"
+    assert stored(database_url, of_the_request.format(answer.headers["x-request-id"])) == 1
+
+
+def test_a_batch_that_postgres_refuses_for_ever_goes_to_quarantine_at_once(
+    post: Caller, sqs: Any, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    post(ROUTE, a_batch(an_event(), an_event()))
+    (body,) = take(sqs)
+    message = queue.unpack(body)
+    message["request"]["sequence"] = 2**40  # of a version of ingest with other bounds
+    assert deliver(post.environment, [queue.pack(message)] * 2) == []
+    assert stored(database_url) == 0
+    assert stored(database_url, "SELECT reason || attempts FROM muster.analytics_rejections") == "storage_error2"
+    assert stored(database_url, "SELECT payload FROM muster.analytics_rejections") == message["body"]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["sqlstate"] for line in lines if line["message"] == "batch_quarantined"] == ["22003", "22003"]
+    counted = [line for line in lines if line["message"] == "consume_result"]
+    assert [(line["EventsRejected"], line["EventsUnaccounted"]) for line in counted] == [(2, 0), (2, 0)]

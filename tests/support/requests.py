@@ -32,5 +32,11 @@ ASKS: dict[str, Ask] = {
     "GET /v1/metrics": Ask("read"),
     "GET /v1/metrics/events": Ask("read"),
     "GET /v1/diagnostics": Ask("read", expected={"mode": "direct"}),
+    "GET /v1/diagnostics/events/{eventId}": Ask("read", {"eventId": SESSION_ID}, None, {"found": False}),
+    "GET /v1/diagnostics/sessions/{sessionId}": Ask(
+        "read", {"sessionId": SESSION_ID}, None, {"sessionId": SESSION_ID, "dropped": 0}
+    ),
+    "GET /v1/diagnostics/rejections": Ask("read", expected={"rejections": [], "nextCursor": None}),
+    "POST /v1/diagnostics/rejections/replay": Ask("admin", expected={"replayed": 0, "stillRejected": 0}),
     "GET /healthz": Ask(None, expected={"status": "ok"}),
 }

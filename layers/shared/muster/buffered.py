@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from psycopg.errors import CheckViolation
 
 from muster.batches import Batch, read_batch
 from muster.bodies import RawBody, read_text
-from muster.database import Database
-from muster.errors import InvalidKey, KeyNotAllowed
-from muster.events import Sender, describe, judged_events, record, summed_up
+from muster.database import Database, call
+from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey, KeyNotAllowed, RequestRefused
+from muster.events import Sender, describe, judged_events, record, refusal_row, summed_up
 from muster.ingest_log import log_rejection, log_rejections
 from muster.json_slices import Slice, elements, members
 from muster.keys import WRITERS
@@ -35,7 +36,7 @@ def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchRes
         DatabaseUnavailable: it is not known to be queued; the same batch may be sent again.
     """
     _check_kind(sender)
-    batch = read_batch(read_text(body), sender.user_agent)
+    batch = _read(settings, sender, body)
     batch_id = str(uuid.uuid4())
     received_at = datetime.now(UTC).isoformat()
     described = {**describe(batch, batch_id, sender.request_id), "receivedAt": received_at}
@@ -44,6 +45,25 @@ def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchRes
     result = summed_up(batch_id, "queued", judged_events(batch, "queued"))
     _log_queued(settings, sender, batch, result, (time.perf_counter() - started) * 1000)
     return result
+
+
+def _read(settings: Settings, sender: Sender, body: RawBody) -> Batch:
+    """The request's batch; one that is refused as a whole is queued for the quarantine."""
+    text: str | None = None
+    try:
+        text = read_text(body)
+        return read_batch(text, sender.user_agent)
+    except RequestRefused as refusal:
+        nothing = {"count": 0, "bots": [], "contexts": {}, "sessionId": None, "userId": None, "batchId": None}
+        rejections = [refusal_row(refusal, text)]
+        now = datetime.now(UTC).isoformat()
+        request = {**nothing, "requestId": sender.request_id, "rejections": rejections, "receivedAt": now}
+        try:
+            send(settings, list(_messages(sender, request, '{"events":[]}')))
+        except DatabaseUnavailable as error:
+            # The client must hear what is wrong with its request even while nobody can count it.
+            log("WARN", "refusal_not_counted", reason=refusal.code, error=error.code)
+        raise
 
 
 def store_message(database: Database, text: str) -> None:
@@ -57,9 +77,20 @@ def store_message(database: Database, text: str) -> None:
     request = message["request"]
     work_for(request["requestId"])
     started = time.perf_counter()
-    described = orjson.dumps(request).decode()
-    answer = database.run(record, bytes.fromhex(message["keyHash"]), described, message["body"])
+    described, key_hash = orjson.dumps(request).decode(), bytes.fromhex(message["keyHash"])
     where = {"request_id": request["requestId"], "batch_id": request["batchId"], "session_id": request["sessionId"]}
+    try:
+        answer = database.run(record, key_hash, described, message["body"])
+    except DatabaseUnavailable as error:
+        if not _is_permanent(error):
+            raise
+        log("ERROR", "batch_quarantined", sqlstate=error.sqlstate, **where)
+        answer = database.run(call, "record_refused_request", _whole(key_hash, message, error))
+        answer |= {
+            "accepted": 0,
+            "mode": "quarantined",
+            "others": [[n, "rejected", None] for n in range(request["count"])],
+        }
     received = request["count"] + len(request["rejections"])
     service, stage = database.settings.service_name, database.settings.stage
     if refusal := answer.get("refused"):
@@ -90,6 +121,21 @@ def store_message(database: Database, text: str) -> None:
         received=received,
         path=answer["mode"],
     )
+
+
+def _is_permanent(error: DatabaseUnavailable) -> bool:
+    """Whether PostgreSQL refuses what the message says, and would refuse it for ever; 23514 is a missing partition."""
+    state = error.sqlstate or ""
+    return state[:2] in ("22", "23") and state != CheckViolation.sqlstate
+
+
+def _whole(key_hash: bytes, message: dict[str, Any], error: DatabaseUnavailable) -> dict[str, Any]:
+    """The message as one rejection, for what is wrong is none of its events alone."""
+    said = Detail(loc=[], type=f"sqlstate_{(error.sqlstate or '').lower()}", message="PostgreSQL refuses this batch.")
+    refusal = InvalidBatch("PostgreSQL refuses this batch.", details=[said])
+    row = refusal_row(refusal, message["body"]) | {"reason": "storage_error"}
+    request = message["request"]
+    return {"key_hash": key_hash, "request_id": request["requestId"], "rejections": orjson.dumps([row]).decode()}
 
 
 def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | None]]) -> None:

@@ -97,8 +97,7 @@ def note_refused(database: Database, sender: Sender, refusal: RequestRefused, te
     """
     if sender.key_hash is None:
         return
-    details = refusal.details or [Detail(loc=["body"], type=refusal.code, message=refusal.message)]
-    rejection = _rejection_row(refused_request(refusal.code, details, text))
+    rejection = refusal_row(refusal, text)
     parameters = {
         "key_hash": sender.key_hash,
         "request_id": sender.request_id,
@@ -111,6 +110,12 @@ def note_refused(database: Database, sender: Sender, refusal: RequestRefused, te
         log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
         return
     raise_if_refused(answer, WRITERS)
+
+
+def refusal_row(refusal: RequestRefused, text: str | None) -> dict[str, Any]:
+    """A request that is refused as a whole, as the quarantine takes it."""
+    details = refusal.details or [Detail(loc=["body"], type=refusal.code, message=refusal.message)]
+    return _rejection_row(refused_request(refusal.code, details, text))
 
 
 def record(connection: Connection, key_hash: bytes | None, described: str, body: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The checks of diagnostics: each looks at one part and says whether it works, and if not what to do."""
 
-from muster.checks import project, schema, server
+from muster.checks import project, queue, schema, server
 from muster.checks.model import Check, Context, Finding, Function, refused
-from muster.checks.queue import queue
 from muster.checks.unreachable import when_unreachable
 
 __all__ = ["CHECKS", "WITHOUT_A_PROJECT", "Check", "Context", "Finding", "Function", "refused", "when_unreachable"]
@@ -21,7 +20,7 @@ CHECKS: dict[str, Function] = {
     "losses": project.losses,
     "reconciliation": project.reconciliation,
     "consent": project.consent,
-    "queue": queue,
+    "queue": queue.queue,
     "rollups": project.rollups,
     "connections": server.connections,
     "clock": server.clock,

@@ -54,9 +54,10 @@ def _causes(context: Context) -> list[str]:
 
 
 def _remedy(connection: Connection, context: Context, answer: dict[str, object]) -> str:
-    place = f"constraint {answer.get('constraint')} of muster.{answer.get('table')}"
+    # The table that PostgreSQL names may be a partition of ours.
+    place = f"constraint {answer.get('constraint')} of "
     unexpected = context.verification.unexpected if context.verification else []
-    found = [each.remedy for each in unexpected if each.object == place]
+    found = [each.remedy for each in unexpected if each.object.startswith(place)]
     found += [str(row[0]) for row in connection.execute(query("get_foreign_triggers")).fetchall()]
     if found:
         return "\n".join(found)
