@@ -4,8 +4,15 @@ ALTER TABLE muster.analytics_rejections ADD COLUMN user_id text; -- of the event
 ALTER TABLE muster.analytics_rejections ADD COLUMN events bigint NOT NULL DEFAULT 1; -- more where a flood was counted together
 CREATE INDEX analytics_rejections_event ON muster.analytics_rejections (project_id, event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX analytics_rejections_pending ON muster.analytics_rejections (project_id, id) WHERE replayed_at IS NULL;
--- A lookup by id alone, as of stored events.
-CREATE INDEX analytics_ignored_id ON muster.analytics_ignored USING brin (id uuid_bloom_ops) WITH (pages_per_range = 32);
+-- A lookup by id alone. Nearly every id of a range of blocks is another one, so that the filters are larger than by default;
+-- and ranges are summarised as they fill, for one that is not must be read.
+DROP INDEX muster.analytics_events_id;
+CREATE INDEX analytics_events_id ON muster.analytics_events
+    USING brin (id uuid_bloom_ops (n_distinct_per_range = -0.2, false_positive_rate = 0.005))
+    WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX analytics_ignored_id ON muster.analytics_ignored
+    USING brin (id uuid_bloom_ops (n_distinct_per_range = -0.2, false_positive_rate = 0.005))
+    WITH (pages_per_range = 32, autosummarize = on);
 
 -- Puts rejected events aside. p_rejections: [{"index", "reason", "details", "payload", "payloadBytes", "eventId",
 -- "sessionId", "userId", "occurredAt"}…]; in the order of fingerprints, so that two at once cannot deadlock.

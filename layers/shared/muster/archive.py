@@ -9,7 +9,6 @@ import io
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -23,8 +22,6 @@ from muster.sql import query
 Connection = psycopg.Connection[Any]
 MOST_EVENTS = 100_000
 ROWS_AT_ONCE = 2_000
-# Of the role muster_admin's own statements; these read as much as an object holds.
-STATEMENT_TIMEOUT = "30s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ def archive_events(connection: Connection, bucket: str, *, region: str, seconds:
 
 
 def _next_window(connection: Connection) -> _Window:
-    with _patient(connection), connection.cursor(row_factory=class_row(_Window)) as cursor:
+    with connection.cursor(row_factory=class_row(_Window)) as cursor:
         window = cursor.execute(query("next_for_archive"), {"most": MOST_EVENTS}).fetchone()
         assert window is not None  # noqa: S101 - for the type checker: the function answers one row
         return window
@@ -87,19 +84,11 @@ def _next_window(connection: Connection) -> _Window:
 def _objects(connection: Connection, window: _Window) -> Iterator[tuple[str, bytes, int]]:
     """The name, the content and the number of lines of each object."""
     name = f"{window.from_xid:019}-{window.to_xid:019}.ndjson.gz"
-    with _patient(connection), connection.cursor("archive", row_factory=class_row(_Row)) as cursor:
+    with connection.transaction(), connection.cursor("archive", row_factory=class_row(_Row)) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(query("get_events_for_archive"), {"from_xid": window.from_xid, "to_xid": window.to_xid})
         for (project, day), rows in itertools.groupby(cursor, key=lambda row: (row.project_id, row.day)):
             yield f"events/project={project}/day={day}/{name}", *_compressed(rows)
-
-
-@contextmanager
-def _patient(connection: Connection) -> Iterator[None]:
-    """A transaction whose statements may take longer than the role's own."""
-    with connection.transaction():
-        connection.execute("SELECT set_config('statement_timeout', %s, true)", [STATEMENT_TIMEOUT])
-        yield
 
 
 def _compressed(rows: Iterator[_Row]) -> tuple[bytes, int]:

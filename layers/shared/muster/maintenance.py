@@ -12,7 +12,9 @@ from muster.settings import Settings
 from muster.sql import query
 
 ARCHIVE_SECONDS = 120.0
-SESSIONS_RECONCILED = 20_000
+SESSIONS_RECONCILED = 10_000
+# It reads more at once than the role's other statements may.
+STATEMENT_TIMEOUT = "60s"
 
 Connection = psycopg.Connection[Any]
 
@@ -24,6 +26,7 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
         {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
         "archived": null | {"objects", "events", "complete"}}
     """
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
     partitions = ensure_partitions(connection)
     trimmed = trim_rejections(connection)
     reconciled = _reconcile(connection)

@@ -113,8 +113,7 @@ def trace_event(
         "session_id": request.session_id,
     }
     rejected = _one(connection, _Rejected, "find_rejection", wanted)
-    with connection.cursor(row_factory=class_row(_Stored)) as cursor:
-        stored = cursor.execute(query("find_event"), wanted).fetchall()
+    stored = _find_stored(connection, wanted)
     if stored:
         return _of_stored(connection, project_id, stored, rejected, request)
     if rejected is not None:
@@ -123,6 +122,13 @@ def trace_event(
     if ignored is not None:
         return _of_ignored(ignored)
     return _of_queued(settings, event_id) or _of_unknown(connection, project_id, settings, event_id, request)
+
+
+def _find_stored(connection: Connection, wanted: Mapping[str, Any]) -> list[_Stored]:
+    with connection.transaction(), connection.cursor(row_factory=class_row(_Stored)) as cursor:
+        # The planner does not know how much a bloom filter leaves out, and would read every event.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        return cursor.execute(query("find_event"), wanted).fetchall()
 
 
 def _one(connection: Connection, kind: type[Any], name: str, parameters: Mapping[str, Any]) -> Any:

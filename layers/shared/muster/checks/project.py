@@ -85,7 +85,7 @@ def reconciliation(connection: Connection, context: Context) -> Finding:
             "SET ROLE muster_owner; UPDATE muster.analytics_sessions s SET events_count = (SELECT count(*) FROM "
             "muster.analytics_events e WHERE e.project_id = s.project_id AND e.session_id = s.id) WHERE s.project_id = "
             f"'{context.project_id}' AND s.id = ANY ((SELECT examples FROM muster.reconciliations WHERE project_id = "
-            f"'{context.project_id}')::uuid[]); SELECT muster.reconcile_sessions(20000); RESET ROLE;"
+            f"'{context.project_id}')::uuid[]); SELECT muster.reconcile_sessions(10000); RESET ROLE;"
         )
         return Finding("fail", f"{differing} sessions count {apart} events otherwise than they hold.", remedy, data)
     if isinstance(checked_at, datetime) and datetime.now(UTC) - checked_at > RECONCILED_WITHIN:
