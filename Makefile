@@ -21,11 +21,12 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
+.PHONY: help run test soak check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
+	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
 	@echo "make check     lint, types, import order, template, layer, policies"
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make doctor    what works and what does not            (URL=… KEY=…)"
@@ -74,6 +75,9 @@ check: $(VENV)/.dev .venv-checkov/.ready
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+soak: $(VENV)/.dev
+	@$(RUN) tests.faults.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 sam-local: $(VENV)/.dev
 	@$(RUN) local.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)

@@ -52,8 +52,8 @@ BEGIN
 END
 $$;
 
--- As before, but that a batch of which all was ignored leaves no trace of its session: JSON paths unwrap the arrays that they
--- filter, and what looked for "ignored" found none.
+-- As before, but for the end: a batch's number is noted in its own session though all of its events are of others', and one of
+-- which all was ignored leaves no trace of its session (JSON paths unwrap the arrays that they filter; "ignored" was not found).
 CREATE OR REPLACE FUNCTION muster.store_batch(p_project_id uuid, p_kind text, p_request jsonb, p_body text) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -105,12 +105,13 @@ BEGIN
     IF jsonb_array_length(p_request -> 'rejections') > 0 THEN
         PERFORM muster.quarantine(p_project_id, p_request ->> 'requestId', (p_request ->> 'batchId')::uuid, p_request -> 'rejections');
     END IF;
-    -- A batch that stored nothing new was received all the same: its sequence is no gap.
-    IF (v_stored ->> 'accepted')::integer = 0 AND v_session IS NOT NULL
-       AND coalesce(p_request ->> 'sequence', p_request ->> 'dropped') IS NOT NULL
-       AND NOT jsonb_path_exists(v_stored, '$.others[*][1] ? (@ == "ignored")') THEN
+    -- Whatever became of its events, the batch was received: its sequence is no gap in its own session. Where some were ignored,
+    -- a session that is not known is not made known by that.
+    IF v_mode <> 'fast' AND v_session IS NOT NULL AND coalesce(p_request ->> 'sequence', p_request ->> 'dropped') IS NOT NULL
+       AND (NOT jsonb_path_exists(v_stored, '$.others[*][1] ? (@ == "ignored")')
+            OR EXISTS (SELECT FROM muster.analytics_sessions WHERE project_id = p_project_id AND id = v_session)) THEN
         PERFORM muster.touch_sessions(p_project_id, p_request, jsonb_build_array(jsonb_build_object(
-            'session', v_session, 'user', p_request ->> 'userId', 'first', now(), 'last', now(), 'events', 0)));
+            'session', v_session, 'user', p_request ->> 'userId', 'first', v_received, 'last', v_received, 'events', 0)));
     END IF;
     RETURN v_stored || jsonb_build_object('project', p_project_id, 'mode', v_mode, 'windowDays', v_project.event_window_days);
 END
