@@ -21,12 +21,13 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
+.PHONY: help run test soak load check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
+	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
 	@echo "make check     lint, types, import order, template, layer, policies"
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make doctor    what works and what does not            (URL=… KEY=…)"
@@ -79,6 +80,9 @@ format: $(VENV)/.dev
 soak: $(VENV)/.dev
 	@$(RUN) tests.faults.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
+load: $(VENV)/.bench
+	@$(RUN) benchmarks.load $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)") $(ARGS)
+
 sam-local: $(VENV)/.dev
 	@$(RUN) local.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)
 
@@ -126,7 +130,12 @@ $(VENV)/.local: $(VENV)/.uv uv.lock
 	@$(UV) pip install --quiet --require-hashes --python .venv-$*/bin/python -r local/$*.txt
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.uv uv.lock
+	@echo "Installing what is needed to measure."
+	@$(UV) sync --quiet --frozen --inexact --group bench --python $(BIN)/python
+	@touch $@ $(VENV)/.local
+
 $(VENV)/.dev: $(VENV)/.uv uv.lock
 	@echo "Installing what is needed to test."
 	@$(UV) sync --quiet --frozen --inexact --group dev --python $(BIN)/python
-	@touch $@ $(VENV)/.local
+	@touch $@ $(VENV)/.bench $(VENV)/.local

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from local.environments import EnvironmentPool, FunctionError, FunctionTimeoutError
+from local.environments import QUEUE_TIMEOUT_SECONDS, EnvironmentPool, FunctionError, FunctionTimeoutError
 from local.gateway import (
     MAX_BODY_BYTES,
     MalformedResponseError,
@@ -21,6 +21,7 @@ from local.gateway import (
 from local.logs import FunctionLogs
 from local.routes import RouteTable
 from local.template import Template
+from local.throttle import Throttle
 
 ENVIRONMENTS_PER_FUNCTION = 4
 # A refused body is still read so far, for many clients look for the answer only after they have sent everything.
@@ -42,15 +43,19 @@ class Gateway:
         environment: Mapping[str, str],
         logs: FunctionLogs,
         environments_per_function: int = ENVIRONMENTS_PER_FUNCTION,
+        wait_seconds: float = QUEUE_TIMEOUT_SECONDS,
         prestart: bool = True,
     ) -> None:
         self._template = template
         self._routes = RouteTable(template.routes)
+        self._throttle = Throttle(template.limit, template.limits)
         self._logs = logs
         self._prestart = prestart
         self._warming: list[asyncio.Task[None]] = []
         self._pools = {
-            name: EnvironmentPool(function, environment, logs, limit=environments_per_function)
+            name: EnvironmentPool(
+                function, environment, logs, limit=environments_per_function, wait_seconds=wait_seconds
+            )
             for name, function in template.functions.items()
         }
 
@@ -104,6 +109,8 @@ class Gateway:
                 return Response(204)
             return error_response(404, "Not Found")
         route, parameters = found
+        if not self._throttle.admits(route.key):
+            return error_response(429, "Too Many Requests")
         event = to_event(request, route, parameters, request_id=request_id)
         try:
             result = await self._pools[route.function].invoke(event, trace_id=event["headers"]["x-amzn-trace-id"])

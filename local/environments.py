@@ -176,10 +176,19 @@ class Environment:
 class EnvironmentPool:
     """The environments of one function: reused when idle, started when all are busy, up to a limit."""
 
-    def __init__(self, function: Function, variables: Mapping[str, str], logs: FunctionLogs, *, limit: int) -> None:
+    def __init__(
+        self,
+        function: Function,
+        variables: Mapping[str, str],
+        logs: FunctionLogs,
+        *,
+        limit: int,
+        wait_seconds: float = QUEUE_TIMEOUT_SECONDS,
+    ) -> None:
         self._function = function
         self._variables = variables
         self._logs = logs
+        self._wait_seconds = wait_seconds
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[Environment] = []
 
@@ -191,7 +200,7 @@ class EnvironmentPool:
             FunctionTimeoutError: when it took too long, or no environment became free.
         """
         try:
-            async with asyncio.timeout(QUEUE_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._wait_seconds):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise FunctionTimeoutError(f"No environment of {self._function.name} became free") from error

@@ -17,6 +17,7 @@ from types import TracebackType
 import uvicorn
 
 from local.application import ENVIRONMENTS_PER_FUNCTION, Gateway
+from local.environments import QUEUE_TIMEOUT_SECONDS
 from local.logs import FunctionLogs, console_logs
 from local.template import load_template
 
@@ -112,15 +113,20 @@ def local_api(
     environment: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
     environments_per_function: int = ENVIRONMENTS_PER_FUNCTION,
+    wait_seconds: float = QUEUE_TIMEOUT_SECONDS,
     logs: FunctionLogs | None = None,
     prestart: bool = False,
 ) -> LocalApi:
-    """A local API on a free port, to be used as a context manager."""
+    """A local API on a free port, to be used as a context manager.
+
+    A request waits so many seconds for an environment, where all of its function's are busy, before it is a 503.
+    """
     gateway = Gateway(
         load_template(template, parameters=parameters),
         environment=environment or {},
         logs=logs or console_logs(),
         environments_per_function=environments_per_function,
+        wait_seconds=wait_seconds,
         prestart=prestart,
     )
     return LocalApi(gateway, _listen("127.0.0.1", port))

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from local.intrinsics import PSEUDO_PARAMETERS, Resolver, TemplateError
+from local.throttle import Limit
 
 __all__ = [
     "PSEUDO_PARAMETERS",
@@ -75,6 +76,9 @@ class Template:
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     cors: Cors | None
+    limit: Limit | None = None
+    """Of each route that `limits` does not name."""
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
@@ -126,6 +130,7 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
     functions: dict[str, Function] = {}
     routes: list[Route] = []
     cors: Cors | None = None
+    limits: dict[str, Limit] = {}
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
@@ -133,8 +138,14 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
             functions[name] = _function(name, merged, resources, path.parent)
         elif resource["Type"] == "AWS::Serverless::HttpApi":
             cors = _cors(resolve(properties.get("CorsConfiguration")))
+            settings = {"": properties.get("DefaultRouteSettings", {}), **properties.get("RouteSettings", {})}
+            limits = {
+                route: Limit(float(given["ThrottlingRateLimit"]), int(given["ThrottlingBurstLimit"]))
+                for route, given in resolve(settings).items()
+                if "ThrottlingRateLimit" in given
+            }
             routes += _routes(resolve(properties["DefinitionBody"]["paths"]), targets)
-    return Template(functions, tuple(routes), cors)
+    return Template(functions, tuple(routes), cors, limits.pop("", None), limits)
 
 
 def _merge(shared: Any, own: Any) -> Any:

@@ -107,6 +107,7 @@ class Operator:
             "URL": self.url,
             "READ": self.keys["read"],
             "WRITE": self.keys["write"],
+            "ADMIN": self.keys["admin"],
         }
         run = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"{PRELUDE}\n{code}"],
@@ -227,7 +228,7 @@ def test_what_it_asks_of_aws_are_calls_that_there_are() -> None:
 
 def test_the_first_block_names_what_the_others_use() -> None:
     (language, exports), _ = blocks(SECTIONS[""])
-    assert (language, set(re.findall(r"(\w+)=", exports))) == ("sh", {"URL", "READ", "WRITE"})
+    assert (language, set(re.findall(r"(\w+)=", exports))) == ("sh", {"URL", "READ", "WRITE", "ADMIN"})
 
 
 def test_it_cannot_connect(operator: Operator, postgres: Cluster) -> None:
@@ -305,9 +306,17 @@ def test_a_clients_queue_does_not_flush(operator: Operator) -> None:
     assert operator.keys["write"][:8] in operator.follow(question, "sql")
     operator.keys["write"] = json.loads(operator.follow(question, "sh", PROJECT_NAME="tests"))["key"]
     assert status(operator.shell("post")) == 200
-    gaps = operator.follow(question, "sql", SESSION_ID=SESSION)
-    assert gaps.count("Range(") == 2
-    assert "invalid_event" in operator.follow(question, "sql")
+    traced = json.loads(operator.follow(question, "sh", EVENT_ID=event["id"]))
+    assert [each["stage"] for each in traced["stages"] if each["status"] == "fail"] == ["validated"]
+    ledger = json.loads(operator.follow(question, "sh", SESSION_ID=SESSION))
+    assert ledger["batches"]["gaps"] == [[2, 2]]
+    (kept,) = json.loads(operator.follow(question, "sh"))["rejections"]
+    assert kept["reason"] == "invalid_event"
+    operator.sql(
+        "UPDATE muster.analytics_rejections SET payload = replace(payload, '7,', '\"7\",'), "
+        "payload_bytes = payload_bytes + 2"
+    )
+    assert json.loads(operator.follow(question, "sh"))["replayed"] == 1
     arn = "arn:aws:sqs:us-east-1:123456789012:dead"
     operator.follow(question, "sh", DEAD_LETTER_QUEUE_ARN=arn)
     assert operator.aws_calls() == [["sqs", "start-message-move-task", "--source-arn", arn]]

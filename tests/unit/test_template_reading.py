@@ -6,6 +6,7 @@ import pytest
 
 from local.routes import RouteTable
 from local.template import Route, TemplateError, load_template
+from local.throttle import Limit, Throttle
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = """
@@ -14,6 +15,7 @@ Parameters:
   Color: {Type: String, Default: blue}
   Origins: {Type: CommaDelimitedList, Default: "https://a.example, https://b.example"}
   Secret: {Type: String, NoEcho: true}
+  Rate: {Type: Number, Default: 7}
 Globals:
   Function:
     Handler: app.lambda_handler
@@ -25,6 +27,8 @@ Resources:
     Type: AWS::Serverless::HttpApi
     Properties:
       CorsConfiguration: {AllowOrigins: !Ref Origins, MaxAge: 60}
+      DefaultRouteSettings: {ThrottlingRateLimit: !Ref Rate, ThrottlingBurstLimit: 9}
+      RouteSettings: {"POST /live": {ThrottlingRateLimit: 1, ThrottlingBurstLimit: 2}}
       DefinitionBody:
         paths:
           "/things/{id}":
@@ -98,6 +102,23 @@ def test_routes_lead_to_a_function_or_to_its_alias(tmp_path: Path) -> None:
         Route("PUT", "/things/{id}", "ThingFunction"),
         Route("POST", "/live", "ThingFunction", "live"),
     )
+
+
+def test_the_throttles_of_routes_are_read(tmp_path: Path) -> None:
+    template = load_template(write(tmp_path))
+    assert (template.limit, template.limits) == (Limit(7.0, 9), {"POST /live": Limit(1.0, 2)})
+
+
+def test_a_throttle_admits_a_burst_and_then_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("local.throttle.time.monotonic", lambda: now)
+    throttle = Throttle(Limit(2.0, 3), {"GET /slow": Limit(1.0, 1)})
+    assert [throttle.admits("GET /a") for _ in range(5)] == [True, True, True, False, False]
+    assert [throttle.admits("GET /slow") for _ in range(2)] == [True, False]
+    now += 1.0
+    assert [throttle.admits("GET /a") for _ in range(3)] == [True, True, False]
+    assert throttle.admits("GET /b") is True
+    assert Throttle(None).admits("GET /a") is True
 
 
 def test_a_route_that_leads_to_no_function_is_refused_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,249 @@
+"""`make load`: posts at rising rates until latency bends, and beyond, on this machine or against a deployment.
+
+Requests are sent when they are due, whether those before them were answered or not, as many clients do. What is
+answered neither 2xx, 429 nor 503, and what was acknowledged and is not stored, fails the run.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import quantiles
+
+import httpx
+import psycopg
+
+from benchmarks.machine import describe
+from local.logs import FunctionLogs
+from local.postgres import start_postgres
+from local.server import local_api
+from muster.migrations import migrate
+from muster.projects import create_key, create_project
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / ".muster" / "load"
+GROWTH = 1.5
+BENT = 5.0
+"""Times the p99 of the lowest rate."""
+STEPS_BEYOND = 2
+MOST_STEPS = 20
+SHED = ("429", "503")
+WAIT_SECONDS = 1.0
+
+
+@dataclass
+class Step:
+    """What one rate led to."""
+
+    rate: float
+    """Requests a second that were due."""
+    events_a_request: int
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    """Seconds from when a request was due to its answer of 2xx."""
+    statuses: Counter[str] = field(default_factory=Counter)
+    acknowledged: list[str] = field(default_factory=list)
+
+    @property
+    def events_a_second(self) -> float:
+        """Acknowledged ones."""
+        return len(self.acknowledged) / self.seconds if self.seconds else 0.0
+
+    @property
+    def shed(self) -> float:
+        """The part of requests that was not taken."""
+        total = self.statuses.total()
+        return sum(self.statuses[status] for status in SHED) / total if total else 0.0
+
+    def percentile(self, percent: int) -> float:
+        """Of latencies, in milliseconds."""
+        if len(self.latencies) < 2:
+            return (self.latencies[0] if self.latencies else float("nan")) * 1000
+        return quantiles(self.latencies, n=100, method="inclusive")[percent - 1] * 1000
+
+
+async def measure(url: str, key: str, rate: float, *, seconds: float, events: int) -> Step:
+    """Post at one rate."""
+    step = Step(rate, events)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
+    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as http:
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(rate * seconds)):
+                due = started + number / rate
+                await asyncio.sleep(max(due - time.perf_counter(), 0))
+                group.create_task(_post(http, url, key, step, due))
+        step.seconds = time.perf_counter() - started
+    return step
+
+
+async def _post(http: httpx.AsyncClient, url: str, key: str, step: Step, due: float) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(step.events_a_request)]
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    data = {"path": "/products/4711", "plan": "pilot", "position": 3}
+    events = [{"id": id, "eventType": "load", "area": "shop", "timestamp": now, "data": data} for id in ids]  # noqa: A001
+    body = json.dumps({"sessionId": str(uuid.uuid4()), "userId": "load", "events": events})
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    try:
+        answer = await http.post(f"{url}/v1/events", content=body, headers=headers)
+    except httpx.TransportError as error:
+        step.statuses[type(error).__name__] += 1
+        return
+    step.statuses[str(answer.status_code)] += 1
+    if answer.is_success:
+        step.latencies.append(time.perf_counter() - due)
+        step.acknowledged += ids
+
+
+def climb(url: str, key: str, *, first: float, seconds: float, events: int) -> Iterator[Step]:
+    """Steps of rising rates, until two beyond the one at which latency bends or requests are shed."""
+    rate, calm, beyond = first, 0.0, 0
+    for _ in range(MOST_STEPS):
+        step = asyncio.run(measure(url, key, rate, seconds=seconds, events=events))
+        calm = calm or step.percentile(99)
+        bent = step.percentile(99) > calm * BENT or step.shed > 0
+        yield step
+        beyond += bent
+        if beyond > STEPS_BEYOND:
+            return
+        rate *= GROWTH
+
+
+@contextmanager
+def own_target(environments: int) -> Iterator[tuple[str, str, str]]:
+    """A Muster of its own on this machine: its URL, a write key and its database's URL; committing to disk."""
+    with tempfile.TemporaryDirectory(prefix="muster-load-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with start_postgres(folder / "data") as server:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                migrate(connection, ROOT / "migrations")
+                key = create_key(connection, create_project(connection, "load"), "write")
+            logs = FunctionLogs(directory=folder / "logs")
+            with local_api(
+                environment={"DATABASE_URL": server.url},
+                parameters={"DatabaseMode": "external", "RequestsPerSecond": "100000", "RequestBurst": "100000"},
+                environments_per_function=environments,
+                wait_seconds=WAIT_SECONDS,
+                logs=logs,
+            ) as api:
+                yield api.url, key, server.url
+
+
+def lost(database_url: str, steps: Sequence[Step]) -> int:
+    """How many events were acknowledged and are not stored."""
+    ids = [each for step in steps for each in step.acknowledged]
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM unnest(%s::uuid[]) AS a (id) LEFT JOIN muster.analytics_events e USING (id) "
+            "WHERE e.id IS NULL",
+            [ids],
+        ).fetchone()
+    return int(row[0]) if row else len(ids)
+
+
+def table(steps: Sequence[Step]) -> str:
+    """The curve as Markdown; latencies are ratios to the calm ones of the first step."""
+    calm = steps[0].percentile(50)
+    lines = ["| requests due/s | events/s | p50 | p99 | shed | answers |", "|---:|---:|---:|---:|---:|---|"]
+    for step in steps:
+        answers = ", ".join(f"{status}: {times}" for status, times in sorted(step.statuses.items()))
+        lines.append(
+            f"| {step.rate:.0f} | {step.events_a_second:.0f} | {step.percentile(50) / calm:.1f} | "
+            f"{step.percentile(99) / calm:.1f} | {step.shed:.0%} | {answers} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(steps: Sequence[Step], path: Path, machine: str) -> None:
+    """The curve as a picture."""
+    import matplotlib as mpl  # noqa: PLC0415 - half a second, for those who want a picture
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - as above
+
+    calm = steps[0].percentile(50)
+    figure, (latency, throughput) = plt.subplots(2, 1, sharex=True, figsize=(8, 7), layout="constrained")
+    due = [step.rate * step.events_a_request for step in steps]
+    for percent in (50, 99):
+        latency.plot(due, [step.percentile(percent) / calm for step in steps], marker="o", label=f"p{percent}")
+    latency.set(ylabel="latency, p50 of the first step = 1", yscale="log", title=machine)
+    latency.legend()
+    throughput.plot(due, [step.events_a_second for step in steps], marker="o", label="acknowledged")
+    throughput.plot(due, due, linestyle=":", color="grey", label="due")
+    throughput.set(xlabel="events due a second", ylabel="events a second", xscale="log")
+    shed = throughput.twinx()
+    shed.bar(due, [step.shed * 100 for step in steps], width=[each * 0.1 for each in due], alpha=0.3, color="tab:red")
+    shed.set(ylabel="requests shed (429, 503), %", ylim=(0, 100))
+    throughput.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 1 when something was lost, or answered otherwise than 2xx, 429 and 503."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Post at rising rates.")
+    parser.add_argument("--url", help="of a deployment, where what is stored cannot be looked at; needs --key")
+    parser.add_argument("--key", help="a write key of it")
+    parser.add_argument("--rate", type=float, default=20.0, help="requests a second, at first")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each rate")
+    parser.add_argument("--events", type=int, default=20, help="in a request")
+    parser.add_argument("--environments", type=int, default=4, help="of the function, at most; of a Muster of its own")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="a folder for the table and the picture")
+    options = parser.parse_args(arguments)
+    if bool(options.url) != bool(options.key):
+        parser.error("--url and --key go together")
+    climbing = {"first": options.rate, "seconds": options.seconds, "events": options.events}
+    if options.url:
+        steps = _climb_aloud(options.url.rstrip("/"), options.key, climbing)
+        machine, missing = options.url, 0
+    else:
+        with own_target(options.environments) as (url, key, database_url):
+            steps = _climb_aloud(url, key, climbing)
+            missing = lost(database_url, steps)
+            with psycopg.connect(database_url) as connection:
+                machine = f"{describe(connection)}; {options.environments} environments"
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "load.md").write_text(f"{machine}\n\n{table(steps)}", "utf-8")
+    draw(steps, options.output / "load.png", machine)
+    print(f"\n{machine}\n\n{table(steps)}\nThe picture is {options.output / 'load.png'}.")
+    return _judge(steps, missing)
+
+
+def _climb_aloud(url: str, key: str, climbing: dict[str, float | int]) -> list[Step]:
+    steps = []
+    for step in climb(url, key, **climbing):  # type: ignore[arg-type]  # as the parser made them
+        steps.append(step)
+        print(f"{step.rate:.0f} requests/s: {dict(step.statuses)}", file=sys.stderr, flush=True)
+    return steps
+
+
+def _judge(steps: Sequence[Step], missing: int) -> int:
+    other = {status for step in steps for status in step.statuses if not status.startswith("2") and status not in SHED}
+    if missing or other:
+        print(
+            f"LOST {missing} acknowledged events; other answers: {', '.join(sorted(other)) or 'none'}.", file=sys.stderr
+        )
+        return 1
+    shed = sum(step.statuses[status] for step in steps for status in SHED)
+    bend = next(
+        (step for before, step in pairwise(steps) if step.percentile(99) > before.percentile(99) * 2), steps[-1]
+    )
+    print(
+        f"Latency bends at about {bend.rate * bend.events_a_request:.0f} events/s; beyond it {shed} requests were shed "
+        "with 429 or 503, and nothing that was acknowledged was lost."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
