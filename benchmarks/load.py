@@ -6,7 +6,8 @@ answered neither 2xx, 429 nor 503, and what was acknowledged and is not stored, 
 
 import argparse
 import asyncio
-import json
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,13 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
 
-import httpx
+import aiohttp
+import orjson
 import psycopg
 
 from benchmarks.machine import describe
-from local.logs import FunctionLogs
 from local.postgres import start_postgres
-from local.server import local_api
 from muster.migrations import migrate
 from muster.projects import create_key, create_project
 
@@ -38,6 +38,9 @@ STEPS_BEYOND = 2
 MOST_STEPS = 20
 SHED = ("429", "503")
 WAIT_SECONDS = 1.0
+ANSWER_SECONDS = 60.0
+STOP_SECONDS = 60.0
+WARM_RATE, WARM_SECONDS = 50.0, 2.0
 
 
 @dataclass
@@ -74,32 +77,34 @@ class Step:
 async def measure(url: str, key: str, rate: float, *, seconds: float, events: int) -> Step:
     """Post at one rate."""
     step = Step(rate, events)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
-    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as http:
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as http:
         started = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for number in range(int(rate * seconds)):
                 due = started + number / rate
                 await asyncio.sleep(max(due - time.perf_counter(), 0))
-                group.create_task(_post(http, url, key, step, due))
+                group.create_task(_post(http, url, step, due))
         step.seconds = time.perf_counter() - started
     return step
 
 
-async def _post(http: httpx.AsyncClient, url: str, key: str, step: Step, due: float) -> None:
+async def _post(http: aiohttp.ClientSession, url: str, step: Step, due: float) -> None:
     ids = [str(uuid.uuid4()) for _ in range(step.events_a_request)]
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     data = {"path": "/products/4711", "plan": "pilot", "position": 3}
-    events = [{"id": id, "eventType": "load", "area": "shop", "timestamp": now, "data": data} for id in ids]  # noqa: A001
-    body = json.dumps({"sessionId": str(uuid.uuid4()), "userId": "load", "events": events})
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    events = [{"id": each, "eventType": "load", "area": "shop", "timestamp": now, "data": data} for each in ids]
+    body = orjson.dumps({"sessionId": str(uuid.uuid4()), "userId": "load", "events": events})
     try:
-        answer = await http.post(f"{url}/v1/events", content=body, headers=headers)
-    except httpx.TransportError as error:
+        async with http.post(f"{url}/v1/events", data=body) as answer:
+            await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
         step.statuses[type(error).__name__] += 1
         return
-    step.statuses[str(answer.status_code)] += 1
-    if answer.is_success:
+    step.statuses[str(answer.status)] += 1
+    if answer.ok:
         step.latencies.append(time.perf_counter() - due)
         step.acknowledged += ids
 
@@ -107,6 +112,8 @@ async def _post(http: httpx.AsyncClient, url: str, key: str, step: Step, due: fl
 def climb(url: str, key: str, *, first: float, seconds: float, events: int) -> Iterator[Step]:
     """Steps of rising rates, until two beyond the one at which latency bends or requests are shed."""
     rate, calm, beyond = first, 0.0, 0
+    # What starts cold must not be what calm is.
+    asyncio.run(measure(url, key, max(first, WARM_RATE), seconds=WARM_SECONDS, events=events))
     for _ in range(MOST_STEPS):
         step = asyncio.run(measure(url, key, rate, seconds=seconds, events=events))
         calm = calm or step.percentile(99)
@@ -128,15 +135,30 @@ def own_target(environments: int) -> Iterator[tuple[str, str, str]]:
             with psycopg.connect(server.url, autocommit=True) as connection:
                 migrate(connection, ROOT / "migrations")
                 key = create_key(connection, create_project(connection, "load"), "write")
-            logs = FunctionLogs(directory=folder / "logs")
-            with local_api(
-                environment={"DATABASE_URL": server.url},
-                parameters={"DatabaseMode": "external", "RequestsPerSecond": "100000", "RequestBurst": "100000"},
-                environments_per_function=environments,
-                wait_seconds=WAIT_SECONDS,
-                logs=logs,
-            ) as api:
-                yield api.url, key, server.url
+            with _served(server.url, environments, folder / "logs") as url:
+                yield url, key, server.url
+
+
+@contextmanager
+def _served(database_url: str, environments: int, logs: Path) -> Iterator[str]:
+    """The URL of a local API in a process of its own, so that it does not wait for what posts to it."""
+    options = {
+        "--port": "0", "--environments": str(environments), "--wait-seconds": str(WAIT_SECONDS), "--log-dir": str(logs),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "local.server", *(word for option in options.items() for word in option)]
+    for parameter in ("DatabaseMode=external", "RequestsPerSecond=100000", "RequestBurst=100000"):
+        command += ["--parameter", parameter]
+    process = subprocess.Popen([*command, "--env", f"DATABASE_URL={database_url}"], stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if " on " not in line:
+            raise RuntimeError("The local server did not start.")
+        yield line.rpartition(" on ")[2].strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(STOP_SECONDS)
+        if process.stdout:
+            process.stdout.close()
 
 
 def lost(database_url: str, steps: Sequence[Step]) -> int:
@@ -180,7 +202,7 @@ def draw(steps: Sequence[Step], path: Path, machine: str) -> None:
     latency.legend()
     throughput.plot(due, [step.events_a_second for step in steps], marker="o", label="acknowledged")
     throughput.plot(due, due, linestyle=":", color="grey", label="due")
-    throughput.set(xlabel="events due a second", ylabel="events a second", xscale="log")
+    throughput.set(xlabel="events due a second", ylabel="events a second", xscale="log", ylim=(0, None))
     shed = throughput.twinx()
     shed.bar(due, [step.shed * 100 for step in steps], width=[each * 0.1 for each in due], alpha=0.3, color="tab:red")
     shed.set(ylabel="requests shed (429, 503), %", ylim=(0, 100))

@@ -50,7 +50,7 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
 
-def serve(
+def serve(  # noqa: PLR0913 - as many as the command line has
     template: Path = TEMPLATE,
     *,
     host: str = "127.0.0.1",
@@ -58,11 +58,13 @@ def serve(
     environment: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
     environments_per_function: int = ENVIRONMENTS_PER_FUNCTION,
+    wait_seconds: float = QUEUE_TIMEOUT_SECONDS,
     logs: FunctionLogs | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the requests in flight finish and return.
 
+    A request waits so many seconds for an environment, where all of its function's are busy, before it is a 503.
     `environment` is added to every function's own variables; `parameters` are the template's.
 
     Raises:
@@ -75,6 +77,7 @@ def serve(
         environment=environment or {},
         logs=logs or console_logs(),
         environments_per_function=environments_per_function,
+        wait_seconds=wait_seconds,
     )
     with _signals_only_stop_the_server():
         _Server(gateway, lambda: on_ready(url) if on_ready else None).run(sockets=[listener])
@@ -183,6 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--environments", type=int, default=ENVIRONMENTS_PER_FUNCTION, help="at most, for each function"
     )
+    parser.add_argument(
+        "--wait-seconds", type=float, default=QUEUE_TIMEOUT_SECONDS, help="for one, before a request is a 503"
+    )
     parser.add_argument("--log-dir", type=Path, help="one log file for each function, instead of the console")
     options = parser.parse_args(arguments)
     try:
@@ -193,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             environment=dict(options.env),
             parameters=dict(options.parameter),
             environments_per_function=options.environments,
+            wait_seconds=options.wait_seconds,
             logs=FunctionLogs(directory=options.log_dir) if options.log_dir else None,
             on_ready=lambda url: print(f"Serving {options.template.name} on {url}", flush=True),
         )
