@@ -25,6 +25,7 @@ UNKNOWN_TYPES = frozenset(
         "AWS::EC2::VPCCidrBlock",
         "AWS::EC2::SubnetCidrBlock",
         "AWS::EC2::SecurityGroupIngress",
+        "AWS::EC2::SecurityGroupEgress",
         "AWS::CloudWatch::CompositeAlarm",
     }
 )
