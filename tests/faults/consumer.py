@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from local.environments import EnvironmentPool, FunctionError, FunctionTimeoutError
@@ -56,7 +56,9 @@ async def _take(world: World, pool: EnvironmentPool) -> None:
         failed |= await _invoke(pool, messages)  # once more, as a queue may
     for message in messages:
         if message["MessageId"] not in failed:
-            world.sqs.delete_message(QueueUrl=world.queue_url, ReceiptHandle=message["ReceiptHandle"])
+            # It was long in flight: delivered again meanwhile, stored by the other worker, and deleted.
+            with suppress(world.sqs.exceptions.ReceiptHandleIsInvalid):
+                world.sqs.delete_message(QueueUrl=world.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 
 async def _invoke(pool: EnvironmentPool, messages: list[dict[str, Any]]) -> set[str]:
