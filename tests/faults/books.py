@@ -6,9 +6,13 @@ from typing import Any
 
 import psycopg
 
+from muster.metrics import get_metrics, get_raw_metrics
+from muster.metrics_requests import MetricsRequest
+from muster.rollups import roll_forward
 from tests.faults.clients import Ledger
 
 LISTED = 5
+PARTS = ("totals", "previous", "series", "breakdown")
 
 
 def imbalances(connection: psycopg.Connection[Any], ledgers: Sequence[Ledger]) -> list[str]:
@@ -37,6 +41,22 @@ def imbalances(connection: psycopg.Connection[Any], ledgers: Sequence[Ledger]) -
     rejected = sum(_column(connection, "SELECT events FROM muster.analytics_rejections"))
     if rejected != (spoilt := sum(each.spoilt for each in ledgers)):
         found.append(f"{spoilt} events were spoilt, and {rejected} are in the quarantine")
+    return found + _rollups(connection)
+
+
+def _rollups(connection: psycopg.Connection[Any]) -> list[str]:
+    """What metrics are answered from, as it was folded while all broke, and after the rest is folded too."""
+    found = []
+    # Whole days, which are answered from what is folded; all that clients send is of these minutes.
+    everything = MetricsRequest(timeframe="month", breakdown="eventType")
+    for (project_id,) in connection.execute("SELECT id FROM muster.projects").fetchall():
+        for when in ("before the last fold", "after it"):
+            rolled, raw = (read(connection, project_id, everything) for read in (get_metrics, get_raw_metrics))
+            if any(
+                getattr(rolled, part) != getattr(raw, part) for part in ("totals", "previous", "series", "breakdown")
+            ):
+                found.append(f"rollups are not what the events are, {when}")
+            roll_forward(connection, project_id, 10_000_000)
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.faults.books import imbalances
 from tests.faults.clients import Client, Ledger
 from tests.faults.consumer import consuming
+from tests.faults.folding import folding
 from tests.faults.strikes import STRIKES
 from tests.faults.world import World, world
 
@@ -34,6 +35,9 @@ class Report:
     left_out: set[str] = field(default_factory=set)
     sqlstates: Counter[str] = field(default_factory=Counter)
     """As functions met them."""
+    folds: int = 0
+    """Roll-forwards meanwhile, and those that a fault broke."""
+    broken_folds: int = 0
     imbalances: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -41,16 +45,18 @@ class Report:
         return (
             f"seed {self.seed}, {self.mode}: {self.sent} events sent, {self.acknowledged} acknowledged ({told}), "
             f"{self.rejected} rejected; answers: {answers}; {self.lost_answers} lost after their commit; "
-            f"faults: {faults}; SQLSTATEs met: {_listed(self.sqlstates)}; imbalances: {len(self.imbalances)}"
+            f"faults: {faults}; SQLSTATEs met: {_listed(self.sqlstates)}; "
+            f"{self.folds} roll-forwards, {self.broken_folds} broken; imbalances: {len(self.imbalances)}"
         )
 
 
 def play(seed: int, *, seconds: float, mode: str = "direct", only: Sequence[str] = ()) -> Report:
     """One round: in mode direct 200 is committed, in mode buffered 202 is queued, and stored by consume."""
     with world(seed, mode=mode) as made, consuming(made) if mode == "buffered" else nullcontext():
-        clients = start_clients(made)
-        strike(made, seconds, list(only) or list(STRIKES))
-        settle(made, clients)
+        with folding(made):
+            clients = start_clients(made)
+            strike(made, seconds, list(only) or list(STRIKES))
+            settle(made, clients)
         if mode == "buffered":
             drain(made)
         with made.connect() as connection:
@@ -119,6 +125,8 @@ def report(seed: int, mode: str, made: World, ledgers: Sequence[Ledger], found: 
         struck=made.struck,
         lost_answers=made.link.lost_answers,
         left_out=made.left_out,
+        folds=made.folds,
+        broken_folds=made.broken_folds,
         imbalances=found,
     )
 

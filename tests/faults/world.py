@@ -60,6 +60,8 @@ class World:
     chance: random.Random
     struck: Counter[str] = field(default_factory=Counter)
     left_out: set[str] = field(default_factory=set)
+    folds: int = 0
+    broken_folds: int = 0
     password: str = ""
     secret: str = field(default_factory=lambda: f"database-{uuid.uuid4()}")
     _lock: threading.Lock = field(default_factory=threading.Lock)

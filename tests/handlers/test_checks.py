@@ -511,3 +511,40 @@ def test_connection_when_the_network_falls_silent(on_diagnostics: Caller, databa
     on_diagnostics.environment.setenv("DATABASE_URL", database_url)
     forget_connection()
     assert troubles(on_diagnostics) == {}
+
+
+ROLLUP_FAULTS = {
+    "a day was counted otherwise": ("UPDATE muster.rollup_days SET events = events + 1", "fail"),
+    "a user was forgotten": ("UPDATE muster.rollup_days SET users = users - 1 WHERE users > 0", "fail"),
+    "an event was deleted by hand": (
+        "DELETE FROM muster.analytics_events WHERE id IN (SELECT id FROM muster.analytics_events LIMIT 1)",
+        "fail",
+    ),
+    "the server is another": ("UPDATE muster.rollup_state SET system_identifier = 1", "warn"),
+    "the time zone was changed": ("UPDATE muster.projects SET time_zone = 'Asia/Kolkata'", "warn"),
+    "they are being made anew": (
+        "SELECT muster.reset_rollups(id) FROM muster.projects",
+        "warn",
+    ),
+    "nobody folds": (
+        "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area)"
+        " SELECT p.id, p.id, gen_random_uuid(), now(), p.id, 'a', 'b' "
+        "FROM muster.projects p, generate_series(1, 50000); "
+        "INSERT INTO muster.analytics_sessions (project_id, id, started_at, last_seen_at, events_count) "
+        "SELECT id, id, now() - interval '1 hour', now() + interval '1 hour', 50000 FROM muster.projects",
+        "warn",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", ROLLUP_FAULTS)
+def test_rollups_when(post: Caller, on_diagnostics: Caller, database_url: str, fault: str) -> None:
+    post(POST, a_batch(an_event(), an_event(), userId="ada"))
+    keep_books(on_diagnostics)
+    assert troubles(on_diagnostics) == {}
+    statements, status = ROLLUP_FAULTS[fault]
+    execute(database_url, statements)
+    found = only_trouble(on_diagnostics, "rollups")
+    assert found["status"] == status, found["summary"]
+    execute(database_url, found["remedy"])
+    assert troubles(on_diagnostics) == {}

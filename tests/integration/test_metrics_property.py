@@ -32,6 +32,7 @@ ANCHORS = {
     "Africa/Cairo": ["2014-05-15T22:00", "2014-09-25T21:00"],
 }
 ALIKE = [str(uuid.UUID(int=number)) for number in range(1, 5)]
+FOLDS = 2
 USERS = [None, "ada", "bob", "eve"]
 TYPES, AREAS, COLOURS = ["page_view", "sign_up"], ["shop", "home", "unknown"], [None, "red", "blue", ""]
 
@@ -46,6 +47,8 @@ class Event:
     type: str
     area: str
     colour: str | None
+    folds: int = 0
+    """After how many roll-forwards it was stored."""
 
     @property
     def data(self) -> dict[str, str]:
@@ -60,7 +63,7 @@ def near(anchor: datetime) -> st.SearchStrategy[datetime]:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[Event], list[Event], list[datetime], list[datetime], MetricsRequest]:
+def cases(draw: st.DrawFn) -> tuple[Any, ...]:
     zone = draw(st.sampled_from(sorted(ANCHORS)))
     anchor = datetime.fromisoformat(draw(st.sampled_from(ANCHORS[zone]))).replace(tzinfo=UTC)
     # From a small pool, so that events fall on the very start and end of the range.
@@ -73,6 +76,7 @@ def cases(draw: st.DrawFn) -> tuple[list[Event], list[Event], list[datetime], li
         type=st.sampled_from(TYPES),
         area=st.sampled_from(AREAS),
         colour=st.sampled_from(COLOURS),
+        folds=st.integers(0, FOLDS),
     )
     start, end = sorted(draw(st.lists(times, min_size=2, max_size=2, unique=True)))
     request = MetricsRequest(
@@ -90,7 +94,8 @@ def cases(draw: st.DrawFn) -> tuple[list[Event], list[Event], list[datetime], li
         limit=draw(st.sampled_from([1, 2, 100])),
     )
     few = st.lists(times, max_size=3)
-    return draw(st.lists(event, max_size=25)), draw(st.lists(event, max_size=5)), draw(few), draw(few), request
+    folding = draw(st.sampled_from([zone, *sorted(ANCHORS)])), draw(st.sampled_from([[], ["colour"]]))
+    return draw(st.lists(event, max_size=25)), draw(st.lists(event, max_size=5)), draw(few), draw(few), request, folding
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +105,32 @@ def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
 
 
 def store(connection: psycopg.Connection[Any], project: uuid.UUID, events: list[Event]) -> None:
+    """As if each were of an earlier transaction than the roll-forward after it, and the last ones of this one."""
+    for folds in range(FOLDS + 1):
+        insert(
+            connection,
+            project,
+            [event for event in events if event.folds == folds],
+            2 * folds + 1 if folds < FOLDS else None,
+        )
+        if folds < FOLDS:
+            connection.execute("SELECT muster.roll_forward(%s, 10)", (project,))
+            connection.execute(
+                "UPDATE muster.rollup_state SET watermark = %s WHERE project_id = %s", (2 * folds + 2, project)
+            )
+    connection.execute(
+        "UPDATE muster.rollup_state SET watermark = pg_current_xact_id()::text::bigint WHERE project_id = %s",
+        (project,),
+    )
+
+
+def insert(connection: psycopg.Connection[Any], project: uuid.UUID, events: list[Event], xid: int | None) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id,"
-            " event_type, area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, %s, %s)",
-            [(project, e.session, e.at, e.user, e.type, e.area, json.dumps(e.data)) for e in events],
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, xid, user_id,"
+            " event_type, area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(),"
+            " coalesce(%s, pg_current_xact_id()::text::bigint), %s, %s, %s, %s)",
+            [(project, e.session, e.at, xid, e.user, e.type, e.area, json.dumps(e.data)) for e in events],
         )
 
 
@@ -219,10 +245,11 @@ def without_now(found: Totals) -> dict[str, Any]:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(case=cases())
 def test_every_number_is_that_of_a_plain_computation(database: psycopg.Connection[Any], case: Any) -> None:
-    events, others, rejected, ignored, request = case
+    events, others, rejected, ignored, request, (zone, keys) = case
     start, end = request.start, request.end
     with database.transaction(force_rollback=True):
         project, another = create_project(database, "one"), create_project(database, "another")
+        database.execute("UPDATE muster.projects SET time_zone = %s, rollup_keys = %s", (zone, keys))
         store(database, project, events)
         store(database, another, others)
         store_refused(database, project, rejected, ignored)

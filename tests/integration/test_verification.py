@@ -109,9 +109,10 @@ def test_a_dropped_constraint_is_found_and_mended(database: Connection) -> None:
 
 def test_a_dropped_and_a_changed_index_are_found_and_mended(database: Connection) -> None:
     for key, definition in SCHEMA["indexes"].items():
-        name = key.partition(".")[2]
+        table, _, name = key.partition(".")
         assert_found_and_mended(database, f"DROP INDEX muster.{name}", f"index muster.{name}")
-        other = definition.partition(" USING ")[0] + " USING btree (project_id)"
+        first = SCHEMA["tables"][table]["columns"][0]["name"]
+        other = definition.partition(" USING ")[0] + f" USING btree ({first})"
         if other != definition:
             assert_found_and_mended(database, f"DROP INDEX muster.{name}; {other}", f"index muster.{name}")
 

@@ -46,6 +46,7 @@ FLOORS: dict[str, list[str]] = {
         "queue_look",
         "buffered",
         "sessions",
+        "rollups",
         "metrics",
         "ledger",
         "traces",

@@ -27,6 +27,18 @@ BUDGET_SECONDS = 4.5
 # A name may stand for two addresses, and each is given this long.
 CONNECT_SECONDS = 2
 COUNT_SECONDS = 1.0
+# Of the tables that do not name the project in each row.
+_BY_DIMENSION = "WHERE dimension_id IN (SELECT id FROM muster.rollup_dimensions WHERE project_id = %s)"
+_BY_SCOPE = f"WHERE scope_id IN (SELECT id FROM muster.rollup_scopes {_BY_DIMENSION})"
+_ROWS_OF_A_PROJECT = {
+    "projects": "WHERE id = %s",
+    "schema_migrations": "WHERE %s::uuid IS NOT NULL",
+    "archive_state": "WHERE %s::uuid IS NOT NULL",
+    "rollup_scopes": _BY_DIMENSION,
+    "rollup_days": _BY_DIMENSION,
+    "rollup_returns": _BY_SCOPE,
+    "rollup_session_spans": _BY_SCOPE,
+}
 Status = Literal["ok", "degraded", "failing"]
 
 
@@ -157,10 +169,7 @@ def _run(name: str, check: checks.Function, connection: Connection, context: Con
 def _count(connection: Connection, table: str, project_id: UUID | None, deadline: float) -> int | None:
     if project_id is None:
         return None
-    of_all = "WHERE %s::uuid IS NOT NULL"
-    where = {"projects": "WHERE id = %s", "schema_migrations": of_all, "archive_state": of_all}.get(
-        table, "WHERE project_id = %s"
-    )
+    where = _ROWS_OF_A_PROJECT.get(table, "WHERE project_id = %s")
     statement = sql.SQL("SELECT count(*) FROM muster.{} " + where).format(sql.Identifier(table))
     soon = min(deadline, time.monotonic() + COUNT_SECONDS)
     row = _bounded(

@@ -1,5 +1,6 @@
-"""What is done every hour: the next partitions, the quarantine's bounds, the books, and the archive."""
+"""What is done every hour: the next partitions, the quarantine's bounds, the books, the rollups, and the archive."""
 
+import time
 from typing import Any
 
 import psycopg
@@ -8,10 +9,13 @@ from muster.archive import archive_events
 from muster.migrations import ensure_partitions
 from muster.observability import log, log_with_metrics
 from muster.quarantine import trim_rejections
+from muster.rollups import roll_forward
 from muster.settings import Settings
 from muster.sql import query
 
 ARCHIVE_SECONDS = 120.0
+ROLLUP_SECONDS = 120.0
+FOLDED_AT_ONCE = 50_000
 SESSIONS_RECONCILED = 10_000
 # It reads more at once than the role's other statements may.
 STATEMENT_TIMEOUT = "60s"
@@ -24,16 +28,19 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
 
     Returns:
         {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
+        "folded": {"events", "complete"},
         "archived": null | {"objects", "events", "complete"}}
     """
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
     partitions = ensure_partitions(connection)
     trimmed = trim_rejections(connection)
     reconciled = _reconcile(connection)
+    folded = _fold(connection)
     metrics: dict[str, float] = {
         "PartitionsCreated": partitions,
         "RejectionsTrimmed": trimmed,
         "SessionsReconciled": reconciled["sessions"],
+        "EventsFolded": folded["events"],
         # What the books are apart: an alarm when it is not 0.
         "EventsUnaccounted": reconciled.pop("eventsApart"),
     }
@@ -44,6 +51,7 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
         "partitionsCreated": partitions,
         "rejectionsTrimmed": trimmed,
         "reconciled": reconciled,
+        "folded": folded,
         "archived": archived,
     }
 
@@ -59,6 +67,21 @@ def _reconcile(connection: Connection) -> dict[str, int]:
         "differing": sum(row[2] for row in rows),
         "eventsApart": sum(row[3] for row in rows),
     }
+
+
+def _fold(connection: Connection) -> dict[str, Any]:
+    """Fold every project's events into its rollups, as far as the time allows."""
+    until = time.monotonic() + ROLLUP_SECONDS
+    events, complete = 0, True
+    for (project_id,) in connection.execute(query("get_all_project_ids")).fetchall():
+        done = False
+        while not done and time.monotonic() < until:
+            folded, done = roll_forward(connection, project_id, FOLDED_AT_ONCE)
+            events += folded
+            if not folded:
+                break  # all is folded, or a reader is at it
+        complete = complete and done
+    return {"events": events, "complete": complete}
 
 
 def _archive(connection: Connection, settings: Settings) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Answers metrics from the events themselves: totals, series, breakdown, and why a view is empty."""
+"""Answers metrics: totals, series, breakdown, and why a view is empty; from rollups and the events since."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,25 @@ import orjson
 from psycopg.rows import class_row, dict_row
 
 from muster.database import Connection
+from muster.errors import DatabaseUnavailable
 from muster.metrics_models import Breakdown, Bucket, EventPage, Explain, Metrics, Range, StoredEvent, Totals
 from muster.metrics_requests import MetricsRequest, to_cursor
+from muster.parameters import DATA
+from muster.rollups import RollupState, fold_if_due, get_state
 from muster.sql import query
 from muster.time_ranges import TimeRange, boundaries
+
+ATTEMPTS = 10
+FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
+RESOLUTION = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which of the rollups hold what is asked for."""
+
+    dimension: str
+    value: str | None
 
 
 def get_metrics(connection: Connection, project_id: UUID, request: MetricsRequest) -> Metrics:
@@ -21,7 +37,25 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
     Raises:
         InvalidParameter: the range has too many buckets.
     """
-    time_range = time_range_of(connection, project_id, request)
+    state = get_state(connection, project_id)
+    if state.watermark is None and fold_if_due(connection, project_id, state, 0):
+        state = get_state(connection, project_id)
+    answer, tail = _answer(connection, project_id, request, state)
+    fold_if_due(connection, project_id, state, tail)
+    return answer
+
+
+def get_raw_metrics(connection: Connection, project_id: UUID, request: MetricsRequest) -> Metrics:
+    """The same from the events alone, to compare with; it costs what the project holds."""
+    state = get_state(connection, project_id)
+    return _answer(connection, project_id, request, replace(state, watermark=None))[0]
+
+
+def _answer(
+    connection: Connection, project_id: UUID, request: MetricsRequest, state: RollupState
+) -> tuple[Metrics, int]:
+    """The answer, and how many events it counted that are not folded yet."""
+    time_range = _time_range(connection, project_id, request, state)
     granularity = request.granularity or time_range.granularity
     starts = boundaries(time_range, granularity, request.zone)
     parameters = {
@@ -31,15 +65,16 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
         "start": time_range.start,
         "end": time_range.end,
         "starts": starts[:-1],
+        "ends": starts[1:],
         "breakdown": request.breakdown,
         "breakdown_key": request.breakdown_key,
         "limit": request.limit,
     }
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(query("get_metrics"), parameters).fetchone() or {}
+    scope = scope_of(request, state)
+    row = _counted(connection, parameters, scope, state)
     totals, previous = Totals.of(row["totals"]), Totals.of(row["previous"])
     zone = request.zone
-    return Metrics(
+    answer = Metrics(
         range=Range(
             start=time_range.start.astimezone(zone),
             end=time_range.end.astimezone(zone),
@@ -53,42 +88,107 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
         breakdown=[Breakdown.model_validate(value) for value in row["breakdown"]],
         explain=_explain(row, totals, request),
     )
+    return answer, row["tail"]
+
+
+def scope_of(request: MetricsRequest, state: RollupState) -> Scope | None:
+    """What of the rollups answers it; None where only the events of the range do."""
+    keys = {f"{DATA}{key}" for key in state.keys}
+    filters = [
+        *(("eventType", values) for values in (request.event_types,) if values),
+        *(("area", values) for values in (request.areas,) if values),
+        *((f"{DATA}{key}", values) for key, values in request.data.items()),
+    ]
+    if request.user_ids or state.watermark is None:
+        return None
+    if not filters:
+        known = request.breakdown != "data" or f"{DATA}{request.breakdown_key}" in keys
+        return Scope("all", None) if known else None
+    if len(filters) > 1 or len(filters[0][1]) > 1 or request.breakdown is not None:
+        return None
+    dimension, values = filters[0]
+    return Scope(dimension, values[0]) if dimension in ("eventType", "area") or dimension in keys else None
+
+
+def _counted(
+    connection: Connection, parameters: dict[str, Any], scope: Scope | None, state: RollupState
+) -> dict[str, Any]:
+    """The statement's row: from the rollups and the events since, or while there are none from the events alone."""
+    watermark = state.watermark
+    for _ in range(ATTEMPTS):
+        name = "get_raw_metrics" if watermark is None else "get_metrics"
+        values = {
+            **parameters,
+            "watermark": watermark,
+            "is_rolled": scope is not None,
+            "dimension": scope and scope.dimension,
+            "value": scope and scope.value,
+        }
+        with connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute(query(name), values).fetchone() or {}
+        if watermark is None:
+            return {**row, "source": "events", "tail": 0}
+        # Somebody may have folded on between our look and our statement.
+        if row["watermark"] == watermark:
+            return {**row, "source": "events" if scope is None else "rollups"}
+        watermark = row["watermark"]
+    raise DatabaseUnavailable("Rollups were made anew all the while; send the same request again.")
 
 
 def get_recent_events(connection: Connection, project_id: UUID, request: MetricsRequest) -> EventPage:
-    """A page of events, the latest first."""
-    time_range = time_range_of(connection, project_id, request)
+    """A page of events, the latest first.
+
+    They are looked for backwards from the latest, in windows each four times as long as the one before: that costs what
+    the page is spread over, and no index in the order of time, for which every event would pay.
+    """
+    state = get_state(connection, project_id)
+    first, last = _span(connection, project_id, state)
+    time_range = request.time_range(state.now.astimezone(UTC), (first or state.now, last or state.now))
+    if first is None or last is None:
+        return EventPage(events=[], next_cursor=None)
     occurred_at, session_id, event_id = request.cursor or (None, None, None)
-    parameters = {
-        **_filters(request),
-        "project_id": project_id,
-        "start": time_range.start,
-        "end": time_range.end,
-        "limit": request.limit + 1,
-        "after_time": occurred_at,
-        "after_session": session_id,
-        "after_id": event_id,
-    }
-    with connection.cursor(row_factory=class_row(StoredEvent)) as cursor:
-        events = cursor.execute(query("get_recent_events"), parameters).fetchall()
+    start, end = max(time_range.start, first), min(time_range.end, occurred_at or last, last) + RESOLUTION
+    length, events = FIRST_WINDOW, list[StoredEvent]()
+    while start < end and len(events) <= request.limit:
+        since = max(start, end - length) if length < LONGEST_WINDOW else start
+        parameters = {
+            **_filters(request),
+            "project_id": project_id,
+            "start": since,
+            "end": min(end, time_range.end),
+            "limit": request.limit + 1 - len(events),
+            "after_time": occurred_at,
+            "after_session": session_id,
+            "after_id": event_id,
+        }
+        with connection.cursor(row_factory=class_row(StoredEvent)) as cursor:
+            events += cursor.execute(query("get_recent_events"), parameters).fetchall()
+        end, length = since, length * 4
     page = events[: request.limit]
-    more = len(events) > request.limit
-    last = page[-1] if page else None
-    return EventPage(
-        events=page, next_cursor=to_cursor(last.timestamp, last.session_id, last.id) if more and last else None
-    )
+    cursor_at = to_cursor(page[-1].timestamp, page[-1].session_id, page[-1].id) if len(events) > request.limit else None
+    return EventPage(events=page, next_cursor=cursor_at)
 
 
 def time_range_of(connection: Connection, project_id: UUID, request: MetricsRequest) -> TimeRange:
     """The range that is asked for, as of now."""
-    row = connection.execute(query("get_event_span"), {"project_id": project_id}).fetchone()
-    now, first, last = (_utc(value) for value in row) if row else (datetime.now(UTC), None, None)
-    asked_at = now or datetime.now(UTC)
-    return request.time_range(asked_at, (first or asked_at, last or asked_at))
+    return _time_range(connection, project_id, request, get_state(connection, project_id))
 
 
-def _utc(value: object) -> datetime | None:
-    return value.astimezone(UTC) if isinstance(value, datetime) else None
+def _time_range(connection: Connection, project_id: UUID, request: MetricsRequest, state: RollupState) -> TimeRange:
+    now = state.now.astimezone(UTC)
+    first, last = _span(connection, project_id, state) if request.timeframe == "all" else (None, None)
+    return request.time_range(now, (first or now, last or now))
+
+
+def _span(
+    connection: Connection, project_id: UUID, state: RollupState
+) -> tuple[datetime, datetime] | tuple[None, None]:
+    """The times of the project's first and last event."""
+    name = "get_event_span" if state.watermark is None else "get_tail_span"
+    parameters = {"project_id": project_id, "watermark": state.watermark}
+    row = connection.execute(query(name), parameters).fetchone() or ()
+    times = [value.astimezone(UTC) for value in (*row, state.first_at, state.last_at) if isinstance(value, datetime)]
+    return (min(times), max(times)) if times else (None, None)
 
 
 def _filters(request: MetricsRequest) -> dict[str, Any]:
@@ -116,6 +216,7 @@ def _explain(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> Ex
         rejected_in_range=row["rejected_in_range"],
         ignored_in_range=row["ignored_in_range"],
         last_event_at=row["last_event_at"],
+        source=row["source"],
         hint=_hint(row, totals, request),
     )
 

@@ -1,7 +1,7 @@
 """The shapes of metrics on the wire."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from muster.models import WireModel
@@ -64,6 +64,8 @@ class Explain(WireModel):
     rejected_in_range: int
     ignored_in_range: int
     last_event_at: datetime | None
+    source: Literal["rollups", "events"]
+    """What was counted: events, at the cost of what the range holds, where filters and breakdown have no rollup."""
     hint: str
 
 

@@ -2,6 +2,7 @@
 
 from muster.checks import project, queue, schema, server
 from muster.checks.model import Check, Context, Finding, Function, refused
+from muster.checks.rollups import rollups
 from muster.checks.unreachable import when_unreachable
 
 __all__ = ["CHECKS", "WITHOUT_A_PROJECT", "Check", "Context", "Finding", "Function", "refused", "when_unreachable"]
@@ -21,7 +22,7 @@ CHECKS: dict[str, Function] = {
     "reconciliation": project.reconciliation,
     "consent": project.consent,
     "queue": queue.queue,
-    "rollups": project.rollups,
+    "rollups": rollups,
     "connections": server.connections,
     "clock": server.clock,
 }

@@ -92,8 +92,3 @@ def reconciliation(connection: Connection, context: Context) -> Finding:
         remedy = "sam remote invoke MaintainFunction # then see why its schedule does not: its log group says"
         return Finding("warn", "Maintenance has not run for three hours.", remedy, data)
     return Finding("pass", "Sessions count what they hold.", data=data)
-
-
-def rollups(_: Connection, __: Context) -> Finding:
-    """Whether what metrics are answered from is what was stored."""
-    return Finding("skip", "Metrics are answered from the events themselves.")

@@ -1,3 +1,3 @@
-SELECT now(),
+SELECT
        (SELECT min(occurred_at) FROM muster.analytics_events WHERE project_id = %(project_id)s),
        (SELECT max(occurred_at) FROM muster.analytics_events WHERE project_id = %(project_id)s)

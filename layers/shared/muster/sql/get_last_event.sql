@@ -1,3 +1,9 @@
 -- When the latest event, by its own time, was received: an import of history is recent too.
-SELECT received_at, received_at > now() - interval '1 day'
-  FROM muster.analytics_events WHERE project_id = %(project_id)s ORDER BY occurred_at DESC LIMIT 1
+WITH latest AS (
+    SELECT greatest(s.last_at, (SELECT max(e.occurred_at) FROM muster.analytics_events e
+                                 WHERE e.project_id = %(project_id)s AND e.xid >= coalesce(s.watermark, 0))) AS occurred_at
+      FROM (SELECT %(project_id)s::uuid AS id) p LEFT JOIN muster.rollup_state s ON s.project_id = p.id
+)
+SELECT max(e.received_at), max(e.received_at) > now() - interval '1 day'
+  FROM latest l JOIN muster.analytics_events e ON e.project_id = %(project_id)s AND e.occurred_at = l.occurred_at
+HAVING count(*) > 0

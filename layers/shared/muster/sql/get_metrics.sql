@@ -1,26 +1,265 @@
--- One pass over the project's events for what needs them all, one over the two ranges for the rest.
-WITH matching AS MATERIALIZED (
-    SELECT e.occurred_at >= %(start)s AS is_current, e.occurred_at, e.session_id, e.user_id,
+-- What is folded of whole days, and the events themselves of the rest: those since the watermark (the tail), and those of the
+-- parts of days at a range's ends (the edges). Without a scope (is_rolled is false) no day is taken from what is folded.
+WITH state AS MATERIALIZED (
+    SELECT s.watermark, s.time_zone, s.last_at FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
+), scope AS MATERIALIZED (
+    SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
+     WHERE d.project_id = %(project_id)s AND d.name = %(dimension)s::text AND s.value_hash = muster.hash_of(%(value)s::text)
+), everything AS MATERIALIZED (
+    SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
+     WHERE d.project_id = %(project_id)s AND d.name = 'all'
+), bound AS MATERIALIZED (
+    -- 0 is the range, -1 the one before, the others are the buckets of the series.
+    SELECT b.number, b.from_at, b.to_at, i.first_day, i.end_day,
+           muster.day_start(i.first_day, t.time_zone) AS inner_from, muster.day_start(i.end_day, t.time_zone) AS inner_to
+      FROM state t
+     CROSS JOIN (
+           SELECT 0 AS number, %(start)s::timestamptz AS from_at, %(end)s::timestamptz AS to_at
+           UNION ALL SELECT -1, %(before)s::timestamptz, %(start)s::timestamptz
+           UNION ALL SELECT n::integer, greatest(f, %(start)s::timestamptz), least(u, %(end)s::timestamptz)
+             FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS s(f, u, n)) b
+      LEFT JOIN LATERAL (
+           SELECT d.first_day, d.end_day
+             FROM (SELECT muster.day_of(b.from_at, t.time_zone) AS day, muster.day_of(b.to_at, t.time_zone) AS end_day) w,
+                  LATERAL (SELECT w.day + (muster.day_start(w.day, t.time_zone) < b.from_at)::integer AS first_day, w.end_day) d
+            WHERE %(is_rolled)s AND d.first_day < d.end_day) i ON true
+), tail AS MATERIALIZED (
+    SELECT e.occurred_at, e.session_id, e.user_id, true AS is_tail,
+           CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
+                WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value,
+           (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+           AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+           AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
+           AND (%(data)s::jsonb = '[]' OR (
+               SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+                 FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))) IS TRUE AS matches
+      FROM muster.analytics_events e
+     WHERE e.project_id = %(project_id)s AND e.xid >= %(watermark)s
+), span AS MATERIALIZED (
+    SELECT unnest(range_agg(tstzrange(p.from_at, p.to_at, '[)'))) AS times
+      FROM bound b CROSS JOIN LATERAL (
+           SELECT b.from_at, b.to_at WHERE b.first_day IS NULL
+           UNION ALL SELECT b.from_at, b.inner_from WHERE b.first_day IS NOT NULL
+           UNION ALL SELECT b.inner_to, b.to_at WHERE b.first_day IS NOT NULL) p
+), edge AS MATERIALIZED (
+    SELECT e.occurred_at, e.session_id, e.user_id, false AS is_tail,
            CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
                 WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
-      FROM muster.analytics_events e
-     WHERE e.project_id = %(project_id)s AND e.occurred_at >= %(before)s AND e.occurred_at < %(end)s
-       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+      FROM (SELECT x.* FROM span s CROSS JOIN LATERAL (
+                SELECT x.* FROM muster.analytics_events x
+                 WHERE x.project_id = %(project_id)s AND x.xid < %(watermark)s
+                   AND x.occurred_at >= lower(s.times) AND x.occurred_at < upper(s.times) OFFSET 0) x
+             WHERE %(user_ids)s::text[] IS NULL
+            UNION ALL
+            SELECT x.* FROM (SELECT DISTINCT u.session_id FROM muster.rollup_user_sessions u
+                              WHERE u.project_id = %(project_id)s AND u.user_id = ANY (%(user_ids)s::text[])) u
+             CROSS JOIN LATERAL (
+                SELECT x.* FROM muster.analytics_events x
+                 WHERE x.project_id = %(project_id)s AND x.session_id = u.session_id AND x.xid < %(watermark)s
+                   AND x.user_id = ANY (%(user_ids)s::text[])
+                   AND x.occurred_at >= %(before)s::timestamptz AND x.occurred_at < %(end)s::timestamptz OFFSET 0) x
+             WHERE %(user_ids)s::text[] IS NOT NULL) e
+     WHERE (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
        AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
        AND (%(data)s::jsonb = '[]' OR (
            SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
              FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
-), whole AS (
-    SELECT count(*) AS rows
-      FROM muster.analytics_events e
-     WHERE e.project_id = %(project_id)s AND (e.occurred_at < %(start)s OR e.occurred_at >= %(end)s)
-       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
-       AND (%(data)s::jsonb = '[]' OR (
-           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+), recent AS MATERIALIZED (
+    -- Tail and edges, by what they are to be counted in.
+    SELECT b.number, r.occurred_at, r.session_id, r.user_id, r.value
+      FROM (SELECT occurred_at, session_id, user_id, value, is_tail FROM tail WHERE matches
+            UNION ALL SELECT occurred_at, session_id, user_id, value, is_tail FROM edge) r
+     CROSS JOIN LATERAL (VALUES
+           (CASE WHEN r.occurred_at >= %(start)s::timestamptz THEN 0 ELSE -1 END),
+           (CASE WHEN r.occurred_at >= %(start)s::timestamptz THEN width_bucket(r.occurred_at, %(starts)s::timestamptz[]) END)) v(number)
+      JOIN bound b ON b.number = v.number
+     WHERE r.occurred_at >= b.from_at AND r.occurred_at < b.to_at
+       AND (r.is_tail OR b.first_day IS NULL OR r.occurred_at < b.inner_from OR r.occurred_at >= b.inner_to)
+), recent_session AS MATERIALIZED (
+    SELECT number, session_id, count(*) AS events, min(occurred_at) AS first_at, max(occurred_at) AS last_at
+      FROM recent GROUP BY number, session_id
+), single_session AS MATERIALIZED (
+    -- The sessions that must be looked at one by one: recent ones, and those that go on beyond the whole days.
+    SELECT number, session_id FROM recent_session
+    UNION SELECT b.number, l.session_id
+      FROM bound b JOIN muster.rollup_long_sessions l ON l.project_id = %(project_id)s
+       AND ((l.last_day >= b.first_day AND l.first_day < b.first_day) OR (l.last_day >= b.end_day AND l.first_day < b.end_day))
+     WHERE b.number <= 0 AND b.first_day IS NOT NULL
+), folded_session AS MATERIALIZED (
+    SELECT s.number, s.session_id, coalesce(f.events, 0) AS events, f.first_at, f.last_at,
+           coalesce(f.events = f.events_ever AND f.events > 0, false) AS is_inside
+      FROM single_session s JOIN bound b ON b.number = s.number
+      LEFT JOIN muster.rollup_long_sessions l ON l.project_id = %(project_id)s AND l.session_id = s.session_id AND l.is_large
+      LEFT JOIN muster.analytics_sessions a ON a.project_id = %(project_id)s AND a.id = s.session_id
+      LEFT JOIN LATERAL (
+           SELECT count(*) AS events_ever, count(*) FILTER (WHERE e.is_inner) AS events,
+                  min(e.occurred_at) FILTER (WHERE e.is_inner) AS first_at, max(e.occurred_at) FILTER (WHERE e.is_inner) AS last_at
+             FROM (SELECT e.occurred_at, e.occurred_at >= b.inner_from AND e.occurred_at < b.inner_to AS is_inner
+                     FROM muster.analytics_events e
+                    WHERE l.session_id IS NULL AND e.project_id = %(project_id)s AND e.session_id = s.session_id
+                      AND e.occurred_at BETWEEN coalesce(a.started_at, '-infinity') AND coalesce(a.last_seen_at, 'infinity')
+                      AND e.xid < %(watermark)s
+                      AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+                      AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+                      AND (%(data)s::jsonb = '[]' OR (
+                          SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+                            FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))) OFFSET 0) e
+           HAVING l.session_id IS NULL
+            UNION ALL
+           SELECT sum(d.events), coalesce(sum(d.events) FILTER (WHERE d.is_inner), 0),
+                  min(d.first_at) FILTER (WHERE d.is_inner), max(d.last_at) FILTER (WHERE d.is_inner)
+             FROM (SELECT d.*, d.day >= b.first_day AND d.day < b.end_day AS is_inner FROM muster.rollup_large_session_days d
+                    WHERE l.session_id IS NOT NULL AND d.project_id = %(project_id)s AND d.session_id = s.session_id
+                      AND d.scope_id = (SELECT id FROM scope)) d
+           HAVING l.session_id IS NOT NULL) f ON b.first_day IS NOT NULL
+), session AS (
+    SELECT f.number, f.is_inside, f.events AS folded_events, f.events + coalesce(r.events, 0) AS events,
+           (extract(epoch FROM f.last_at - f.first_at) * 1000000)::bigint AS folded_micros,
+           (extract(epoch FROM greatest(f.last_at, r.last_at) - least(f.first_at, r.first_at)) * 1000000)::bigint AS micros
+      FROM folded_session f LEFT JOIN recent_session r ON r.number = f.number AND r.session_id = f.session_id
+), session_sum AS (
+    SELECT number, count(*) FILTER (WHERE events > 0) - count(*) FILTER (WHERE is_inside) AS sessions,
+           count(*) FILTER (WHERE events > 0 AND folded_events = 0) AS fresh,
+           coalesce(sum(micros) FILTER (WHERE events > 0), 0) - coalesce(sum(folded_micros) FILTER (WHERE is_inside), 0) AS micros,
+           count(*) FILTER (WHERE events = 1) - count(*) FILTER (WHERE is_inside AND folded_events = 1) AS bounces
+      FROM session GROUP BY number
+), recent_user AS MATERIALIZED (
+    SELECT r.number, r.user_id, coalesce(f.is_active, false) AS is_active
+      FROM (SELECT DISTINCT number, user_id FROM recent WHERE user_id IS NOT NULL) r JOIN bound b ON b.number = r.number
+      LEFT JOIN LATERAL (
+           SELECT u.last_days[array_position(u.scopes, (SELECT id FROM scope))] >= b.first_day AS is_active
+             FROM muster.rollup_user_days u
+            WHERE u.project_id = %(project_id)s AND u.user_id = r.user_id AND u.day < b.end_day
+            ORDER BY u.day DESC LIMIT 1) f ON b.first_day IS NOT NULL
+), candidate AS MATERIALIZED (
+    -- The users of whom the tail may know an earlier event, or the edges a later one, than what is folded.
+    SELECT user_id, min(first_at) AS first_at
+      FROM (SELECT user_id, min(occurred_at) AS first_at FROM tail WHERE user_id IS NOT NULL GROUP BY user_id
+            UNION ALL SELECT DISTINCT user_id, NULL::timestamptz FROM recent_user WHERE number <= 0) c
+     GROUP BY user_id
+), judged AS (
+    SELECT b.number,
+           coalesce(f.is_active AND e.first_at >= CASE WHEN %(dimension)s::text = 'all' THEN b.inner_from ELSE b.from_at END,
+                    false)::integer AS was_new,
+           ((coalesce(f.is_active, false) OR r.user_id IS NOT NULL) AND least(e.first_at, c.first_at) >= b.from_at)::integer AS is_new
+      FROM candidate c CROSS JOIN (SELECT * FROM bound WHERE number <= 0) b
+      LEFT JOIN recent_user r ON r.number = b.number AND r.user_id = c.user_id
+      LEFT JOIN LATERAL (SELECT u.first_at FROM muster.rollup_user_days u
+                          WHERE u.project_id = %(project_id)s AND u.user_id = c.user_id ORDER BY u.day DESC LIMIT 1) e ON true
+      LEFT JOIN LATERAL (
+           SELECT u.last_days[array_position(u.scopes, (SELECT id FROM scope))] >= b.first_day AS is_active
+             FROM muster.rollup_user_days u
+            WHERE u.project_id = %(project_id)s AND u.user_id = c.user_id AND u.day < b.end_day
+            ORDER BY u.day DESC LIMIT 1) f ON b.first_day IS NOT NULL
+), new_user AS (
+    SELECT b.number, n.folded + coalesce((SELECT sum(j.is_new - j.was_new) FROM judged j WHERE j.number = b.number), 0) AS users
+      FROM bound b CROSS JOIN LATERAL (
+           SELECT CASE WHEN b.first_day IS NULL THEN 0
+                       WHEN %(dimension)s::text = 'all' THEN (
+                           SELECT coalesce(sum(r.entities), 0) FROM muster.rollup_returns r
+                            WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = 'u' AND r.day >= b.first_day AND r.day < b.end_day
+                              AND r.previous_day = '-infinity')
+                       ELSE (
+                           SELECT count(*) FROM muster.rollup_user_days u
+                              -- From the day before on: the first event of all may be one of the edge that no filter lets pass.
+                            WHERE u.project_id = %(project_id)s AND u.day >= b.first_day - 1 AND u.day < b.end_day
+                              AND u.first_at >= b.from_at AND muster.day_of(u.first_at, (SELECT time_zone FROM state)) = u.day
+                              AND (SELECT l.last_days[array_position(l.scopes, (SELECT id FROM scope))] >= b.first_day
+                                     FROM muster.rollup_user_days l
+                                    WHERE l.project_id = u.project_id AND l.user_id = u.user_id AND l.day < b.end_day
+                                    ORDER BY l.day DESC LIMIT 1)) END AS folded) n
+     WHERE b.number <= 0
+), counted AS MATERIALIZED (
+    SELECT b.number,
+           coalesce(d.events, 0) + (SELECT count(*) FROM recent r WHERE r.number = b.number) AS events,
+           coalesce(d.users, 0) - coalesce(k.users, 0)
+           + (SELECT count(*) FROM recent_user r WHERE r.number = b.number AND NOT r.is_active) AS users,
+           coalesce(d.sessions, 0) - coalesce(k.sessions, 0) + coalesce(s.fresh, 0) AS sessions,
+           coalesce(p.micros, 0) + coalesce(s.micros, 0) AS micros, coalesce(p.bounces, 0) + coalesce(s.bounces, 0) AS bounces
+      FROM bound b
+      LEFT JOIN session_sum s ON s.number = b.number
+      LEFT JOIN LATERAL (
+           SELECT sum(r.events) AS events, sum(r.users) AS users, sum(r.sessions) AS sessions
+             FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope) AND r.day >= b.first_day AND r.day < b.end_day) d
+        ON b.first_day IS NOT NULL
+      LEFT JOIN LATERAL (
+           -- Who came back within it was counted more than once.
+           SELECT sum(r.entities) FILTER (WHERE r.kind = 'u') AS users, sum(r.entities) FILTER (WHERE r.kind = 's') AS sessions
+             FROM generate_series(1, b.end_day - b.first_day - 1) g
+             CROSS JOIN (VALUES ('u'::"char"), ('s'::"char")) k(kind)
+             JOIN muster.rollup_returns r ON r.scope_id = (SELECT id FROM scope) AND r.kind = k.kind
+              AND r.day = b.first_day + g AND r.previous_day >= b.first_day) k
+        ON b.end_day > b.first_day + 1
+      LEFT JOIN LATERAL (
+           SELECT sum(r.micros) AS micros, sum(r.bounces) AS bounces FROM muster.rollup_session_spans r
+            WHERE r.scope_id = (SELECT id FROM scope) AND r.first_day >= b.first_day AND r.first_day < b.end_day
+              AND r.last_day < b.end_day) p
+        ON b.first_day IS NOT NULL AND b.number <= 0
+), total AS (
+    SELECT c.number, json_build_object(
+               'events', c.events, 'users', c.users, 'sessions', c.sessions, 'new_users', n.users,
+               'average_session_seconds', c.micros / 1e6 / c.sessions, 'bounce_rate', c.bounces::double precision / c.sessions,
+               'events_per_session', c.events::double precision / c.sessions) AS found
+      FROM counted c JOIN new_user n ON n.number = c.number WHERE c.sessions > 0
+), broken_down AS MATERIALIZED (
+    SELECT v.value, max(v.scope_id) AS scope_id, sum(v.events) AS events
+      FROM (SELECT r.value, NULL::integer AS scope_id, count(*) AS events FROM recent r
+             WHERE r.number = 0 AND %(breakdown)s::text IS NOT NULL GROUP BY r.value
+            UNION ALL
+            SELECT s.value, s.id, sum(r.events)
+              FROM bound b JOIN muster.rollup_dimensions d ON d.project_id = %(project_id)s
+               AND d.name = CASE WHEN %(breakdown)s::text = 'data' THEN 'data.' || %(breakdown_key)s::text ELSE %(breakdown)s::text END
+              JOIN muster.rollup_days r ON r.dimension_id = d.id AND r.day >= b.first_day AND r.day < b.end_day
+              JOIN muster.rollup_scopes s ON s.id = r.scope_id
+             WHERE b.number = 0 GROUP BY s.value, s.id HAVING sum(r.events) > 0
+            UNION ALL
+            SELECT u.user_id, NULL, sum(u.events)
+              FROM bound b JOIN muster.rollup_user_days u ON u.project_id = %(project_id)s AND u.day >= b.first_day AND u.day < b.end_day
+             WHERE b.number = 0 AND %(breakdown)s::text = 'userId' GROUP BY u.user_id) v
+     GROUP BY v.value ORDER BY 3 DESC, 1 LIMIT %(limit)s
+), breakdown AS (
+    SELECT v.value, v.events, CASE WHEN %(breakdown)s::text = 'userId' THEN (v.value IS NOT NULL)::integer ELSE
+               coalesce(d.users, 0) - coalesce(k.users, 0) + (
+               SELECT count(*) FROM (SELECT DISTINCT r.user_id FROM recent r
+                                      WHERE r.number = 0 AND r.user_id IS NOT NULL AND r.value IS NOT DISTINCT FROM v.value) r
+                WHERE b.first_day IS NULL OR (
+                      SELECT u.last_days[array_position(u.scopes, v.scope_id)] >= b.first_day FROM muster.rollup_user_days u
+                       WHERE u.project_id = %(project_id)s AND u.user_id = r.user_id AND u.day < b.end_day
+                       ORDER BY u.day DESC LIMIT 1) IS NOT TRUE) END AS users,
+           CASE WHEN %(breakdown)s::text = 'userId' AND v.value IS NOT NULL THEN (
+               SELECT count(*) FROM (
+                   SELECT r.session_id FROM recent r WHERE r.number = 0 AND r.user_id = v.value
+                   UNION
+                   SELECT s.session_id FROM muster.rollup_user_sessions s
+                    WHERE s.project_id = %(project_id)s AND s.user_id = v.value AND s.first_day < b.end_day AND s.last_day >= b.first_day
+                      AND ((s.first_day >= b.first_day AND s.last_day < b.end_day) OR EXISTS (
+                          SELECT FROM muster.analytics_events e
+                           WHERE e.project_id = %(project_id)s AND e.session_id = s.session_id AND e.user_id = v.value
+                             AND e.occurred_at >= b.inner_from AND e.occurred_at < b.inner_to AND e.xid < %(watermark)s))) s)
+           ELSE coalesce(d.sessions, 0) - coalesce(k.sessions, 0) + (
+               SELECT count(*) FROM (SELECT DISTINCT r.session_id FROM recent r
+                                      WHERE r.number = 0 AND r.value IS NOT DISTINCT FROM v.value) r
+                WHERE b.first_day IS NULL OR v.scope_id IS NULL OR NOT EXISTS (
+                      SELECT FROM muster.rollup_large_session_days l
+                       WHERE l.project_id = %(project_id)s AND l.session_id = r.session_id AND l.scope_id = v.scope_id
+                         AND l.day >= b.first_day AND l.day < b.end_day
+                      UNION ALL
+                      SELECT FROM muster.analytics_events e
+                       WHERE e.project_id = %(project_id)s AND e.session_id = r.session_id AND e.xid < %(watermark)s
+                         AND e.occurred_at >= b.inner_from AND e.occurred_at < b.inner_to
+                         AND CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area
+                                  WHEN 'userId' THEN e.user_id WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END
+                             IS NOT DISTINCT FROM v.value)) END AS sessions
+      FROM broken_down v CROSS JOIN (SELECT * FROM bound WHERE number = 0) b
+      LEFT JOIN LATERAL (
+           SELECT sum(r.users) AS users, sum(r.sessions) AS sessions
+             FROM muster.rollup_days r WHERE r.scope_id = v.scope_id AND r.day >= b.first_day AND r.day < b.end_day) d ON true
+      LEFT JOIN LATERAL (
+           SELECT sum(r.entities) FILTER (WHERE r.kind = 'u') AS users, sum(r.entities) FILTER (WHERE r.kind = 's') AS sessions
+             FROM generate_series(1, b.end_day - b.first_day - 1) g
+             CROSS JOIN (VALUES ('u'::"char"), ('s'::"char")) k(kind)
+             JOIN muster.rollup_returns r ON r.scope_id = v.scope_id AND r.kind = k.kind
+              AND r.day = b.first_day + g AND r.previous_day >= b.first_day) k ON true
 ), active AS (
     SELECT count(DISTINCT e.user_id) AS users
       FROM muster.analytics_events e
@@ -33,53 +272,39 @@ WITH matching AS MATERIALIZED (
        AND (%(data)s::jsonb = '[]' OR (
            SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
              FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
-), first_seen AS (
-    SELECT e.user_id, min(e.occurred_at) AS first
-      FROM muster.analytics_events e
-     WHERE e.project_id = %(project_id)s AND e.occurred_at < %(end)s
-       AND e.user_id IN (SELECT m.user_id FROM matching m WHERE m.user_id IS NOT NULL)
-     GROUP BY e.user_id
-), new_users AS (
-    SELECT p.is_current, count(*) AS users
-      FROM (SELECT DISTINCT m.is_current, m.user_id FROM matching m WHERE m.user_id IS NOT NULL) p
-      JOIN first_seen s USING (user_id)
-     WHERE s.first >= CASE WHEN p.is_current THEN %(start)s::timestamptz ELSE %(before)s::timestamptz END
-     GROUP BY p.is_current
-), session AS (
-    SELECT m.is_current, m.session_id, count(*) AS events,
-           extract(epoch FROM max(m.occurred_at) - min(m.occurred_at))::double precision AS seconds
-      FROM matching m GROUP BY m.is_current, m.session_id
-), session_totals AS (
-    SELECT s.is_current, count(*) AS sessions, sum(s.events) AS events, avg(s.seconds) AS seconds,
-           (count(*) FILTER (WHERE s.events = 1))::double precision / count(*) AS bounce_rate
-      FROM session s GROUP BY s.is_current
-), user_totals AS (
-    SELECT m.is_current, count(DISTINCT m.user_id) AS users FROM matching m GROUP BY m.is_current
-), totals AS (
-    SELECT t.is_current, json_build_object(
-               'events', t.events, 'users', u.users, 'sessions', t.sessions, 'new_users', coalesce(n.users, 0),
-               'average_session_seconds', t.seconds, 'bounce_rate', t.bounce_rate,
-               'events_per_session', t.events::double precision / t.sessions) AS found
-      FROM session_totals t JOIN user_totals u USING (is_current) LEFT JOIN new_users n USING (is_current)
-), series AS (
-    SELECT width_bucket(m.occurred_at, %(starts)s::timestamptz[]) AS bucket, count(*) AS events,
-           count(DISTINCT m.user_id) AS users, count(DISTINCT m.session_id) AS sessions
-      FROM matching m WHERE m.is_current GROUP BY 1
-), breakdown AS (
-    SELECT m.value, count(*) AS events, count(DISTINCT m.user_id) AS users, count(DISTINCT m.session_id) AS sessions
-      FROM matching m WHERE m.is_current AND %(breakdown)s::text IS NOT NULL
-     GROUP BY m.value ORDER BY 2 DESC, 1 LIMIT %(limit)s
+), whole AS (
+    SELECT (SELECT count(*) FROM tail WHERE matches) + CASE
+               WHEN %(is_rolled)s THEN (SELECT coalesce(sum(r.events), 0) FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope))
+               WHEN %(user_ids)s::text[] IS NOT NULL THEN (
+                   SELECT count(*) FROM (SELECT DISTINCT u.session_id FROM muster.rollup_user_sessions u
+                                          WHERE u.project_id = %(project_id)s AND u.user_id = ANY (%(user_ids)s::text[])) u
+                     JOIN muster.analytics_events e ON e.project_id = %(project_id)s AND e.session_id = u.session_id
+                    WHERE e.user_id = ANY (%(user_ids)s::text[]) AND e.xid < %(watermark)s
+                      AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+                      AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+                      AND (%(data)s::jsonb = '[]' OR (
+                          SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+                            FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))))
+               ELSE (
+                   SELECT count(*) FROM muster.analytics_events e
+                    WHERE e.project_id = %(project_id)s AND e.xid < %(watermark)s
+                      AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+                      AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+                      AND (%(data)s::jsonb = '[]' OR (
+                          SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+                            FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))) END AS events
 )
-SELECT now() AS as_of,
-       (SELECT found FROM totals WHERE is_current) AS totals,
-       (SELECT found FROM totals WHERE NOT is_current) AS previous,
-       (SELECT coalesce(json_agg(s), '[]') FROM series s) AS series,
+SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count(*) FROM tail) AS tail,
+       (SELECT found FROM total WHERE number = 0) AS totals,
+       (SELECT found FROM total WHERE number = -1) AS previous,
+       (SELECT coalesce(json_agg(json_build_object('bucket', number, 'events', events, 'users', users, 'sessions', sessions)), '[]')
+          FROM counted WHERE number > 0 AND events > 0) AS series,
        (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
        (SELECT users FROM active) AS active_users_now,
-       (SELECT rows FROM whole) AS rows_outside_range,
+       ((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0))::bigint AS rows_outside_range,
        (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
          WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
            AND coalesce(r.occurred_at, r.received_at) < %(end)s) AS rejected_in_range,
        (SELECT count(*) FROM muster.analytics_ignored i
          WHERE i.project_id = %(project_id)s AND i.occurred_at >= %(start)s AND i.occurred_at < %(end)s) AS ignored_in_range,
-       (SELECT max(e.occurred_at) FROM muster.analytics_events e WHERE e.project_id = %(project_id)s) AS last_event_at
+       greatest((SELECT last_at FROM state), (SELECT max(occurred_at) FROM tail)) AS last_event_at

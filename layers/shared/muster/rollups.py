@@ -1,0 +1,62 @@
+"""What metrics are answered from: how far it is folded, and folding on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.rows import class_row
+
+from muster.database import Connection
+from muster.observability import log
+from muster.sql import query
+
+# A reader who finds so many events since the last fold, or any after a minute, folds them for those who come after.
+LONG_TAIL = 1_000
+FOLDED_BY_A_READER = 20_000
+# What keeps a reader from folding keeps nobody from an answer.
+_NOT_NOW = (pg.ReadOnlySqlTransaction, pg.QueryCanceled, pg.LockNotAvailable, pg.DeadlockDetected, pg.DiskFull)
+
+
+@dataclass(frozen=True, slots=True)
+class RollupState:
+    """How far a project is folded; source is muster.rollup_state."""
+
+    now: datetime
+    watermark: int | None
+    """Every event of an earlier transaction is folded; None while they are folded anew, or never were."""
+    keys: list[str]
+    first_at: datetime | None
+    last_at: datetime | None
+    is_old: bool | None
+    """Whether that was more than a minute ago."""
+
+
+def get_state(connection: Connection, project_id: UUID) -> RollupState:
+    """How far the project is folded."""
+    with connection.cursor(row_factory=class_row(RollupState)) as cursor:
+        state = cursor.execute(query("get_rollup_state"), {"project_id": project_id}).fetchone()
+    assert state is not None  # noqa: S101 - the statement answers one row, whatever there is
+    return state
+
+
+def fold_if_due(connection: Connection, project_id: UUID, state: RollupState, tail: int) -> bool:
+    """Fold some events on, where it is time to; whether anything was folded."""
+    if tail < LONG_TAIL and not (tail and state.is_old) and state.watermark is not None:
+        return False
+    try:
+        with connection.transaction():
+            return bool(roll_forward(connection, project_id, FOLDED_BY_A_READER)[0])
+    except _NOT_NOW as error:
+        log("WARN", "rollup_not_folded", project=project_id, sqlstate=error.sqlstate)
+        return False
+
+
+def roll_forward(
+    connection: Connection | psycopg.Connection[tuple[object, ...]], project_id: UUID, most: int
+) -> tuple[int, bool]:
+    """Fold about `most` events at most; how many, and whether that is all. (0, False) while another folds."""
+    row = connection.execute(query("roll_forward"), {"project_id": project_id, "most": most}).fetchone()
+    return cast(tuple[int, bool], row) if row else (0, False)

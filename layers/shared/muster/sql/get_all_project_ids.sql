@@ -1,0 +1,1 @@
+SELECT id FROM muster.projects ORDER BY created_at, id

@@ -1,0 +1,86 @@
+-- From the events alone: while what is folded is made anew, and to compare with.
+-- One pass over the project's events for what needs them all, one over the two ranges for the rest.
+WITH matching AS MATERIALIZED (
+    SELECT e.occurred_at >= %(start)s AS is_current, e.occurred_at, e.session_id, e.user_id,
+           CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
+                WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
+      FROM muster.analytics_events e
+     WHERE e.project_id = %(project_id)s AND e.occurred_at >= %(before)s AND e.occurred_at < %(end)s
+       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
+       AND (%(data)s::jsonb = '[]' OR (
+           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+), whole AS (
+    SELECT count(*) AS rows
+      FROM muster.analytics_events e
+     WHERE e.project_id = %(project_id)s AND (e.occurred_at < %(start)s OR e.occurred_at >= %(end)s)
+       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
+       AND (%(data)s::jsonb = '[]' OR (
+           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+), active AS (
+    SELECT count(DISTINCT e.user_id) AS users
+      FROM muster.analytics_events e
+     -- A client's clock may be ahead of ours, by as much as ingest lets pass.
+     WHERE e.project_id = %(project_id)s
+       AND e.occurred_at > now() - interval '30 minutes' AND e.occurred_at <= now() + interval '24 hours'
+       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
+       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
+       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
+       AND (%(data)s::jsonb = '[]' OR (
+           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+), first_seen AS (
+    SELECT e.user_id, min(e.occurred_at) AS first
+      FROM muster.analytics_events e
+     WHERE e.project_id = %(project_id)s AND e.occurred_at < %(end)s
+       AND e.user_id IN (SELECT m.user_id FROM matching m WHERE m.user_id IS NOT NULL)
+     GROUP BY e.user_id
+), new_users AS (
+    SELECT p.is_current, count(*) AS users
+      FROM (SELECT DISTINCT m.is_current, m.user_id FROM matching m WHERE m.user_id IS NOT NULL) p
+      JOIN first_seen s USING (user_id)
+     WHERE s.first >= CASE WHEN p.is_current THEN %(start)s::timestamptz ELSE %(before)s::timestamptz END
+     GROUP BY p.is_current
+), session AS (
+    SELECT m.is_current, m.session_id, count(*) AS events,
+           extract(epoch FROM max(m.occurred_at) - min(m.occurred_at))::double precision AS seconds
+      FROM matching m GROUP BY m.is_current, m.session_id
+), session_totals AS (
+    SELECT s.is_current, count(*) AS sessions, sum(s.events) AS events, avg(s.seconds) AS seconds,
+           (count(*) FILTER (WHERE s.events = 1))::double precision / count(*) AS bounce_rate
+      FROM session s GROUP BY s.is_current
+), user_totals AS (
+    SELECT m.is_current, count(DISTINCT m.user_id) AS users FROM matching m GROUP BY m.is_current
+), totals AS (
+    SELECT t.is_current, json_build_object(
+               'events', t.events, 'users', u.users, 'sessions', t.sessions, 'new_users', coalesce(n.users, 0),
+               'average_session_seconds', t.seconds, 'bounce_rate', t.bounce_rate,
+               'events_per_session', t.events::double precision / t.sessions) AS found
+      FROM session_totals t JOIN user_totals u USING (is_current) LEFT JOIN new_users n USING (is_current)
+), series AS (
+    SELECT width_bucket(m.occurred_at, %(starts)s::timestamptz[]) AS bucket, count(*) AS events,
+           count(DISTINCT m.user_id) AS users, count(DISTINCT m.session_id) AS sessions
+      FROM matching m WHERE m.is_current GROUP BY 1
+), breakdown AS (
+    SELECT m.value, count(*) AS events, count(DISTINCT m.user_id) AS users, count(DISTINCT m.session_id) AS sessions
+      FROM matching m WHERE m.is_current AND %(breakdown)s::text IS NOT NULL
+     GROUP BY m.value ORDER BY 2 DESC, 1 LIMIT %(limit)s
+)
+SELECT now() AS as_of,
+       (SELECT found FROM totals WHERE is_current) AS totals,
+       (SELECT found FROM totals WHERE NOT is_current) AS previous,
+       (SELECT coalesce(json_agg(s), '[]') FROM series s) AS series,
+       (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
+       (SELECT users FROM active) AS active_users_now,
+       (SELECT rows FROM whole) AS rows_outside_range,
+       (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
+         WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
+           AND coalesce(r.occurred_at, r.received_at) < %(end)s) AS rejected_in_range,
+       (SELECT count(*) FROM muster.analytics_ignored i
+         WHERE i.project_id = %(project_id)s AND i.occurred_at >= %(start)s AND i.occurred_at < %(end)s) AS ignored_in_range,
+       (SELECT max(e.occurred_at) FROM muster.analytics_events e WHERE e.project_id = %(project_id)s) AS last_event_at

@@ -1,0 +1,218 @@
+"""What is answered from rollups, compared with the same from the events, for random histories of a project."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muster.metrics import get_metrics, get_raw_metrics
+from muster.metrics_models import Metrics
+from muster.metrics_requests import MetricsRequest
+from muster.projects import create_project
+from tests.support.databases import Cluster
+
+FIRST = datetime(2015, 3, 25, tzinfo=UTC)
+DAYS = 9
+# Where a day has 23 hours among those, where all have 24, and where the offset is no whole hour.
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata"]
+SESSIONS = [uuid.UUID(int=number) for number in range(1, 6)]
+USERS = [None, "ada", "bob", "eve"]
+TYPES, AREAS, COLOURS = ["view", "click"], ["shop", "home"], [None, "red", ""]
+
+Connection = psycopg.Connection[Any]
+INSERT = (
+    "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type, "
+    "area, data) VALUES (%s, %s, %s, %s, gen_random_uuid(), %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass
+class World:
+    """A project under change, a writer who may have a transaction open, and all that was ever written."""
+
+    connection: Connection
+    writer: Connection
+    project: uuid.UUID
+    written: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+Step = Callable[[World], None]
+
+moments = st.builds(
+    lambda day, minute: FIRST + timedelta(days=day, minutes=minute),
+    st.integers(0, DAYS - 1),
+    st.sampled_from([0, 1, 60, 719, 1320, 1380, 1439]) | st.integers(0, 1439),
+)
+events = st.tuples(
+    st.sampled_from(SESSIONS),
+    st.uuids(version=4),
+    moments,
+    st.sampled_from(USERS),
+    st.sampled_from(TYPES),
+    st.sampled_from(AREAS),
+    st.sampled_from(COLOURS).map(lambda colour: json.dumps({} if colour is None else {"colour": colour})),
+)
+batches = st.lists(events, min_size=1, max_size=12)
+
+
+def insert(connection: Connection, world: World, batch: list[tuple[Any, ...]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT, [(world.project, *event) for event in batch])
+    world.written += batch
+
+
+def write(batch: list[tuple[Any, ...]]) -> Step:
+    return lambda world: insert(world.connection, world, batch)
+
+
+def begin(batch: list[tuple[Any, ...]]) -> Step:
+    """Write in a transaction that stays open, and that what commits meanwhile overtakes."""
+    return lambda world: insert(world.writer, world, batch)
+
+
+def end(*, commits: bool) -> Step:
+    return lambda world: world.writer.commit() if commits else world.writer.rollback()
+
+
+def replay(places: list[int]) -> Step:
+    """Send again what was sent: some of it is there, some was deleted or rolled back."""
+
+    def step(world: World) -> None:
+        again = [world.written[place % len(world.written)] for place in places if world.written]
+        # A transaction that is open may hold the same event: then we would wait for ourselves.
+        if world.writer.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            insert(world.connection, world, again)
+
+    return step
+
+
+def fold(most: int) -> Step:
+    return lambda world: call(world, "SELECT muster.roll_forward(%s, %s)", world.project, most)
+
+
+def delete(sessions: list[uuid.UUID], user: str | None) -> Step:
+    return lambda world: call(world, "SELECT muster.delete_events(%s, %s, %s)", world.project, sessions, user)
+
+
+def change(zone: str, keys: list[str]) -> Step:
+    return lambda world: call(
+        world, "UPDATE muster.projects SET time_zone = %s, rollup_keys = %s WHERE id = %s", zone, keys, world.project
+    )
+
+
+def restore() -> Step:
+    """As if from a dump: the server is another, and so are its transactions' numbers."""
+
+    def step(world: World) -> None:
+        call(world, "UPDATE muster.analytics_events SET xid = 3 WHERE project_id = %s", world.project)
+        call(world, "UPDATE muster.rollup_state SET system_identifier = 1 WHERE project_id = %s", world.project)
+        # Whoever restores waits for nobody: maintenance comes by before the first reader.
+        call(world, "SELECT muster.roll_forward(%s, 1)", world.project)
+
+    return step
+
+
+def call(world: World, statement: str, *values: Any) -> None:
+    world.connection.execute(statement.encode(), values)
+
+
+often = st.one_of(
+    batches.map(write),
+    batches.map(begin),
+    st.sampled_from([True, True, False]).map(lambda commits: end(commits=commits)),
+    st.sampled_from([1, 5, 1000]).map(fold),
+    st.just(1000).map(fold),
+)
+seldom = st.one_of(
+    st.lists(st.integers(0, 100), min_size=1, max_size=5).map(replay),
+    st.builds(delete, st.lists(st.sampled_from(SESSIONS), min_size=1, max_size=5), st.sampled_from(USERS)),
+    st.builds(change, st.sampled_from(ZONES), st.sampled_from([[], ["colour"]])),
+    st.builds(restore),
+)
+steps = st.one_of(often, often, often, seldom)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> MetricsRequest:
+    zone = draw(st.sampled_from(ZONES))
+    days = st.integers(-1, DAYS + 1).map(
+        lambda day: (FIRST + timedelta(days=day)).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    )
+    start, stop = sorted(draw(st.lists(st.one_of(days, days, moments), min_size=2, max_size=2, unique=True)))
+    filters: dict[str, Any] = draw(
+        st.sampled_from(
+            [
+                {},
+                {},
+                {},
+                {"event_types": ("view",)},
+                {"areas": ("home",)},
+                {"data": {"colour": ("red",)}},
+                {"user_ids": ("ada",)},
+                {"user_ids": ("ada", "bob"), "areas": ("home",)},
+                {"event_types": ("view", "click")},
+            ]
+        )
+    )
+    return MetricsRequest(
+        timeframe=None,
+        start=start,
+        end=stop,
+        timezone=zone,
+        granularity=draw(st.sampled_from(["hour", "day", "day", "week", "month"])),
+        breakdown=draw(
+            st.sampled_from([None, None, "area"])
+            if filters
+            else st.sampled_from([None, "eventType", "area", "userId", "data"])
+        ),
+        breakdown_key="colour",
+        limit=draw(st.sampled_from([1, 100])),
+        **filters,
+    )
+
+
+@pytest.fixture(scope="module")
+def connections(postgres: Cluster) -> Iterator[tuple[Connection, Connection]]:
+    with (
+        postgres.database() as url,
+        psycopg.connect(url, autocommit=True) as connection,
+        psycopg.connect(url) as writer,
+    ):
+        # So that sessions are large after a handful of events.
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION muster.large_session() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 6'"
+        )
+        yield connection, writer
+
+
+def comparable(answer: Metrics) -> dict[str, Any]:
+    found = answer.model_dump(exclude={"as_of": True, "explain": {"source", "hint"}})
+    for totals in (found["totals"], found["previous"]):
+        totals["average_session_seconds"] = round(totals["average_session_seconds"], 6)
+        totals["bounce_rate"] = round(totals["bounce_rate"], 9)
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(history=st.lists(steps, min_size=8, max_size=30), asked=st.lists(requests(), min_size=3, max_size=6))
+def test_rollups_answer_as_the_events_do(
+    connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]
+) -> None:
+    connection, writer = connections
+    world = World(connection, writer, create_project(connection, str(uuid.uuid4())))
+    try:
+        for step in history:
+            step(world)
+        for request in asked:
+            rolled = get_metrics(connection, world.project, request)
+            assert comparable(rolled) == comparable(get_raw_metrics(connection, world.project, request))
+    finally:
+        writer.rollback()
