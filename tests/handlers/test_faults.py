@@ -44,7 +44,7 @@ def test_a_dropped_table_is_a_503_and_never_a_200(post: Caller, database_url: st
 
 def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("REVOKE EXECUTE ON FUNCTION muster.record_events FROM muster_ingest")
+        connection.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_events FROM muster_ingest")
     assert (post(ROUTE, a_batch()).status, post(ROUTE, a_batch()).code) == (503, "database_unavailable")
 
 
@@ -92,7 +92,7 @@ def test_an_unexpected_error_is_a_500_without_its_message(
     def fail(*_: object) -> None:
         raise RuntimeError("hunter2 is in here")
 
-    monkeypatch.setattr("muster.events.read_batch", fail)
+    monkeypatch.setattr("muster.events.read_plain_batch", fail)
     answer = post(ROUTE, a_batch())
     assert (answer.status, answer.code) == (500, "internal_error")
     printed = capsys.readouterr().out

@@ -99,7 +99,7 @@ def test_an_unexpected_error_is_a_line(
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("muster.events.read_batch", fail)
+    monkeypatch.setattr("muster.events.read_plain_batch", fail)
     post(ROUTE, a_batch())
     (line,) = written(capsys)["unexpected_error"]
     assert all(re.fullmatch(r"[\w<>]+:\d+", frame) for frame in line["frames"])

@@ -2,13 +2,17 @@
 
 import json
 import uuid
+from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muster import batches
 from muster.batches import read_batch
+from muster.errors import RequestRefused
+from muster.plain_batches import SEPARATOR, read_plain_batch
 
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5) | st.just("\0")
@@ -42,6 +46,85 @@ def test_what_the_quick_reading_takes_the_close_one_takes_too(events: list[dict[
         assert quick.ids == close.ids
         assert quick.candidates == close.candidates
         assert json.loads(quick.body)["events"] == json.loads(close.body)["events"]
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=6))
+def test_what_is_plain_is_what_the_close_reading_takes(events: list[dict[str, Any]]) -> None:
+    assert_agreement(json.dumps({"sessionId": SESSION, "events": events}))
+
+
+TIMES = [
+    "2026-01-01T00:00:00Z",
+    "2026-01-01T00:00:00.5Z",
+    "2026-01-01 00:00:00+00:00",
+    "2026-01-01T00:00:00.123456789Z",
+    "2026-01-01T05:30:00+05:30",
+]
+ODD = {
+    "NUL": '"data":{"a":"\\u0000"}',
+    "half a surrogate pair": '"data":{"a":"\\ud800"}',
+    "half a surrogate pair in a key": '"data":{"\\uDC00":1}',
+    "half a surrogate pair in the area": '"area":"\\ud800"',
+    "a whole surrogate pair": '"data":{"a":"\\ud83d\\ude00"}',
+    "a number over 1e308": '"data":{"a":1e309}',
+    "a number of 400 digits": '"data":{"a":%s}' % ("9" * 400),
+    "NaN": '"data":{"a":NaN}',
+    "data that is a list": '"data":[]',
+    "data that is null": '"data":null',
+    "data nested too deep": f'"data":{{"a":{"[" * 40}1{"]" * 40}}}',
+    "data that is too large": '"data":{"a":"%s"}' % ("é" * 40_000),
+    "a field twice": '"area":"shop","area":"home"',
+    "a separator in the area": '"area":"a\\u001fb"',
+    "a blank area": '"area":"  "',
+    "an area of no text": '"area":7',
+    "an unknown field": '"bogus":1',
+    "another user": '"userId":"ada"',
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_event_is_plain_only_if_the_close_reading_takes_it(odd: str) -> None:
+    first, second = (json.dumps(plain_event())[1:-1] for _ in range(2))
+    assert_agreement(f'{{"sessionId":"{SESSION}","events":[{{{first}}},{{{second},{ODD[odd]}}}]}}')
+
+
+@given(
+    st.lists(st.sampled_from([*TIMES, "2026-01-01T24:00:00Z", "2026-W01-1T00:00:00Z", "20260101T000000Z"]), min_size=1)
+)
+def test_first_and_last_are_the_earliest_and_the_latest(times: list[str]) -> None:
+    text = json.dumps({"sessionId": SESSION, "events": [plain_event(timestamp=each) for each in times]})
+    assert_agreement(text)
+    plain = read_plain_batch(text, "")
+    if plain is not None:
+        moments = sorted(map(datetime.fromisoformat, times))
+        assert datetime.fromisoformat(plain.columns["first"]) == moments[0]
+        assert datetime.fromisoformat(plain.columns["last"]) == moments[-1]
+
+
+def test_the_usual_batch_is_plain() -> None:
+    for written in TIMES:
+        if "456789" not in written:
+            text = json.dumps({"sessionId": SESSION, "events": [plain_event(timestamp=written, data={"a": [1]})]})
+            assert read_plain_batch(text, "Mozilla/5.0 Firefox/140.0") is not None
+
+
+def assert_agreement(text: str) -> None:
+    plain = read_plain_batch(text, "")
+    try:
+        close = batches._read_closely(text, "")
+    except RequestRefused:
+        assert plain is None
+        return
+    if plain is None:
+        return
+    assert close.rejections == []
+    assert plain.ids == close.ids
+    columns = {name: value.split(SEPARATOR) for name, value in plain.columns.items()}
+    events = json.loads(close.body)["events"]
+    assert columns["times"] == [event["timestamp"] for event in events]
+    assert columns["event_types"] == [event["eventType"] for event in events]
+    assert columns["areas"] == [event.get("area") or "unknown" for event in events]
+    assert [json.loads(each) for each in columns["data"]] == [event.get("data") or {} for event in events]
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=6))

@@ -26,6 +26,7 @@ FLOORS: dict[str, list[str]] = {
         "agents",
         "validation",
         "judgement",
+        "plain_batches",
         "batches",
         "time_ranges",
         "parameters",

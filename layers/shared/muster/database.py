@@ -1,7 +1,7 @@
 """One warm connection to Postgres: opened on first use, reopened once when the server has dropped it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
@@ -171,3 +171,22 @@ def call(connection: Connection, name: str, parameters: dict[str, Any]) -> dict[
     """Run sql/<name>.sql, which calls a function that answers with one JSON object."""
     row = connection.execute(query(name), parameters).fetchone()
     return cast(dict[str, Any], row[0] if row else {})
+
+
+def execute_once(connection: Connection, statement: bytes, values: Sequence[str | None]) -> list[str | None]:
+    """Run a statement with $1, $2 … that answers one row, and answer it as texts.
+
+    This is the way of one batch after another: libpq's own call, without what a cursor does for types and rows, which
+    costs a tenth of a batch of fifty.
+
+    Raises:
+        psycopg.Error: as a cursor would.
+    """
+    encoded = [None if value is None else value.encode() for value in values]
+    result = connection.pgconn.exec_params(statement, encoded)
+    if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+        error = pg.error_from_result(result)
+        # Where the connection broke, libpq has no SQLSTATE to tell the kind of error by.
+        raise psycopg.OperationalError(str(error)) if connection.closed and error.sqlstate is None else error
+    row = [result.get_value(0, column) for column in range(result.nfields)]
+    return [None if value is None else value.decode() for value in row]

@@ -14,13 +14,15 @@ import orjson
 
 from muster.batches import Batch, read_batch
 from muster.bodies import RawBody, read_text
-from muster.database import Connection, Database, call
+from muster.database import Connection, Database, call, execute_once
 from muster.errors import Detail, MusterError, RequestRefused
 from muster.ingest_log import log_batch
 from muster.judgement import Rejection, refused_request
 from muster.keys import WRITERS, only_project, raise_if_refused
-from muster.models import BatchResult, EventResult, EventStatus
+from muster.models import BatchResult, EnvelopeIn, EventResult, EventStatus
 from muster.observability import log
+from muster.plain_batches import PlainBatch, read_plain_batch
+from muster.sql import query
 
 _WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
@@ -55,6 +57,10 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
         KeyRefused: the key may not write events.
         DatabaseUnavailable: nothing was stored; the same batch may be sent again.
     """
+    if sender.key_hash is not None and (plain := read_plain_batch(text, sender.user_agent)) is not None:
+        stored = _save_plain(database, sender, plain)
+        if stored is not None:
+            return stored
     try:
         batch = read_batch(text, sender.user_agent)
     except RequestRefused as refusal:
@@ -62,25 +68,92 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
         raise
     batch_id = str(uuid.uuid4())
     described = orjson.dumps(describe(batch, batch_id, sender.request_id)).decode()
-    started, reconnects = time.perf_counter(), database.reconnects
+    clock = _Clock(database)
     answer = database.run(record, sender.key_hash, described, batch.body)
     raise_if_refused(answer, WRITERS)
-    timings = {
-        "DbWriteMs": (time.perf_counter() - started) * 1000,
-        "DbConnectMs": database.take_connect_ms(),
-        "DbReconnects": database.reconnects - reconnects,
-    }
     result = _result(batch, batch_id, answer)
+    _log(database, sender, result, answer, clock.read(), batch.envelope)
+    return result
+
+
+def _save_plain(database: Database, sender: Sender, batch: PlainBatch) -> BatchResult | None:
+    """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
+    batch_id = str(uuid.uuid4())
+    clock = _Clock(database)
+    row = database.run(execute_once, query("record_plain_events"), _plain_values(batch, batch_id, sender.key_hash))
+    refused, closer, project, prefix, accepted = row
+    raise_if_refused({"refused": refused}, WRITERS)
+    if closer == "t":
+        return None
+    answer = {"project": project, "prefix": prefix, "accepted": int(accepted or 0), "mode": "plain"}
+    events: list[EventResult] = [
+        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(batch.ids)
+    ]
+    result: BatchResult = {
+        "batchId": batch_id,
+        "status": "committed",
+        "received": len(events),
+        "accepted": len(events),
+        "duplicates": 0,
+        "rejected": 0,
+        "ignored": 0,
+        "events": events,
+    }
+    _log(database, sender, result, answer, clock.read(), batch.envelope)
+    return result
+
+
+def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes | None) -> list[str | None]:
+    """The parameters of muster.record_plain_events."""
+    envelope, columns = batch.envelope, batch.columns
+    sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
+    return [
+        None if key_hash is None else f"\\x{key_hash.hex()}",
+        batch_id,
+        envelope.get("sessionId"),
+        envelope.get("userId"),
+        None if sequence is None else str(sequence),
+        None if dropped is None else str(dropped),
+        envelope.get("sentAt"),
+        batch.browser,
+        batch.context,
+        *(columns[name] for name in ("first", "last", "ids", "event_types", "areas", "times", "data")),
+    ]
+
+
+class _Clock:
+    """Takes the time of what the database does, from now on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._started, self._reconnects = time.perf_counter(), database.reconnects
+
+    def read(self) -> dict[str, float]:
+        """The metrics of the way to the database."""
+        return {
+            "DbWriteMs": (time.perf_counter() - self._started) * 1000,
+            "DbConnectMs": self._database.take_connect_ms(),
+            "DbReconnects": self._database.reconnects - self._reconnects,
+        }
+
+
+def _log(
+    database: Database,
+    sender: Sender,
+    result: BatchResult,
+    answer: dict[str, Any],
+    timings: dict[str, float],
+    envelope: EnvelopeIn,
+) -> None:
     log_batch(
         database.settings,
         result,
         answer,
         timings,
         request_id=sender.request_id,
-        session_id=batch.envelope.get("sessionId"),
-        sent_at=batch.envelope.get("sentAt"),
+        session_id=envelope.get("sessionId"),
+        sent_at=envelope.get("sentAt"),
     )
-    return result
 
 
 def batch_text(user_id: str | None, session_id: str | UUID, listed: Sequence[Mapping[str, Any]]) -> str:

@@ -139,8 +139,10 @@ def _plain(value: Any) -> Any:
 
 def _header(app: APIGatewayHttpResolver, name: str) -> str | None:
     # In any case of letters: API Gateway writes them small, sam local does not.
-    headers: Mapping[str, str] = app.current_event.headers
-    return headers.get(name)
+    headers: Mapping[str, str] = app.current_event.get("headers") or {}
+    if name in headers:
+        return headers[name]
+    return next((value for other, value in headers.items() if other.lower() == name), None)
 
 
 def _key_of(app: APIGatewayHttpResolver) -> str | None:

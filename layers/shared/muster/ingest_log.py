@@ -20,7 +20,8 @@ def log_batch(
     sent_at: str | None,
 ) -> None:
     """Account for a batch; `answer` is what the database said of it, `timings` are metrics of their own."""
-    log_rejections(result, request_id=request_id)
+    if result["rejected"]:
+        log_rejections(result, request_id=request_id)
     metrics = {
         "EventsReceived": result["received"],
         "EventsAccepted": result["accepted"],
@@ -46,8 +47,8 @@ def log_batch(
         received=result["received"],
         accepted=result["accepted"],
         duplicates=result["duplicates"],
-        rejected=_reasons(result, "rejected"),
-        ignored=_reasons(result, "ignored"),
+        rejected=_reasons(result, "rejected") if result["rejected"] else {},
+        ignored=_reasons(result, "ignored") if result["ignored"] else {},
         db_ms=timings["DbWriteMs"],
         mode=settings.ingest_mode,
         path=answer["mode"],
