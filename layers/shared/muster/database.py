@@ -183,10 +183,14 @@ def execute_once(connection: Connection, statement: bytes, values: Sequence[str 
         psycopg.Error: as a cursor would.
     """
     encoded = [None if value is None else value.encode() for value in values]
-    result = connection.pgconn.exec_params(statement, encoded)
-    if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
-        error = pg.error_from_result(result)
-        # Where the connection broke, libpq has no SQLSTATE to tell the kind of error by.
+    connection.pgconn.send_query_params(statement, encoded)
+    result = connection.pgconn.get_result()
+    # The first says why, where a second one only says that the server is gone.
+    while connection.pgconn.get_result() is not None:
+        pass
+    if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+        error = pg.error_from_result(result) if result else psycopg.OperationalError("the connection is lost")
+        # Where the connection broke without a word, there is no SQLSTATE to tell the kind of error by.
         raise psycopg.OperationalError(str(error)) if connection.closed and error.sqlstate is None else error
     row = [result.get_value(0, column) for column in range(result.nfields)]
     return [None if value is None else value.decode() for value in row]
