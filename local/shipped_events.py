@@ -140,6 +140,11 @@ EVENTS: dict[str, Callable[[], Any]] = {
     ),
     "metrics-all": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=all&breakdown=eventType"),
     "metrics-bad-parameter": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=fortnight"),
+    "metrics-funnel": lambda: _request(
+        "POST /v1/metrics/funnel",
+        {"steps": [{"eventType": "page_view"}, {"eventType": "sign_up"}], "window": "P1D", "by": "session"},
+        key="READ-KEY",
+    ),
     "diagnostics": lambda: _request("GET /v1/diagnostics", key="READ-KEY"),
     "diagnostics-healthz": lambda: _request("GET /healthz"),
     "consume-no-message-of-ours": lambda: _messages("Hello from SQS!"),

@@ -41,6 +41,8 @@ class Answer:
     status: int
     headers: dict[str, str]
     json: Any
+    """None where the body is none."""
+    text: str
 
     @property
     def code(self) -> str:
@@ -86,7 +88,9 @@ class Caller:
         event = to_event(request, Route(method, pattern, "Function"), {}, request_id="test-request")
         context = Context()
         response = self.handler(event, context)
-        answer = Answer(response["statusCode"], response["headers"], json.loads(response["body"]))
+        text, kind_of_text = response["body"], response["headers"]["Content-Type"]
+        found = json.loads(text) if kind_of_text == "application/json" else None
+        answer = Answer(response["statusCode"], response["headers"], found, text)
         assert answer.headers["x-request-id"] == context.aws_request_id
         return answer
 

@@ -37,12 +37,18 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
     Raises:
         InvalidParameter: the range has too many buckets.
     """
-    state = get_state(connection, project_id)
-    if state.watermark is None and fold_if_due(connection, project_id, state, 0):
-        state = get_state(connection, project_id)
+    state = current_state(connection, project_id)
     answer, tail = _answer(connection, project_id, request, state)
     fold_if_due(connection, project_id, state, tail)
     return answer
+
+
+def current_state(connection: Connection, project_id: UUID) -> RollupState:
+    """How far the project is folded; the first to ask folds what there is, as far as that is soon done."""
+    state = get_state(connection, project_id)
+    if state.watermark is None and fold_if_due(connection, project_id, state, 0):
+        return get_state(connection, project_id)
+    return state
 
 
 def get_raw_metrics(connection: Connection, project_id: UUID, request: MetricsRequest) -> Metrics:

@@ -99,3 +99,55 @@ class EventPage(WireModel):
 
     events: list[StoredEvent]
     next_cursor: str | None
+
+
+class FunnelStep(WireModel):
+    """One step of a funnel."""
+
+    event_type: str
+    area: str | None
+    count: int
+    """Users, or sessions, that took it and all before it within the window."""
+    from_previous: float
+    """The share of those who took the step before, from 0 to 1."""
+    from_start: float
+    median_seconds: float | None
+    """From the step before to this one; None for the first, and where nobody came so far."""
+
+
+class Funnel(WireModel):
+    """The answer of POST /v1/metrics/funnel."""
+
+    range: Range
+    steps: list[FunnelStep]
+
+
+class Cohort(WireModel):
+    """Those who came for the first time in one period."""
+
+    start: datetime
+    users: int
+    retained: list[int]
+    """How many of them were active in this period, in the next, and so on to the range's end."""
+
+
+class Retention(WireModel):
+    """The answer of GET /v1/metrics/retention."""
+
+    period: str
+    timezone: str
+    cohorts: list[Cohort]
+
+
+class UserSummary(WireModel):
+    """The answer of GET /v1/metrics/users/{userId}."""
+
+    user_id: str
+    events: int
+    sessions: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    event_types: list[dict[str, Any]]
+    """{"value", "events", "sessions"} of each type, the most frequent first."""
+    recent: list[StoredEvent]
+    """The latest 50 events, the latest first."""

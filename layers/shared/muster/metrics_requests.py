@@ -11,7 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from muster.errors import InvalidParameter
-from muster.parameters import DATA, DEFAULT_LIMIT, check_names, choice, limit_of, one, time_of, uuid_of
+from muster.parameters import DATA, DEFAULT_LIMIT, MAX_LIMIT, check_names, choice, limit_of, one, time_of, uuid_of
 from muster.time_ranges import (
     GRANULARITIES,
     TIMEFRAMES,
@@ -109,6 +109,40 @@ def parse_events_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
     """
     check_names(query, _EVENTS, data=True)
     return _request(query, default_timeframe="all", cursor=_cursor(one(query, "cursor")))
+
+
+def parse_range(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
+    """A request for a range alone.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    check_names(query, _RANGE)
+    return _request(query, default_timeframe="week")
+
+
+def parse_retention_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
+    """A request for cohorts; its granularity is their period.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    check_names(query, (*_RANGE, "period"))
+    period = cast(Granularity, choice(query, "period", ("day", "week")) or "day")
+    ranged = {name: values for name, values in query.items() if name != "period"}
+    return _request(ranged, default_timeframe="month" if period == "day" else "quarter", granularity=period)
+
+
+def parse_export_request(query: Mapping[str, Sequence[str]]) -> tuple[MetricsRequest, Literal["csv", "ndjson"]]:
+    """A request for a page of an export, and its format.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    check_names(query, (*_EVENTS, "format"), data=True)
+    form = cast(Literal["csv", "ndjson"], choice(query, "format", ("csv", "ndjson")) or "ndjson")
+    ranged = {"limit": [str(MAX_LIMIT)], **{name: values for name, values in query.items() if name != "format"}}
+    return parse_events_request(ranged), form
 
 
 def parse_trace_request(query: Mapping[str, Sequence[str]]) -> TraceRequest:

@@ -28,6 +28,7 @@ class RollupState:
     watermark: int | None
     """Every event of an earlier transaction is folded; None while they are folded anew, or never were."""
     keys: list[str]
+    time_zone: str | None
     first_at: datetime | None
     last_at: datetime | None
     is_old: bool | None

@@ -6,15 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from muster import buffered, diagnostics, events, ledger, metrics, quarantine, sessions, traces
+from muster import (
+    buffered,
+    diagnostics,
+    events,
+    export,
+    funnel,
+    ledger,
+    metrics,
+    quarantine,
+    retention,
+    sessions,
+    traces,
+    users,
+)
 from muster.bodies import RawBody
 from muster.database import Connection, Database
 from muster.diagnostics import Diagnostics
 from muster.errors import DatabaseUnavailable
 from muster.events import Sender
+from muster.export import ExportPage
+from muster.funnel_requests import FunnelRequest
 from muster.keys import PREFIX_LENGTH, READERS, Access, authenticate, hash_key, only_project
 from muster.ledger import SessionLedger
-from muster.metrics_models import EventPage, Metrics
+from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
 from muster.metrics_requests import MetricsRequest, TraceRequest
 from muster.models import BatchResult, Session
 from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
@@ -76,6 +91,22 @@ class AnalyticsService:
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
         """Raw events, newest first."""
         return self._read(metrics.get_recent_events, request)
+
+    def get_user(self, user_id: str) -> UserSummary:
+        """One user's summary and latest events."""
+        return self._read(users.get_user, user_id)
+
+    def get_funnel(self, request: FunnelRequest) -> Funnel:
+        """How many take step after step."""
+        return self._read(funnel.get_funnel, request)
+
+    def get_retention(self, request: MetricsRequest) -> Retention:
+        """How many come back, by when they first came."""
+        return self._read(retention.get_retention, request)
+
+    def export_events(self, request: MetricsRequest, form: export.Format) -> ExportPage:
+        """A page of raw events as a file."""
+        return self._read(export.export_events, request, form)
 
     def trace_event(self, event_id: UUID, request: TraceRequest) -> Trace:
         """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""

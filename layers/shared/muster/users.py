@@ -1,0 +1,33 @@
+"""Answers what is known of one user."""
+
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from muster.database import Connection
+from muster.errors import NotFound
+from muster.metrics import current_state
+from muster.metrics_models import UserSummary
+from muster.sql import query
+
+RECENT = 50
+
+
+def get_user(connection: Connection, project_id: UUID, user_id: str) -> UserSummary:
+    """A user's summary and latest events; costs what the user did.
+
+    Raises:
+        NotFound: no event of the project is the user's.
+    """
+    state = current_state(connection, project_id)
+    parameters = {
+        "project_id": project_id,
+        "user_id": user_id,
+        "watermark": state.watermark or 0,
+        "limit": RECENT,
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(query("get_user"), parameters).fetchone()
+    if row is None or not row["events"]:
+        raise NotFound("No event of this project is of such a user; an event's userId says whose it is.")
+    return UserSummary.model_validate({**row, "user_id": user_id})
