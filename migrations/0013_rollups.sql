@@ -6,6 +6,10 @@
 -- zone, and each active day has one before it: the distinct ones of any days are those whose day before lies before them.
 -- Users' days are kept; sessions are short, so theirs are read again from their events when they go on.
 
+-- A range of more pages: an answer looks at every range, and reads the last one.
+DROP INDEX muster.analytics_events_xid;
+CREATE INDEX analytics_events_xid ON muster.analytics_events USING brin (xid) WITH (pages_per_range = 128, autosummarize = on);
+
 -- With rollups no answer needs a btree on time any more; it cost an eighth of ingest, and a fifth of its WAL.
 DROP INDEX muster.analytics_events_time;
 CREATE INDEX analytics_events_time ON muster.analytics_events USING brin (occurred_at) WITH (pages_per_range = 32, autosummarize = on);
@@ -72,18 +76,18 @@ CREATE TABLE muster.rollup_session_spans (
     PRIMARY KEY (scope_id, first_day, last_day)
 ) WITH (fillfactor = 80);
 
--- The sessions of more than one day or of very many events: what range they are in, the spans above cannot tell.
+-- The sessions of more than one day or of very many events: in what range they are, the spans above cannot tell, and their events
+-- are not read again; their days are kept.
 CREATE TABLE muster.rollup_long_sessions (
     project_id uuid NOT NULL,
     session_id uuid NOT NULL,
     first_day date NOT NULL,
     last_day date NOT NULL,
-    is_large boolean NOT NULL, -- its days are kept, since its events are too many to be read again
     PRIMARY KEY (project_id, session_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX rollup_long_sessions_days ON muster.rollup_long_sessions (project_id, last_day, first_day);
 
-CREATE TABLE muster.rollup_large_session_days (
+CREATE TABLE muster.rollup_session_days (
     project_id uuid NOT NULL,
     session_id uuid NOT NULL,
     scope_id integer NOT NULL,
@@ -120,8 +124,8 @@ CREATE TABLE muster.rollup_user_sessions (
 CREATE TYPE muster.rollup_group AS (session_id uuid, user_id text, event_type text, area text, key_values text[], day date,
     events bigint, first_at timestamptz, last_at timestamptz);
 
--- From how many events on a session is large.
-CREATE FUNCTION muster.large_session() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT 2000 $$;
+-- From how many events on a session is long, whatever its days.
+CREATE FUNCTION muster.long_session() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT 2000 $$;
 
 CREATE FUNCTION muster.hash_of(p_value text) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -192,7 +196,7 @@ END
 $$;
 
 -- Brings the rollups of sessions from what they held, p_kept and p_removed, to what they hold, p_kept and p_added. Together that
--- must be all that is folded of each session, but for large ones, of which it is the difference alone.
+-- must be all that is folded of each session, but for long ones, of which it is the difference alone.
 CREATE FUNCTION muster.change_sessions(p_state muster.rollup_state, p_kept muster.rollup_part[], p_removed muster.rollup_part[],
                                        p_added muster.rollup_part[]) RETURNS void
 LANGUAGE sql SET work_mem = '64MB' AS $$
@@ -206,7 +210,7 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
         UNION ALL
         SELECT d.scope_id, d.session_id, d.day, d.events, d.first_at, d.last_at, 1, 1
           FROM (SELECT DISTINCT session_id FROM grouped) t
-          JOIN muster.rollup_large_session_days d ON d.project_id = p_state.project_id AND d.session_id = t.session_id
+          JOIN muster.rollup_session_days d ON d.project_id = p_state.project_id AND d.session_id = t.session_id
     ), session_day AS MATERIALIZED (
         SELECT d.*,
                lag(day) OVER (PARTITION BY scope_id, session_id, is_now ORDER BY day) AS now_previous,
@@ -253,22 +257,21 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
         ON CONFLICT (scope_id, first_day, last_day) DO UPDATE SET sessions = r.sessions + excluded.sessions,
                micros = r.micros + excluded.micros, bounces = r.bounces + excluded.bounces
     ), long AS (
-        INSERT INTO muster.rollup_long_sessions AS l (project_id, session_id, first_day, last_day, is_large)
-        SELECT p_state.project_id, s.session_id, s.now_first_day, s.now_last_day, s.now_events > muster.large_session()
+        INSERT INTO muster.rollup_long_sessions AS l (project_id, session_id, first_day, last_day)
+        SELECT p_state.project_id, s.session_id, s.now_first_day, s.now_last_day
           FROM session s JOIN muster.rollup_scopes r ON r.id = s.scope_id JOIN muster.rollup_dimensions d ON d.id = r.dimension_id
-         WHERE d.name = 'all' AND (s.now_first_day < s.now_last_day OR s.now_events > muster.large_session()) ORDER BY 2
-        ON CONFLICT (project_id, session_id) DO UPDATE SET first_day = excluded.first_day, last_day = excluded.last_day,
-               is_large = l.is_large OR excluded.is_large
-         WHERE (l.first_day, l.last_day, l.is_large) IS DISTINCT FROM
-               (excluded.first_day, excluded.last_day, l.is_large OR excluded.is_large)
-    ), large AS (
-        SELECT session_id FROM session GROUP BY session_id HAVING max(now_events) > muster.large_session()
+         WHERE d.name = 'all' AND (s.now_first_day < s.now_last_day OR s.now_events > muster.long_session()) ORDER BY 2
+        ON CONFLICT (project_id, session_id) DO UPDATE SET first_day = excluded.first_day, last_day = excluded.last_day
+         WHERE (l.first_day, l.last_day) <> (excluded.first_day, excluded.last_day)
+    ), is_long AS (
+        SELECT session_id FROM session GROUP BY session_id
+        HAVING max(now_events) > muster.long_session() OR min(now_first_day) < max(now_last_day)
         UNION SELECT d.session_id FROM (SELECT DISTINCT session_id FROM grouped) t
-          JOIN muster.rollup_large_session_days d ON d.project_id = p_state.project_id AND d.session_id = t.session_id
-    ), large_days AS (
-        INSERT INTO muster.rollup_large_session_days AS r (project_id, session_id, scope_id, day, events, first_at, last_at)
+          JOIN muster.rollup_session_days d ON d.project_id = p_state.project_id AND d.session_id = t.session_id
+    ), kept_days AS (
+        INSERT INTO muster.rollup_session_days AS r (project_id, session_id, scope_id, day, events, first_at, last_at)
         SELECT p_state.project_id, session_id, scope_id, day, now_events, now_first, now_last
-          FROM session_day JOIN large USING (session_id) WHERE is_now ORDER BY 2, 3, 4
+          FROM session_day JOIN is_long USING (session_id) WHERE is_now ORDER BY 2, 3, 4
         ON CONFLICT (project_id, session_id, scope_id, day) DO UPDATE SET
                events = excluded.events, first_at = excluded.first_at, last_at = excluded.last_at
          WHERE r.events <> excluded.events
@@ -369,8 +372,8 @@ LANGUAGE sql AS $$
      WHERE r.scope_id = a.scope_id AND r.kind = 'u' AND r.day = a.day AND r.previous_day = a.previous_day
 $$;
 
--- What is folded of sessions, or of users in them where p_user_ids is not null; large sessions only where p_large says so.
-CREATE FUNCTION muster.folded_groups(p_state muster.rollup_state, p_session_ids uuid[], p_user_ids text[], p_large boolean)
+-- What is folded of sessions, or of users in them where p_user_ids is not null; long sessions only where p_long says so.
+CREATE FUNCTION muster.folded_groups(p_state muster.rollup_state, p_session_ids uuid[], p_user_ids text[], p_long boolean)
 RETURNS muster.rollup_group[]
 LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
     SELECT array_agg(ROW(g.*)::muster.rollup_group) FROM (
@@ -388,8 +391,8 @@ LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
           CROSS JOIN LATERAL (SELECT CASE WHEN p_state.keys = '{}' THEN '{}' ELSE
                                      ARRAY(SELECT e.data ->> k FROM unnest(p_state.keys) k) END AS key_values) k
          WHERE (p_user_ids IS NULL OR e.user_id = ANY (p_user_ids))
-           AND (p_large OR NOT EXISTS (SELECT FROM muster.rollup_long_sessions l
-                                        WHERE l.project_id = p_state.project_id AND l.session_id = t.id AND l.is_large))
+           AND (p_long OR NOT EXISTS (SELECT FROM muster.rollup_long_sessions l
+                                       WHERE l.project_id = p_state.project_id AND l.session_id = t.id))
          GROUP BY 1, 2, 3, 4, 5, 6) g
 $$;
 
@@ -410,7 +413,7 @@ BEGIN
     DELETE FROM muster.rollup_returns WHERE scope_id = ANY (v_scopes);
     DELETE FROM muster.rollup_session_spans WHERE scope_id = ANY (v_scopes);
     DELETE FROM muster.rollup_long_sessions WHERE project_id = p_project_id;
-    DELETE FROM muster.rollup_large_session_days WHERE project_id = p_project_id;
+    DELETE FROM muster.rollup_session_days WHERE project_id = p_project_id;
     DELETE FROM muster.rollup_user_days WHERE project_id = p_project_id;
     DELETE FROM muster.rollup_user_sessions WHERE project_id = p_project_id;
     DELETE FROM muster.rollup_dimensions WHERE project_id = p_project_id;
@@ -557,7 +560,7 @@ BEGIN
            (SELECT min(first_at) FROM grouped), (SELECT max(last_at) FROM grouped)
       INTO v_deleted, v_removed, v_sessions, v_users, v_first, v_last;
     IF v_removed IS NOT NULL THEN
-        DELETE FROM muster.rollup_large_session_days WHERE project_id = p_project_id AND session_id = ANY (v_sessions);
+        DELETE FROM muster.rollup_session_days WHERE project_id = p_project_id AND session_id = ANY (v_sessions);
         DELETE FROM muster.rollup_long_sessions WHERE project_id = p_project_id AND session_id = ANY (v_sessions);
         PERFORM muster.change_sessions(v_state, muster.parts_of(v_state, muster.folded_groups(v_state, v_sessions, NULL, true)),
                                        muster.parts_of(v_state, v_removed), '{}');
@@ -583,8 +586,90 @@ BEGIN
 END
 $$;
 
+-- What a statement of metrics looks up of the events themselves. As functions, since few answers need them, and every answer would
+-- pay for planning them, once for each partition; being stable, they see what the statement sees.
+
+-- The folded events of a time that pass the filters; of users, by their sessions.
+CREATE FUNCTION muster.folded_events(p_project_id uuid, p_watermark bigint, p_from timestamptz, p_to timestamptz,
+    p_user_ids text[], p_event_types text[], p_areas text[], p_data jsonb)
+RETURNS TABLE (occurred_at timestamptz, session_id uuid, user_id text, event_type text, area text, data jsonb)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT e.occurred_at, e.session_id, e.user_id, e.event_type, e.area, e.data FROM %s
+         WHERE e.project_id = $1 AND e.xid < $2 AND e.occurred_at >= $3 AND e.occurred_at < $4
+           AND ($5 IS NULL OR e.user_id = ANY ($5)) AND ($6 IS NULL OR e.event_type = ANY ($6)) AND ($7 IS NULL OR e.area = ANY ($7))
+           AND ($8 = ''[]'' OR (SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+                  FROM jsonb_to_recordset($8) AS f(key text, wanted text[])))',
+        CASE WHEN p_user_ids IS NULL THEN 'muster.analytics_events e' ELSE
+            '(SELECT DISTINCT u.session_id FROM muster.rollup_user_sessions u WHERE u.project_id = $1 AND u.user_id = ANY ($5)) u
+             CROSS JOIN LATERAL (SELECT * FROM muster.analytics_events x
+                                  WHERE x.project_id = $1 AND x.session_id = u.session_id OFFSET 0) e' END)
+        USING p_project_id, p_watermark, p_from, p_to, p_user_ids, p_event_types, p_areas, p_data;
+END
+$$;
+
+-- How many they are at all times.
+CREATE FUNCTION muster.count_folded(p_project_id uuid, p_watermark bigint, p_user_ids text[], p_event_types text[], p_areas text[],
+    p_data jsonb) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    IF p_user_ids IS NOT NULL THEN
+        RETURN (SELECT count(*) FROM muster.folded_events(p_project_id, p_watermark, '-infinity', 'infinity', p_user_ids, p_event_types,
+                                                          p_areas, p_data));
+    END IF;
+    EXECUTE 'SELECT count(*) FROM muster.analytics_events e WHERE e.project_id = $1 AND e.xid < $2
+           AND ($3 IS NULL OR e.event_type = ANY ($3)) AND ($4 IS NULL OR e.area = ANY ($4))
+           AND ($5 = ''[]'' OR (SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+                  FROM jsonb_to_recordset($5) AS f(key text, wanted text[])))'
+        INTO v_count USING p_project_id, p_watermark, p_event_types, p_areas, p_data;
+    RETURN v_count;
+END
+$$;
+
+-- What is folded of one session: its events that pass the filters, ever and in a time.
+CREATE FUNCTION muster.folded_session(p_project_id uuid, p_watermark bigint, p_session_id uuid, p_from timestamptz, p_to timestamptz,
+    p_event_types text[], p_areas text[], p_data jsonb,
+    OUT events_ever bigint, OUT events bigint, OUT first_at timestamptz, OUT last_at timestamptz)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_started timestamptz := '-infinity';
+    v_seen timestamptz := 'infinity';
+BEGIN
+    -- All of a session's events lie between these, and so in few partitions.
+    SELECT a.started_at, a.last_seen_at INTO v_started, v_seen
+      FROM muster.analytics_sessions a WHERE a.project_id = p_project_id AND a.id = p_session_id;
+    SELECT count(*), count(*) FILTER (WHERE e.occurred_at >= p_from AND e.occurred_at < p_to),
+           min(e.occurred_at) FILTER (WHERE e.occurred_at >= p_from AND e.occurred_at < p_to),
+           max(e.occurred_at) FILTER (WHERE e.occurred_at >= p_from AND e.occurred_at < p_to)
+      INTO events_ever, events, first_at, last_at
+      FROM muster.analytics_events e
+     WHERE e.project_id = p_project_id AND e.session_id = p_session_id
+       AND e.occurred_at BETWEEN coalesce(v_started, '-infinity') AND coalesce(v_seen, 'infinity') AND e.xid < p_watermark
+       AND (p_event_types IS NULL OR e.event_type = ANY (p_event_types)) AND (p_areas IS NULL OR e.area = ANY (p_areas))
+       AND (p_data = '[]' OR (SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
+              FROM jsonb_to_recordset(p_data) AS f(key text, wanted text[])));
+END
+$$;
+
+-- Whether a folded event of a session and a time is of a user (p_dimension is userId), or has that value of a dimension.
+CREATE FUNCTION muster.has_folded(p_project_id uuid, p_watermark bigint, p_session_id uuid, p_from timestamptz, p_to timestamptz,
+    p_dimension text, p_key text, p_value text) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM muster.analytics_events e
+         WHERE e.project_id = p_project_id AND e.session_id = p_session_id AND e.xid < p_watermark
+           AND e.occurred_at >= p_from AND e.occurred_at < p_to
+           AND CASE p_dimension WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
+                    WHEN 'data' THEN e.data ->> p_key END IS NOT DISTINCT FROM p_value);
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION muster.folded_events, muster.count_folded, muster.folded_session, muster.has_folded
+   TO muster_reader, muster_admin;
 GRANT SELECT ON muster.rollup_state, muster.rollup_dimensions, muster.rollup_scopes, muster.rollup_days, muster.rollup_returns,
-      muster.rollup_session_spans, muster.rollup_long_sessions, muster.rollup_large_session_days, muster.rollup_user_days,
+      muster.rollup_session_spans, muster.rollup_long_sessions, muster.rollup_session_days, muster.rollup_user_days,
       muster.rollup_user_sessions TO muster_reader, muster_admin;
 GRANT EXECUTE ON FUNCTION muster.hash_of, muster.day_start, muster.day_of TO muster_reader, muster_admin;
 GRANT EXECUTE ON FUNCTION muster.roll_forward TO muster_reader, muster_admin;

@@ -186,9 +186,9 @@ def connections(postgres: Cluster) -> Iterator[tuple[Connection, Connection]]:
         psycopg.connect(url, autocommit=True) as connection,
         psycopg.connect(url) as writer,
     ):
-        # So that sessions are large after a handful of events.
+        # So that sessions are long after a handful of events.
         connection.execute(
-            "CREATE OR REPLACE FUNCTION muster.large_session() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 6'"
+            "CREATE OR REPLACE FUNCTION muster.long_session() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 6'"
         )
         yield connection, writer
 

@@ -45,25 +45,8 @@ WITH state AS MATERIALIZED (
     SELECT e.occurred_at, e.session_id, e.user_id, false AS is_tail,
            CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
                 WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
-      FROM (SELECT x.* FROM span s CROSS JOIN LATERAL (
-                SELECT x.* FROM muster.analytics_events x
-                 WHERE x.project_id = %(project_id)s AND x.xid < %(watermark)s
-                   AND x.occurred_at >= lower(s.times) AND x.occurred_at < upper(s.times) OFFSET 0) x
-             WHERE %(user_ids)s::text[] IS NULL
-            UNION ALL
-            SELECT x.* FROM (SELECT DISTINCT u.session_id FROM muster.rollup_user_sessions u
-                              WHERE u.project_id = %(project_id)s AND u.user_id = ANY (%(user_ids)s::text[])) u
-             CROSS JOIN LATERAL (
-                SELECT x.* FROM muster.analytics_events x
-                 WHERE x.project_id = %(project_id)s AND x.session_id = u.session_id AND x.xid < %(watermark)s
-                   AND x.user_id = ANY (%(user_ids)s::text[])
-                   AND x.occurred_at >= %(before)s::timestamptz AND x.occurred_at < %(end)s::timestamptz OFFSET 0) x
-             WHERE %(user_ids)s::text[] IS NOT NULL) e
-     WHERE (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(data)s::jsonb = '[]' OR (
-           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+      FROM span s CROSS JOIN LATERAL muster.folded_events(
+           %(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) e
 ), recent AS MATERIALIZED (
     -- Tail and edges, by what they are to be counted in.
     SELECT b.number, r.occurred_at, r.session_id, r.user_id, r.value
@@ -89,29 +72,18 @@ WITH state AS MATERIALIZED (
     SELECT s.number, s.session_id, coalesce(f.events, 0) AS events, f.first_at, f.last_at,
            coalesce(f.events = f.events_ever AND f.events > 0, false) AS is_inside
       FROM single_session s JOIN bound b ON b.number = s.number
-      LEFT JOIN muster.rollup_long_sessions l ON l.project_id = %(project_id)s AND l.session_id = s.session_id AND l.is_large
-      LEFT JOIN muster.analytics_sessions a ON a.project_id = %(project_id)s AND a.id = s.session_id
+      LEFT JOIN muster.rollup_long_sessions l ON l.project_id = %(project_id)s AND l.session_id = s.session_id
       LEFT JOIN LATERAL (
-           SELECT count(*) AS events_ever, count(*) FILTER (WHERE e.is_inner) AS events,
-                  min(e.occurred_at) FILTER (WHERE e.is_inner) AS first_at, max(e.occurred_at) FILTER (WHERE e.is_inner) AS last_at
-             FROM (SELECT e.occurred_at, e.occurred_at >= b.inner_from AND e.occurred_at < b.inner_to AS is_inner
-                     FROM muster.analytics_events e
-                    WHERE l.session_id IS NULL AND e.project_id = %(project_id)s AND e.session_id = s.session_id
-                      AND e.occurred_at BETWEEN coalesce(a.started_at, '-infinity') AND coalesce(a.last_seen_at, 'infinity')
-                      AND e.xid < %(watermark)s
-                      AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-                      AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-                      AND (%(data)s::jsonb = '[]' OR (
-                          SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-                            FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))) OFFSET 0) e
-           HAVING l.session_id IS NULL
+           SELECT f.* FROM muster.folded_session(%(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to,
+                                                 %(event_types)s, %(areas)s, %(data)s) f
+            WHERE l.session_id IS NULL AND b.first_day IS NOT NULL
             UNION ALL
            SELECT sum(d.events), coalesce(sum(d.events) FILTER (WHERE d.is_inner), 0),
                   min(d.first_at) FILTER (WHERE d.is_inner), max(d.last_at) FILTER (WHERE d.is_inner)
-             FROM (SELECT d.*, d.day >= b.first_day AND d.day < b.end_day AS is_inner FROM muster.rollup_large_session_days d
-                    WHERE l.session_id IS NOT NULL AND d.project_id = %(project_id)s AND d.session_id = s.session_id
-                      AND d.scope_id = (SELECT id FROM scope)) d
-           HAVING l.session_id IS NOT NULL) f ON b.first_day IS NOT NULL
+             FROM (SELECT d.*, d.day >= b.first_day AND d.day < b.end_day AS is_inner FROM muster.rollup_session_days d
+                    WHERE d.project_id = %(project_id)s AND d.session_id = s.session_id AND d.scope_id = (SELECT id FROM scope)) d
+            WHERE l.session_id IS NOT NULL AND b.first_day IS NOT NULL
+           HAVING l.session_id IS NOT NULL AND b.first_day IS NOT NULL) f ON true
 ), session AS (
     SELECT f.number, f.is_inside, f.events AS folded_events, f.events + coalesce(r.events, 0) AS events,
            (extract(epoch FROM f.last_at - f.first_at) * 1000000)::bigint AS folded_micros,
@@ -129,30 +101,31 @@ WITH state AS MATERIALIZED (
       LEFT JOIN LATERAL (
            SELECT u.last_days[array_position(u.scopes, (SELECT id FROM scope))] >= b.first_day AS is_active
              FROM muster.rollup_user_days u
-            WHERE u.project_id = %(project_id)s AND u.user_id = r.user_id AND u.day < b.end_day
-            ORDER BY u.day DESC LIMIT 1) f ON b.first_day IS NOT NULL
+            WHERE b.first_day IS NOT NULL AND u.project_id = %(project_id)s AND u.user_id = r.user_id AND u.day < b.end_day
+            ORDER BY u.day DESC LIMIT 1) f ON true
 ), candidate AS MATERIALIZED (
     -- The users of whom the tail may know an earlier event, or the edges a later one, than what is folded.
-    SELECT user_id, min(first_at) AS first_at
-      FROM (SELECT user_id, min(occurred_at) AS first_at FROM tail WHERE user_id IS NOT NULL GROUP BY user_id
-            UNION ALL SELECT DISTINCT user_id, NULL::timestamptz FROM recent_user WHERE number <= 0) c
+    SELECT user_id, min(first_at) AS first_at, bool_or(number = 0) AS is_in_range, bool_or(number = -1) AS is_in_previous
+      FROM (SELECT user_id, min(occurred_at) AS first_at, NULL::integer AS number FROM tail WHERE user_id IS NOT NULL GROUP BY user_id
+            UNION ALL SELECT user_id, NULL::timestamptz, number FROM recent_user WHERE number <= 0) c
      GROUP BY user_id
-), judged AS (
-    SELECT b.number,
-           coalesce(f.is_active AND e.first_at >= CASE WHEN %(dimension)s::text = 'all' THEN b.inner_from ELSE b.from_at END,
-                    false)::integer AS was_new,
-           ((coalesce(f.is_active, false) OR r.user_id IS NOT NULL) AND least(e.first_at, c.first_at) >= b.from_at)::integer AS is_new
+), judged AS MATERIALIZED (
+    SELECT b.number, sum(
+           ((coalesce(f.is_active, false) OR coalesce(CASE b.number WHEN 0 THEN c.is_in_range ELSE c.is_in_previous END, false))
+            AND least(e.first_at, c.first_at) >= b.from_at)::integer
+           - coalesce(f.is_active AND e.first_at >= CASE WHEN %(dimension)s::text = 'all' THEN b.inner_from ELSE b.from_at END,
+                      false)::integer) AS users
       FROM candidate c CROSS JOIN (SELECT * FROM bound WHERE number <= 0) b
-      LEFT JOIN recent_user r ON r.number = b.number AND r.user_id = c.user_id
       LEFT JOIN LATERAL (SELECT u.first_at FROM muster.rollup_user_days u
                           WHERE u.project_id = %(project_id)s AND u.user_id = c.user_id ORDER BY u.day DESC LIMIT 1) e ON true
       LEFT JOIN LATERAL (
            SELECT u.last_days[array_position(u.scopes, (SELECT id FROM scope))] >= b.first_day AS is_active
              FROM muster.rollup_user_days u
-            WHERE u.project_id = %(project_id)s AND u.user_id = c.user_id AND u.day < b.end_day
-            ORDER BY u.day DESC LIMIT 1) f ON b.first_day IS NOT NULL
+            WHERE b.first_day IS NOT NULL AND u.project_id = %(project_id)s AND u.user_id = c.user_id AND u.day < b.end_day
+            ORDER BY u.day DESC LIMIT 1) f ON true
+     GROUP BY b.number
 ), new_user AS (
-    SELECT b.number, n.folded + coalesce((SELECT sum(j.is_new - j.was_new) FROM judged j WHERE j.number = b.number), 0) AS users
+    SELECT b.number, n.folded + coalesce((SELECT j.users FROM judged j WHERE j.number = b.number), 0) AS users
       FROM bound b CROSS JOIN LATERAL (
            SELECT CASE WHEN b.first_day IS NULL THEN 0
                        WHEN %(dimension)s::text = 'all' THEN (
@@ -187,8 +160,10 @@ WITH state AS MATERIALIZED (
            SELECT sum(r.entities) FILTER (WHERE r.kind = 'u') AS users, sum(r.entities) FILTER (WHERE r.kind = 's') AS sessions
              FROM generate_series(1, b.end_day - b.first_day - 1) g
              CROSS JOIN (VALUES ('u'::"char"), ('s'::"char")) k(kind)
-             JOIN muster.rollup_returns r ON r.scope_id = (SELECT id FROM scope) AND r.kind = k.kind
-              AND r.day = b.first_day + g AND r.previous_day >= b.first_day) k
+             CROSS JOIN LATERAL (
+                  SELECT k.kind, sum(r.entities) AS entities FROM muster.rollup_returns r
+                   WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = k.kind AND r.day = b.first_day + g
+                     AND r.previous_day >= b.first_day) r) k
         ON b.end_day > b.first_day + 1
       LEFT JOIN LATERAL (
            SELECT sum(r.micros) AS micros, sum(r.bounces) AS bounces FROM muster.rollup_session_spans r
@@ -232,24 +207,17 @@ WITH state AS MATERIALIZED (
                    UNION
                    SELECT s.session_id FROM muster.rollup_user_sessions s
                     WHERE s.project_id = %(project_id)s AND s.user_id = v.value AND s.first_day < b.end_day AND s.last_day >= b.first_day
-                      AND ((s.first_day >= b.first_day AND s.last_day < b.end_day) OR EXISTS (
-                          SELECT FROM muster.analytics_events e
-                           WHERE e.project_id = %(project_id)s AND e.session_id = s.session_id AND e.user_id = v.value
-                             AND e.occurred_at >= b.inner_from AND e.occurred_at < b.inner_to AND e.xid < %(watermark)s))) s)
+                      AND ((s.first_day >= b.first_day AND s.last_day < b.end_day) OR muster.has_folded(
+                          %(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to, 'userId', NULL, v.value))) s)
            ELSE coalesce(d.sessions, 0) - coalesce(k.sessions, 0) + (
                SELECT count(*) FROM (SELECT DISTINCT r.session_id FROM recent r
                                       WHERE r.number = 0 AND r.value IS NOT DISTINCT FROM v.value) r
-                WHERE b.first_day IS NULL OR v.scope_id IS NULL OR NOT EXISTS (
-                      SELECT FROM muster.rollup_large_session_days l
-                       WHERE l.project_id = %(project_id)s AND l.session_id = r.session_id AND l.scope_id = v.scope_id
-                         AND l.day >= b.first_day AND l.day < b.end_day
-                      UNION ALL
-                      SELECT FROM muster.analytics_events e
-                       WHERE e.project_id = %(project_id)s AND e.session_id = r.session_id AND e.xid < %(watermark)s
-                         AND e.occurred_at >= b.inner_from AND e.occurred_at < b.inner_to
-                         AND CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area
-                                  WHEN 'userId' THEN e.user_id WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END
-                             IS NOT DISTINCT FROM v.value)) END AS sessions
+                WHERE b.first_day IS NULL OR v.scope_id IS NULL OR NOT (
+                      EXISTS (SELECT FROM muster.rollup_session_days l
+                               WHERE l.project_id = %(project_id)s AND l.session_id = r.session_id AND l.scope_id = v.scope_id
+                                 AND l.day >= b.first_day AND l.day < b.end_day)
+                      OR muster.has_folded(%(project_id)s, %(watermark)s, r.session_id, b.inner_from, b.inner_to,
+                                           %(breakdown)s, %(breakdown_key)s, v.value))) END AS sessions
       FROM broken_down v CROSS JOIN (SELECT * FROM bound WHERE number = 0) b
       LEFT JOIN LATERAL (
            SELECT sum(r.users) AS users, sum(r.sessions) AS sessions
@@ -258,8 +226,10 @@ WITH state AS MATERIALIZED (
            SELECT sum(r.entities) FILTER (WHERE r.kind = 'u') AS users, sum(r.entities) FILTER (WHERE r.kind = 's') AS sessions
              FROM generate_series(1, b.end_day - b.first_day - 1) g
              CROSS JOIN (VALUES ('u'::"char"), ('s'::"char")) k(kind)
-             JOIN muster.rollup_returns r ON r.scope_id = v.scope_id AND r.kind = k.kind
-              AND r.day = b.first_day + g AND r.previous_day >= b.first_day) k ON true
+             CROSS JOIN LATERAL (
+                  SELECT k.kind, sum(r.entities) AS entities FROM muster.rollup_returns r
+                   WHERE r.scope_id = v.scope_id AND r.kind = k.kind AND r.day = b.first_day + g
+                     AND r.previous_day >= b.first_day) r) k ON true
 ), active AS (
     SELECT count(DISTINCT e.user_id) AS users
       FROM muster.analytics_events e
@@ -275,24 +245,7 @@ WITH state AS MATERIALIZED (
 ), whole AS (
     SELECT (SELECT count(*) FROM tail WHERE matches) + CASE
                WHEN %(is_rolled)s THEN (SELECT coalesce(sum(r.events), 0) FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope))
-               WHEN %(user_ids)s::text[] IS NOT NULL THEN (
-                   SELECT count(*) FROM (SELECT DISTINCT u.session_id FROM muster.rollup_user_sessions u
-                                          WHERE u.project_id = %(project_id)s AND u.user_id = ANY (%(user_ids)s::text[])) u
-                     JOIN muster.analytics_events e ON e.project_id = %(project_id)s AND e.session_id = u.session_id
-                    WHERE e.user_id = ANY (%(user_ids)s::text[]) AND e.xid < %(watermark)s
-                      AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-                      AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-                      AND (%(data)s::jsonb = '[]' OR (
-                          SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-                            FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))))
-               ELSE (
-                   SELECT count(*) FROM muster.analytics_events e
-                    WHERE e.project_id = %(project_id)s AND e.xid < %(watermark)s
-                      AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-                      AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-                      AND (%(data)s::jsonb = '[]' OR (
-                          SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-                            FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))) END AS events
+               ELSE muster.count_folded(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) END AS events
 )
 SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count(*) FROM tail) AS tail,
        (SELECT found FROM total WHERE number = 0) AS totals,
