@@ -10,7 +10,6 @@ import orjson
 from psycopg.rows import class_row, dict_row
 
 from muster.database import Connection
-from muster.errors import DatabaseUnavailable
 from muster.metrics_models import Breakdown, Bucket, EventPage, Explain, Metrics, Range, StoredEvent, Totals
 from muster.metrics_requests import MetricsRequest, to_cursor
 from muster.parameters import DATA
@@ -18,7 +17,6 @@ from muster.rollups import RollupState, fold_if_due, get_state
 from muster.sql import query
 from muster.time_ranges import TimeRange, boundaries
 
-ATTEMPTS = 10
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
 RESOLUTION = timedelta(microseconds=1)
 
@@ -120,25 +118,31 @@ def _counted(
     connection: Connection, parameters: dict[str, Any], scope: Scope | None, state: RollupState
 ) -> dict[str, Any]:
     """The statement's row: from the rollups and the events since, or while there are none from the events alone."""
-    watermark = state.watermark
-    for _ in range(ATTEMPTS):
-        name = "get_raw_metrics" if watermark is None else "get_metrics"
-        values = {
-            **parameters,
-            "watermark": watermark,
-            "is_rolled": scope is not None,
-            "dimension": scope and scope.dimension,
-            "value": scope and scope.value,
-        }
-        with connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute(query(name), values).fetchone() or {}
-        if watermark is None:
-            return {**row, "source": "events", "tail": 0}
-        # Somebody may have folded on between our look and our statement.
-        if row["watermark"] == watermark:
-            return {**row, "source": "events" if scope is None else "rollups"}
-        watermark = row["watermark"]
-    raise DatabaseUnavailable("Rollups were made anew all the while; send the same request again.")
+    row = _ask(connection, parameters, scope, state.watermark)
+    if row["watermark"] == state.watermark:
+        return row
+    # Somebody has folded on between our look and our statement: now both in one snapshot.
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        watermark = get_state(connection, parameters["project_id"]).watermark
+        return _ask(connection, parameters, None if watermark is None else scope, watermark)
+
+
+def _ask(
+    connection: Connection, parameters: dict[str, Any], scope: Scope | None, watermark: int | None
+) -> dict[str, Any]:
+    values = {
+        **parameters,
+        "watermark": watermark,
+        "is_rolled": scope is not None,
+        "dimension": scope and scope.dimension,
+        "value": scope and scope.value,
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(query("get_raw_metrics" if watermark is None else "get_metrics"), values).fetchone() or {}
+    if watermark is None:
+        return {**row, "source": "events", "watermark": None, "tail": 0}
+    return {**row, "source": "events" if scope is None else "rollups"}
 
 
 def get_recent_events(connection: Connection, project_id: UUID, request: MetricsRequest) -> EventPage:

@@ -1,0 +1,217 @@
+"""`make bench-metrics`: what answers cost as a project grows, against plain SQL over the same events with an index."""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+import psycopg
+from psycopg.types.json import set_json_loads
+
+from benchmarks.history import seed
+from benchmarks.machine import describe
+from benchmarks.report import DOCS, draw_bars, table, write_section
+from benchmarks.target import Target, own_target
+from muster.funnel import get_funnel
+from muster.funnel_requests import parse_funnel_request
+from muster.metrics import get_metrics, get_recent_events
+from muster.metrics_requests import parse_events_request, parse_metrics_request, parse_retention_request
+from muster.retention import get_retention
+from muster.users import get_user
+
+Connection = psycopg.Connection[Any]
+Work = Callable[[Connection], object]
+
+SIZES = (100_000, 1_000_000, 10_000_000)
+OVERVIEWS = {"overview, a month": 30, "overview, a year": 365}
+# What a dashboard on Postgres asks of its events: totals, the range before, a series by day, the top ten.
+PLAIN = (
+    "SELECT count(*), count(DISTINCT user_id), count(DISTINCT session_id) FROM muster.analytics_events "
+    "WHERE project_id = %(project)s AND occurred_at >= %(start)s AND occurred_at < %(end)s",
+    "SELECT count(*), count(DISTINCT user_id), count(DISTINCT session_id) FROM muster.analytics_events "
+    "WHERE project_id = %(project)s AND occurred_at >= %(before)s AND occurred_at < %(start)s",
+    "SELECT date_trunc('day', occurred_at, 'UTC'), count(*), count(DISTINCT user_id), count(DISTINCT session_id) "
+    "FROM muster.analytics_events WHERE project_id = %(project)s AND occurred_at >= %(start)s AND occurred_at < %(end)s"
+    " GROUP BY 1 ORDER BY 1",
+    "SELECT event_type, count(*), count(DISTINCT user_id), count(DISTINCT session_id) FROM muster.analytics_events "
+    "WHERE project_id = %(project)s AND occurred_at >= %(start)s AND occurred_at < %(end)s "
+    "GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each")
+    parser.add_argument("--events", type=int, nargs="*", default=list(SIZES), help="sizes of the project")
+    parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md")
+    options = parser.parse_args(arguments)
+    ours: dict[int, dict[str, list[float]]] = {}
+    plain: dict[int, dict[str, list[float]]] = {}
+    machine = ""
+    for events in options.events:
+        with own_target() as target, target.connect() as server:
+            machine = describe(server)
+            _seed(server, target, events)
+            with _copy_with_index(target) as raw_url:
+                ours[events], plain[events] = _measure(target, raw_url, options.rounds)
+    body = _report(options.output, machine, ours, plain)
+    write_section(options.output, "bench-metrics", "Metrics (`make bench-metrics`)", body)
+    print(body)
+    return 0
+
+
+def _seed(server: Connection, target: Target, events: int) -> None:
+    for done in seed(server, target.project_id, events):
+        if sys.stdout.isatty() or done.events % 1_000_000 < 45_000:
+            print(
+                f"  {done.events:,} of {events:,} events; folding is {done.fold_seconds / done.seconds:.0%} of it.",
+                flush=True,
+            )
+    server.execute("VACUUM ANALYZE")
+
+
+@contextmanager
+def _copy_with_index(target: Target) -> Iterator[str]:
+    """The same events in a database that has the index which plain SQL wants."""
+    name = urlsplit(target.url).path.removeprefix("/")
+    maintenance, raw = (urlunsplit(urlsplit(target.url)._replace(path=path)) for path in ("/postgres", "/plain"))
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+        connection.execute(f'CREATE DATABASE plain TEMPLATE "{name}" STRATEGY file_copy'.encode())
+    with psycopg.connect(raw, autocommit=True) as connection:
+        connection.execute("CREATE INDEX ON muster.analytics_events (project_id, occurred_at)")
+        connection.execute("VACUUM ANALYZE muster.analytics_events")
+    yield raw
+
+
+def _measure(target: Target, raw_url: str, rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    routes, plain = _routes(target), _plain(target)
+    ours: dict[str, list[float]] = {name: [] for name in routes}
+    theirs: dict[str, list[float]] = {name: [] for name in plain}
+    with (
+        psycopg.connect(target.url, autocommit=True, prepare_threshold=None) as connection,
+        psycopg.connect(raw_url, autocommit=True, prepare_threshold=None) as raw,
+    ):
+        set_json_loads(orjson.loads, connection)
+        connection.execute("SET ROLE muster_reader")
+        for number in range(rounds + 1):
+            for name, work in routes.items():
+                _time(ours[name], work, connection, warm=number == 0)
+            if number < 4:  # they take long, and differ little from turn to turn
+                for name, work in plain.items():
+                    _time(theirs[name], work, raw, warm=number == 0)
+    for name in OVERVIEWS:
+        print(f"  {name}: {_median(theirs[name]) / _median(ours[name]):.0f} times as fast as plain SQL.", flush=True)
+    return ours, theirs
+
+
+def _time(times: list[float], work: Work, connection: Connection, *, warm: bool) -> None:
+    started = time.perf_counter()
+    work(connection)
+    if not warm:
+        times.append(time.perf_counter() - started)
+
+
+def _routes(target: Target) -> dict[str, Work]:
+    project, today = target.project_id, datetime.now(UTC).date()
+
+    def metrics(**query: str) -> Work:
+        request = parse_metrics_request({name: [value] for name, value in query.items()})
+        return lambda connection: get_metrics(connection, project, request)
+
+    def days(count: int) -> dict[str, str]:
+        return {"start": str(today - timedelta(days=count)), "end": str(today)}
+
+    month = days(30)
+    steps = [{"eventType": name} for name in ("page_view", "search", "quiz_answer")]
+    funnel = parse_funnel_request(json.dumps({"steps": steps, "by": "session", **month}))
+    retention = parse_retention_request({name: [value] for name, value in month.items()})
+    return {
+        **{name: metrics(breakdown="eventType", limit="10", **days(count)) for name, count in OVERVIEWS.items()},
+        "one event type, a month": metrics(eventType="page_view", **month),
+        "by user, a month": metrics(breakdown="userId", limit="10", **month),
+        "the last 24 hours": metrics(timeframe="day"),
+        "one user, a month": metrics(userId="user-0000100", **month),
+        "latest events": lambda connection: get_recent_events(connection, project, parse_events_request({})),
+        "funnel, a month": lambda connection: get_funnel(connection, project, funnel),
+        "retention, a month": lambda connection: get_retention(connection, project, retention),
+        "a user's summary": lambda connection: get_user(connection, project, "user-0000100"),
+    }
+
+
+def _plain(target: Target) -> dict[str, Work]:
+    today = datetime.now(UTC).date()
+
+    def ask(days: int) -> Work:
+        values = {
+            "project": target.project_id,
+            "before": _midnight(today - timedelta(days=2 * days)),
+            "start": _midnight(today - timedelta(days=days)),
+            "end": _midnight(today),
+        }
+        return lambda connection: [connection.execute(statement, values).fetchall() for statement in PLAIN]
+
+    return {name: ask(days) for name, days in OVERVIEWS.items()}
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _median(times: Sequence[float]) -> float:
+    return statistics.median(times)
+
+
+def _report(
+    folder: Path, machine: str, ours: Mapping[int, dict[str, list[float]]], plain: Mapping[int, dict[str, list[float]]]
+) -> str:
+    sizes = list(ours)
+    smallest = ours[sizes[0]]
+    head = ["answer", *(f"{size:,} events" for size in sizes), "p95 to median"]
+    rows = [
+        [
+            name,
+            *(f"{_median(ours[size][name]) / _median(smallest[name]):.2f}" for size in sizes),
+            f"{sorted(ours[sizes[-1]][name])[-1] / _median(ours[sizes[-1]][name]):.2f}",
+        ]
+        for name in smallest
+    ]
+    against = [
+        [name, *(f"{_median(plain[size][name]) / _median(ours[size][name]):.0f}" for size in sizes)]
+        for name in OVERVIEWS
+    ]
+    picture = draw_bars(
+        folder,
+        "metrics",
+        "Plain SQL's time, of ours",
+        [f"{size:,} events" for size in sizes],
+        {name: [_median(plain[size][name]) / _median(ours[size][name]) for size in sizes] for name in OVERVIEWS},
+        "times as long",
+    )
+    return "\n\n".join(
+        [
+            f"{machine}. A made-up project of two years, sessions, users and types as such projects have them; medians."
+            " An overview is totals, the range before, the series by day and the top ten event types; plain SQL is the"
+            " four statements that a dashboard would ask for the same, over the same partitions with a btree on project"
+            " and time.",
+            "How many times as long plain SQL takes for the same overview:",
+            table(["answer", *(f"{size:,} events" for size in sizes)], against),
+            picture,
+            "How each answer grows, in times of itself at the smallest size (a month of the largest holds a hundred"
+            " times the events of the smallest's):",
+            table(head, rows),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

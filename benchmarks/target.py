@@ -1,0 +1,47 @@
+"""A Muster of the benchmark's own: a server that commits to disk, migrated, with one project and its keys."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+from local.postgres import start_postgres
+from muster.migrations import migrate
+from muster.projects import create_key, create_project
+
+ROOT = Path(__file__).resolve().parents[1]
+# A small instance's memory, and checkpoints that do not fall into one contender's turn.
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "autovacuum_naptime": "5s"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to measure."""
+
+    url: str
+    """Of the superuser."""
+    project_id: UUID
+    write_key: str
+    read_key: str
+
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        """A new autocommit connection of the superuser."""
+        return psycopg.connect(self.url, autocommit=True)
+
+
+@contextmanager
+def own_target() -> Iterator[Target]:
+    """Start a server, migrate it, and end it with all that it holds."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with start_postgres(folder / "data", settings=SETTINGS) as server:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                migrate(connection, ROOT / "migrations")
+                project_id = create_project(connection, "benchmark")
+                keys = {kind: create_key(connection, project_id, kind) for kind in ("write", "read")}
+            yield Target(server.url, project_id, keys["write"], keys["read"])

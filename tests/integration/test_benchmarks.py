@@ -1,0 +1,60 @@
+"""The benchmarks run, on a small scale, and write their sections; what they measure is no business of a test's."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.history import seed
+from muster.metrics import get_metrics, get_raw_metrics
+from muster.metrics_requests import MetricsRequest
+from muster.projects import create_project
+from tests.support.databases import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(module: str, folder: Path, *options: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-m", module, "--rounds", "1", "--output", str(folder), *options],
+        cwd=ROOT,
+        env={"PYTHONPATH": "layers/shared", "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return (folder / "benchmarks.md").read_text("utf-8")
+
+
+def test_each_benchmark_replaces_its_own_section_alone(tmp_path: Path) -> None:
+    ingest = ("benchmarks.ingest", tmp_path, "--without-growth", "--sizes", "1", "10", "--connections", "1")
+    run(*ingest)
+    run("benchmarks.metrics", tmp_path, "--events", "3000", "6000")
+    page = run(*ingest)
+    assert [page.count(f"<!-- {name} -->") for name in ("bench-ingest", "bench-metrics")] == [1, 1]
+    assert re.search(r"^\| 10 +\| +\d+%", page, re.MULTILINE)
+    assert re.search(r"^\| overview, a month +\| +\d+ \|", page, re.MULTILINE)
+    for picture in ("ingest", "metrics"):
+        assert "<svg" in (tmp_path / "benchmarks" / f"{picture}.svg").read_text("utf-8")
+
+
+def test_what_is_seeded_is_what_it_says_and_is_folded(postgres: Cluster) -> None:
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
+        project = create_project(connection, "seeded")
+        *_, done = seed(connection, project, 5_000)
+        row = connection.execute("SELECT count(*), count(DISTINCT session_id) FROM muster.analytics_events").fetchone()
+        assert row == (done.events, done.sessions)
+        assert abs(done.events - 5_000) < 500
+        request = MetricsRequest(timeframe="year")
+        rolled, raw = get_metrics(connection, project, request), get_raw_metrics(connection, project, request)
+        assert rolled.explain.source == "rollups"
+        assert (rolled.totals, rolled.previous, rolled.series) == (raw.totals, raw.previous, raw.series)
+        differing = connection.execute(
+            "SELECT count(*) FROM muster.analytics_sessions s WHERE s.events_count <> (SELECT count(*) FROM "
+            "muster.analytics_events e WHERE e.project_id = s.project_id AND e.session_id = s.id)"
+        ).fetchone()
+        assert differing == (0,)
