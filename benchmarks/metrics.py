@@ -140,11 +140,11 @@ def _routes(target: Target) -> dict[str, Work]:
         "one event type, a month": metrics(eventType="page_view", **month),
         "by user, a month": metrics(breakdown="userId", limit="10", **month),
         "the last 24 hours": metrics(timeframe="day"),
-        "one user, a month": metrics(userId="user-0000100", **month),
+        "one user, a month": metrics(userId="user-0000020", **month),
         "latest events": lambda connection: get_recent_events(connection, project, parse_events_request({})),
         "funnel, a month": lambda connection: get_funnel(connection, project, funnel),
         "retention, a month": lambda connection: get_retention(connection, project, retention),
-        "a user's summary": lambda connection: get_user(connection, project, "user-0000100"),
+        "a user's summary": lambda connection: get_user(connection, project, "user-0000020"),
     }
 
 
