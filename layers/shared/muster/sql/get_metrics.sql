@@ -33,8 +33,7 @@ WITH state AS MATERIALIZED (
            AND (%(data)s::jsonb = '[]' OR (
                SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
                  FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))) IS TRUE AS matches
-      FROM muster.analytics_events e
-     WHERE e.project_id = %(project_id)s AND e.xid >= %(watermark)s
+      FROM muster.tail_events(%(project_id)s, %(watermark)s) e
 ), span AS MATERIALIZED (
     SELECT unnest(range_agg(tstzrange(p.from_at, p.to_at, '[)'))) AS times
       FROM bound b CROSS JOIN LATERAL (
@@ -230,18 +229,6 @@ WITH state AS MATERIALIZED (
                   SELECT k.kind, sum(r.entities) AS entities FROM muster.rollup_returns r
                    WHERE r.scope_id = v.scope_id AND r.kind = k.kind AND r.day = b.first_day + g
                      AND r.previous_day >= b.first_day) r) k ON true
-), active AS (
-    SELECT count(DISTINCT e.user_id) AS users
-      FROM muster.analytics_events e
-     -- A client's clock may be ahead of ours, by as much as ingest lets pass.
-     WHERE e.project_id = %(project_id)s
-       AND e.occurred_at > now() - interval '30 minutes' AND e.occurred_at <= now() + interval '24 hours'
-       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
-       AND (%(data)s::jsonb = '[]' OR (
-           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
 ), whole AS (
     SELECT (SELECT count(*) FROM tail WHERE matches) + CASE
                WHEN %(is_rolled)s THEN (SELECT coalesce(sum(r.events), 0) FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope))
@@ -253,7 +240,7 @@ SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count
        (SELECT coalesce(json_agg(json_build_object('bucket', number, 'events', events, 'users', users, 'sessions', sessions)), '[]')
           FROM counted WHERE number > 0 AND events > 0) AS series,
        (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
-       (SELECT users FROM active) AS active_users_now,
+       muster.count_active_users(%(project_id)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) AS active_users_now,
        ((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0))::bigint AS rows_outside_range,
        (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
          WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s

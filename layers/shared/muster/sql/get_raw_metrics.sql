@@ -48,10 +48,10 @@ WITH matching AS MATERIALIZED (
      GROUP BY p.is_current
 ), session AS (
     SELECT m.is_current, m.session_id, count(*) AS events,
-           extract(epoch FROM max(m.occurred_at) - min(m.occurred_at))::double precision AS seconds
+           (extract(epoch FROM max(m.occurred_at) - min(m.occurred_at)) * 1000000)::bigint AS micros
       FROM matching m GROUP BY m.is_current, m.session_id
 ), session_totals AS (
-    SELECT s.is_current, count(*) AS sessions, sum(s.events) AS events, avg(s.seconds) AS seconds,
+    SELECT s.is_current, count(*) AS sessions, sum(s.events) AS events, sum(s.micros) / 1e6 / count(*) AS seconds,
            (count(*) FILTER (WHERE s.events = 1))::double precision / count(*) AS bounce_rate
       FROM session s GROUP BY s.is_current
 ), user_totals AS (
