@@ -10,13 +10,14 @@ SESSION_ID = str(uuid.uuid4())
 
 @dataclass(frozen=True)
 class Ask:
-    """A request, and some of what its answer of 200 holds."""
+    """A request, and some of what its answer holds."""
 
     kind: str | None
     """The kind of key; None sends none."""
     path: dict[str, str] = field(default_factory=dict)
     body: Any = None
     expected: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
 
 
 def new_batch() -> dict[str, Any]:
@@ -31,6 +32,10 @@ ASKS: dict[str, Ask] = {
     "GET /v1/sessions/{sessionId}": Ask("read", {"sessionId": SESSION_ID}, None, {"sessionId": SESSION_ID}),
     "GET /v1/metrics": Ask("read"),
     "GET /v1/metrics/events": Ask("read"),
+    "GET /v1/metrics/users/{userId}": Ask("read", {"userId": "nobody"}, status=404),
+    "POST /v1/metrics/funnel": Ask("read", {}, {"steps": [{"eventType": "asked"}, {"eventType": "answered"}]}),
+    "GET /v1/metrics/retention": Ask("read", expected={"period": "day"}),
+    "GET /v1/metrics/export": Ask("read"),
     "GET /v1/diagnostics": Ask("read", expected={"mode": "direct"}),
     "GET /v1/diagnostics/events/{eventId}": Ask("read", {"eventId": SESSION_ID}, None, {"found": False}),
     "GET /v1/diagnostics/sessions/{sessionId}": Ask(

@@ -38,6 +38,7 @@ OUTCOMES: dict[str, Outcome] = {
     "session-put": Outcome(200),
     "session-get-unknown": Outcome(404, "not_found"),
     "metrics-all": Outcome(200),
+    "metrics-funnel": Outcome(200),
     "metrics-bad-parameter": Outcome(400, "invalid_parameter"),
     "diagnostics": Outcome(200, "ok"),
     "diagnostics-healthz": Outcome(200, "ok"),
