@@ -110,8 +110,8 @@ async def _post(http: aiohttp.ClientSession, url: str, step: Step, due: float) -
 
 
 def climb(url: str, key: str, *, first: float, seconds: float, events: int) -> Iterator[Step]:
-    """Steps of rising rates, until two beyond the one at which latency bends or requests are shed."""
-    rate, calm, beyond = first, 0.0, 0
+    """Steps of rising rates, until two beyond the one at which latency bends, and some requests are shed."""
+    rate, calm, beyond, shed = first, 0.0, 0, False
     # What starts cold must not be what calm is.
     asyncio.run(measure(url, key, max(first, WARM_RATE), seconds=WARM_SECONDS, events=events))
     for _ in range(MOST_STEPS):
@@ -120,7 +120,9 @@ def climb(url: str, key: str, *, first: float, seconds: float, events: int) -> I
         bent = step.percentile(99) > calm * BENT or step.shed > 0
         yield step
         beyond += bent
-        if beyond > STEPS_BEYOND:
+        shed = shed or step.shed > 0
+        # A single slow answer bends the curve too: what is too much is known when some of it was refused.
+        if beyond > STEPS_BEYOND and shed:
             return
         rate *= GROWTH
 
