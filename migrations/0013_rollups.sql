@@ -22,7 +22,8 @@ CREATE TABLE muster.rollup_state (
     project_id uuid PRIMARY KEY REFERENCES muster.projects,
     watermark bigint, -- every event of an earlier transaction is folded; null while they are folded anew
     rebuild_to bigint, -- then: the watermark to be
-    rebuilt_before timestamptz, -- then: up to where, by the events' own time
+    rebuilt_before timestamptz, -- then: up to where, by the events' own time,
+    rebuilt_until timestamptz, -- of where the last of them is
     system_identifier bigint NOT NULL, -- of the server whose transactions these are
     time_zone text NOT NULL, -- whose days were folded
     keys text[] NOT NULL, -- of data, that were folded by
@@ -396,6 +397,13 @@ LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
          GROUP BY 1, 2, 3, 4, 5, 6) g
 $$;
 
+-- Up to where a project is folded; null where it is not, or by another server, whose transactions' numbers say nothing of ours.
+CREATE FUNCTION muster.rollup_watermark(p_project_id uuid) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT s.watermark FROM muster.rollup_state s, pg_control_system() c
+     WHERE s.project_id = p_project_id AND s.system_identifier = c.system_identifier
+$$;
+
 -- Forgets what is folded of a project; the next roll-forward begins anew, and until it is done answers come from the events.
 CREATE FUNCTION muster.reset_rollups(p_project_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
@@ -403,10 +411,16 @@ DECLARE
     v_scopes integer[] := ARRAY(SELECT s.id FROM muster.rollup_scopes s JOIN muster.rollup_dimensions d ON d.id = s.dimension_id
                                  WHERE d.project_id = p_project_id);
 BEGIN
-    INSERT INTO muster.rollup_state AS s (project_id, rebuild_to, rebuilt_before, system_identifier, time_zone, keys)
-    SELECT p.id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, '-infinity', c.system_identifier, p.time_zone, p.rollup_keys
-      FROM muster.projects p, pg_control_system() c WHERE p.id = p_project_id
-    ON CONFLICT (project_id) DO UPDATE SET watermark = NULL, rebuild_to = excluded.rebuild_to, rebuilt_before = '-infinity',
+    -- What is of earlier transactions is visible now, so that its span is known for good.
+    INSERT INTO muster.rollup_state AS s (project_id, rebuild_to, rebuilt_before, rebuilt_until, system_identifier, time_zone, keys)
+    SELECT p.id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, e.first_at, e.last_at, c.system_identifier, p.time_zone,
+           p.rollup_keys
+      FROM muster.projects p, pg_control_system() c, LATERAL (
+           SELECT coalesce(min(e.occurred_at), 'infinity') AS first_at, coalesce(max(e.occurred_at), '-infinity') AS last_at
+             FROM muster.analytics_events e WHERE e.project_id = p.id) e
+     WHERE p.id = p_project_id
+    ON CONFLICT (project_id) DO UPDATE SET watermark = NULL, rebuild_to = excluded.rebuild_to,
+           rebuilt_before = excluded.rebuilt_before, rebuilt_until = excluded.rebuilt_until,
            system_identifier = excluded.system_identifier, time_zone = excluded.time_zone, keys = excluded.keys,
            first_at = NULL, last_at = NULL, folded_at = now();
     DELETE FROM muster.rollup_days WHERE scope_id = ANY (v_scopes);
@@ -464,9 +478,10 @@ DECLARE
     v_horizon bigint;
     v_to bigint;
     v_before timestamptz;
-    v_last timestamptz;
     v_count bigint;
     v_folded bigint := 0;
+    v_at_once CONSTANT integer := 50000; -- what one statement holds in memory
+    v_step integer := least(p_most, v_at_once);
 BEGIN
     IF NOT EXISTS (SELECT FROM muster.rollup_state WHERE project_id = p_project_id) THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('muster.roll_forward ' || p_project_id, 0));
@@ -486,23 +501,24 @@ BEGIN
     END IF;
     IF v_state.watermark IS NULL THEN
         -- Anew, by the events' own time: one transaction may have brought millions.
-        SELECT max(e.occurred_at) INTO v_last FROM muster.analytics_events e WHERE e.project_id = p_project_id;
-        IF v_state.rebuilt_before = '-infinity' THEN
-            SELECT min(e.occurred_at) INTO v_state.rebuilt_before FROM muster.analytics_events e WHERE e.project_id = p_project_id;
-        END IF;
-        WHILE v_state.rebuilt_before <= v_last AND v_folded < p_most LOOP
-            v_before := v_last + interval '1 microsecond';
+        WHILE v_state.rebuilt_before <= v_state.rebuilt_until AND v_folded < p_most LOOP
+            v_before := v_state.rebuilt_until + interval '1 microsecond';
             LOOP
                 SELECT count(*) INTO v_count FROM (
                     SELECT FROM muster.analytics_events e WHERE e.project_id = p_project_id
-                       AND e.occurred_at >= v_state.rebuilt_before AND e.occurred_at < v_before LIMIT p_most + 1) e;
-                EXIT WHEN v_count <= p_most OR v_before <= v_state.rebuilt_before + interval '1 second';
+                       AND e.occurred_at >= v_state.rebuilt_before AND e.occurred_at < v_before LIMIT v_step + 1) e;
+                EXIT WHEN v_count <= v_step OR v_before <= v_state.rebuilt_before + interval '1 second';
                 v_before := v_state.rebuilt_before + (v_before - v_state.rebuilt_before) / 2;
             END LOOP;
+            -- Restored from another server, an event may bear a number that ours reach in years: it gets this transaction's, as
+            -- the archive does it, and is folded by the next roll-forward.
+            UPDATE muster.analytics_events e SET xid = pg_current_xact_id()::text::bigint
+             WHERE e.project_id = p_project_id AND e.occurred_at >= v_state.rebuilt_before AND e.occurred_at < v_before
+               AND e.xid > pg_current_xact_id()::text::bigint;
             v_folded := v_folded + muster.fold_events(v_state, v_state.rebuild_to, v_before);
             v_state.rebuilt_before := v_before;
         END LOOP;
-        IF v_state.rebuilt_before <= v_last THEN
+        IF v_state.rebuilt_before <= v_state.rebuilt_until THEN
             UPDATE muster.rollup_state SET rebuilt_before = v_before, folded_at = now() WHERE project_id = p_project_id;
             RETURN QUERY SELECT v_folded, false;
             RETURN;
@@ -510,20 +526,28 @@ BEGIN
         v_state.watermark := v_state.rebuild_to;
         v_state.rebuild_to := NULL;
         v_state.rebuilt_before := NULL;
+        v_state.rebuilt_until := NULL;
     END IF;
     v_horizon := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
     WHILE v_state.watermark < v_horizon AND v_folded < p_most LOOP
         v_to := v_horizon;
         LOOP
             EXECUTE format('SELECT count(*) FROM (SELECT FROM muster.analytics_events WHERE project_id = %L AND xid >= %s AND xid < %s
-                            LIMIT %s) e', p_project_id, v_state.watermark, v_to, p_most + 1) INTO v_count;
-            EXIT WHEN v_count <= p_most OR v_to <= v_state.watermark + 1;
+                            LIMIT %s) e', p_project_id, v_state.watermark, v_to, v_at_once + 1) INTO v_count;
+            EXIT WHEN v_count <= v_step OR v_to <= v_state.watermark + 1;
             v_to := v_state.watermark + (v_to - v_state.watermark) / 2;
         END LOOP;
+        IF v_count > v_at_once THEN
+            -- A load of its own, in one transaction: it can be cut by time alone.
+            PERFORM muster.reset_rollups(p_project_id);
+            RETURN QUERY SELECT v_folded, false;
+            RETURN;
+        END IF;
         v_folded := v_folded + muster.fold_events(v_state, v_to, 'infinity');
         v_state.watermark := v_to;
     END LOOP;
-    UPDATE muster.rollup_state SET watermark = v_state.watermark, rebuild_to = NULL, rebuilt_before = NULL, folded_at = now()
+    UPDATE muster.rollup_state
+       SET watermark = v_state.watermark, rebuild_to = NULL, rebuilt_before = NULL, rebuilt_until = NULL, folded_at = now()
      WHERE project_id = p_project_id;
     RETURN QUERY SELECT v_folded, v_state.watermark >= v_horizon;
 END
@@ -699,6 +723,6 @@ GRANT EXECUTE ON FUNCTION muster.tail_events, muster.count_active_users, muster.
 GRANT SELECT ON muster.rollup_state, muster.rollup_dimensions, muster.rollup_scopes, muster.rollup_days, muster.rollup_returns,
       muster.rollup_session_spans, muster.rollup_long_sessions, muster.rollup_session_days, muster.rollup_user_days,
       muster.rollup_user_sessions TO muster_reader, muster_admin;
-GRANT EXECUTE ON FUNCTION muster.hash_of, muster.day_start, muster.day_of TO muster_reader, muster_admin;
+GRANT EXECUTE ON FUNCTION muster.hash_of, muster.day_start, muster.day_of, muster.rollup_watermark TO muster_reader, muster_admin;
 GRANT EXECUTE ON FUNCTION muster.roll_forward TO muster_reader, muster_admin;
 GRANT EXECUTE ON FUNCTION muster.reset_rollups, muster.delete_events TO muster_admin;

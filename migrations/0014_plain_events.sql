@@ -8,7 +8,7 @@
 CREATE FUNCTION muster.record_plain_events(
     p_key_hash bytea, p_batch_id uuid, p_session_id uuid, p_user_id text, p_sequence integer, p_dropped bigint, p_sent_at timestamptz,
     p_browser text, p_context jsonb, p_first timestamptz, p_last timestamptz,
-    p_ids text, p_event_types text, p_areas text, p_times text, p_data text,
+    p_ids text, p_event_types text, p_areas text, p_times text, p_data text, p_count integer,
     OUT refused text, OUT closer boolean, OUT project uuid, OUT prefix text, OUT accepted integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
@@ -39,6 +39,10 @@ BEGIN
           FROM unnest(string_to_array(p_ids, chr(31)), string_to_array(p_times, chr(31)), string_to_array(p_event_types, chr(31)),
                       string_to_array(p_areas, chr(31)), string_to_array(p_data, chr(31))) AS e(id, at, event_type, area, data);
         GET DIAGNOSTICS accepted = ROW_COUNT;
+        -- What else may keep a row out, such as a trigger that somebody made, must not be answered as stored.
+        IF accepted <> p_count THEN
+            RAISE unique_violation USING MESSAGE = 'not every event of the batch was stored';
+        END IF;
         INSERT INTO muster.analytics_sessions AS s (project_id, id, user_id, started_at, last_seen_at, events_count, batches, dropped,
                clock_skew_ms, browser, context)
         VALUES (project, p_session_id, p_user_id, p_first, p_last, accepted,

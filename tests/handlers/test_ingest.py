@@ -232,3 +232,25 @@ def test_each_batch_is_accounted_for_in_one_log_line(post: Caller, capsys: pytes
 
 def _basic(key: str) -> str:
     return "Basic " + base64.b64encode(f"{key}:".encode()).decode()
+
+
+def test_what_a_trigger_of_somebody_swallows_is_not_called_accepted(
+    post: Caller, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN IF NEW.event_type = 'swallowed' THEN RETURN NULL; END IF; RETURN NEW; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER swallow BEFORE INSERT ON muster.analytics_events FOR EACH ROW "
+            "EXECUTE FUNCTION public.swallow()"
+        )
+    answer = post("POST /v1/events", a_batch(an_event(), an_event(eventType="swallowed"), an_event()))
+    accepted = {each["id"] for each in answer.json["events"] if each["status"] == "accepted"}
+    with psycopg.connect(database_url) as connection:
+        stored = {str(row[0]) for row in connection.execute("SELECT id FROM muster.analytics_events")}
+    assert len(stored) == 2
+    assert accepted == stored
+    assert answer.json["accepted"] == 2
+    assert '"EventsUnaccounted":0' in capsys.readouterr().out

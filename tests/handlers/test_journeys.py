@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from muster import rollups
 from tests.support.databases import Project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -177,3 +178,27 @@ def test_they_need_a_key_that_reads(on_metrics: Caller) -> None:
     ):
         assert ask(on_metrics, route, kind="write", **options).status == 403
         assert ask(on_metrics, route, kind=None, **options).status == 401
+
+
+@pytest.mark.parametrize("route", [USER, RETENTION])
+def test_rollups_that_are_begun_anew_meanwhile_take_nothing_from_an_answer(
+    post: Caller, on_metrics: Caller, database_url: str, project: Project, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    act(post, "ada", (0, "a", "x", {}), (1, "a", "x", {}))
+    fold(database_url, project)
+    looked = rollups.get_state
+
+    def look_and_be_overtaken(connection: Any, project_id: Any) -> Any:
+        state = looked(connection, project_id)
+        with psycopg.connect(database_url, autocommit=True) as another:
+            another.execute("SELECT muster.reset_rollups(%s)", (project.id,))
+        return state
+
+    asked: dict[str, Any] = {
+        USER: {"path": "/v1/metrics/users/ada"},
+        RETENTION: {"query": {"start": "2015-05-18", "end": "2015-05-19"}},
+    }
+    with monkeypatch.context() as overtaken:
+        overtaken.setattr("muster.rollups.get_state", look_and_be_overtaken)
+        answer = ask(on_metrics, route, **asked[route]).json
+    assert (answer["events"] if route == USER else answer["cohorts"][0]["users"] * 2) == 2

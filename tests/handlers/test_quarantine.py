@@ -175,7 +175,6 @@ def test_a_whole_request_is_replayed_when_it_has_become_one(
     with monkeypatch.context() as stricter:
         stricter.setattr("muster.batches.MAX_EVENTS", 2)
         stricter.setattr("muster.plain_batches.MAX_EVENTS", 2)
-        stricter.setattr("muster.batches._read_plain", lambda *_: None)
         assert post(POST, batch).code == "invalid_batch"
     (kept,) = listed(on_diagnostics)
     assert (kept["reason"], kept["index"]) == ("invalid_batch", None)

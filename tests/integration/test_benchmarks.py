@@ -1,8 +1,6 @@
 """The benchmarks run, on a small scale, and write their sections; what they measure is no business of a test's."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -12,21 +10,11 @@ from muster.metrics import get_metrics, get_raw_metrics
 from muster.metrics_requests import MetricsRequest
 from muster.projects import create_project
 from tests.support.databases import Cluster
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.programs import run_program
 
 
 def run(module: str, folder: Path, *options: str) -> str:
-    finished = subprocess.run(
-        [sys.executable, "-m", module, "--rounds", "1", "--output", str(folder), *options],
-        cwd=ROOT,
-        env={"PYTHONPATH": "layers/shared", "PATH": "/usr/bin:/bin", "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
+    run_program(module, "--rounds", "1", "--output", str(folder), *options, home=folder)
     return (folder / "benchmarks.md").read_text("utf-8")
 
 

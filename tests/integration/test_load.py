@@ -1,26 +1,15 @@
 """make load: what is too much is shed, and nothing that was acknowledged is lost."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.programs import run_program
 
 
 def test_overload_is_shed_and_reported_as_a_table_and_a_picture(tmp_path: Path) -> None:
     options = ["--rate", "150", "--seconds", "1", "--events", "5", "--environments", "1", "--output", str(tmp_path)]
-    finished = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load", *options],
-        cwd=ROOT,
-        env={"PYTHONPATH": "layers/shared", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    shed = re.search(r"beyond it (\d+) requests were shed with 429 or 503, and nothing", finished.stdout)
+    printed = run_program("benchmarks.load", *options, home=tmp_path)
+    shed = re.search(r"beyond it (\d+) requests were shed with 429 or 503, and nothing", printed)
     assert shed is not None
     assert int(shed[1]) > 0
     rows = (tmp_path / "load.md").read_text("utf-8").splitlines()

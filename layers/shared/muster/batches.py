@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import orjson
 from pydantic import ValidationError
 
 from muster.agents import browser_family, is_bot
@@ -11,9 +10,10 @@ from muster.errors import Detail, InvalidBatch
 from muster.event_ids import derive_event_id
 from muster.json_slices import Slice, elements, members
 from muster.judgement import Rejection, context_faults, judge
-from muster.models import BATCH, ENVELOPE, MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENTS, EnvelopeIn, EventIn
-from muster.poison import depth_of, find_poison
-from muster.validation import details_of, is_time, place_of, time_faults
+from muster.models import ENVELOPE, MAX_EVENTS, EnvelopeIn
+from muster.plain_batches import PlainBatch, read_plain_batch
+from muster.poison import find_poison
+from muster.validation import details_of, place_of, time_faults
 
 
 @dataclass(slots=True)
@@ -43,53 +43,25 @@ def read_batch(text: str, user_agent: str) -> Batch:
         InvalidJson: it is not JSON.
         InvalidBatch: it is not a batch.
     """
-    return _read_plain(text, user_agent) or _read_closely(text, user_agent)
+    plain = read_plain_batch(text, user_agent)
+    return read_closely(text, user_agent) if plain is None else of_plain(plain, text)
 
 
-def _read_plain(text: str, user_agent: str) -> Batch | None:
-    # orjson refuses NaN, numbers over 1e308 and half surrogate pairs; NUL is all that is left to look for.
-    if "\\u0000" in text:
-        return None
-    try:
-        batch = BATCH.validate_python(orjson.loads(text))
-    except (orjson.JSONDecodeError, ValidationError):
-        return None
-    events = batch["events"]
-    context = batch.get("context") or {}
-    ids = [(event.get("id") or "").lower() for event in events]
-    if (
-        not (session_id := batch.get("sessionId"))
-        or len(set(ids)) < len(ids)
-        or "" in ids
-        or is_bot(user_agent, of_request=True)
-        or (context and (context_faults(context, []) or "userAgent" in context))
-        or not all(_is_plain(event, check_size=len(text) > MAX_DATA_BYTES) for event in events)
-        or time_faults(batch, ["sentAt"], [])
-    ):
-        return None
+def of_plain(plain: PlainBatch, text: str) -> Batch:
+    """The same batch in the form of any batch; `text` is what it was read from."""
+    session_id = cast(str, plain.envelope.get("sessionId"))
     return Batch(
-        envelope=batch,
-        ids=list(ids),
+        envelope=plain.envelope,
+        ids=list(plain.ids),
         body=text,
-        candidates=list(range(len(ids))),
+        candidates=list(range(len(plain.ids))),
         is_plain=True,
-        contexts={session_id.lower(): {"browser": browser_family(user_agent), "context": context}},
+        contexts={session_id.lower(): {"browser": plain.browser, "context": plain.envelope.get("context") or {}}},
     )
 
 
-def _is_plain(event: EventIn, *, check_size: bool) -> bool:
-    if event.get("sessionId") or event.get("userId") or event.get("context") or not is_time(event["timestamp"]):
-        return False
-    data = event.get("data")
-    if not data:
-        return True
-    # orjson's text of a value is the shortest; what it calls small may be a large one to those who count otherwise.
-    if check_size and len(orjson.dumps(data)) > MAX_DATA_BYTES // 8:
-        return False
-    return not any(isinstance(value, dict | list) for value in data.values()) or depth_of(data) <= MAX_DEPTH
-
-
-def _read_closely(text: str, user_agent: str) -> Batch:
+def read_closely(text: str, user_agent: str) -> Batch:
+    """Read a request's body event by event, whatever it holds; raises as read_batch does."""
     fields = members(text)
     if fields is None:
         raise InvalidBatch('The body is JSON but no object; send {"sessionId": …, "events": […]}.')

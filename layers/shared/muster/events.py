@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from muster.batches import Batch, read_batch
+from muster.batches import Batch, of_plain, read_closely
 from muster.bodies import RawBody, read_text
 from muster.database import Connection, Database, call, execute_once
 from muster.errors import Detail, MusterError, RequestRefused
@@ -57,15 +57,19 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
         KeyRefused: the key may not write events.
         DatabaseUnavailable: nothing was stored; the same batch may be sent again.
     """
-    if sender.key_hash is not None and (plain := read_plain_batch(text, sender.user_agent)) is not None:
-        stored = _save_plain(database, sender, plain)
+    plain = read_plain_batch(text, sender.user_agent)
+    if plain is not None and sender.key_hash is not None:
+        stored = _save_plain(database, sender, plain, sender.key_hash)
         if stored is not None:
             return stored
     try:
-        batch = read_batch(text, sender.user_agent)
+        batch = read_closely(text, sender.user_agent) if plain is None else of_plain(plain, text)
     except RequestRefused as refusal:
         note_refused(database, sender, refusal, text)
         raise
+    if sender.key_hash is not None:
+        # Who came so far has been tried the short way, or cannot go it.
+        batch.is_plain = False
     batch_id = str(uuid.uuid4())
     described = orjson.dumps(describe(batch, batch_id, sender.request_id)).decode()
     clock = _Clock(database)
@@ -76,11 +80,11 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
     return result
 
 
-def _save_plain(database: Database, sender: Sender, batch: PlainBatch) -> BatchResult | None:
+def _save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> BatchResult | None:
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = _Clock(database)
-    row = database.run(execute_once, query("record_plain_events"), _plain_values(batch, batch_id, sender.key_hash))
+    row = database.run(execute_once, query("record_plain_events"), _plain_values(batch, batch_id, key_hash))
     refused, closer, project, prefix, accepted = row
     raise_if_refused({"refused": refused}, WRITERS)
     if closer == "t":
@@ -103,12 +107,12 @@ def _save_plain(database: Database, sender: Sender, batch: PlainBatch) -> BatchR
     return result
 
 
-def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes | None) -> list[str | None]:
+def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes) -> list[str | None]:
     """The parameters of muster.record_plain_events."""
     envelope, columns = batch.envelope, batch.columns
     sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
     return [
-        None if key_hash is None else f"\\x{key_hash.hex()}",
+        f"\\x{key_hash.hex()}",
         batch_id,
         envelope.get("sessionId"),
         envelope.get("userId"),
@@ -118,6 +122,7 @@ def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes | None) -> l
         batch.browser,
         batch.context,
         *(columns[name] for name in ("first", "last", "ids", "event_types", "areas", "times", "data")),
+        str(len(batch.ids)),
     ]
 
 

@@ -13,7 +13,7 @@ from muster.database import Connection
 from muster.metrics_models import Breakdown, Bucket, EventPage, Explain, Metrics, Range, StoredEvent, Totals
 from muster.metrics_requests import MetricsRequest, to_cursor
 from muster.parameters import DATA
-from muster.rollups import RollupState, fold_if_due, get_state
+from muster.rollups import RollupState, fold_if_due, get_state, one_snapshot
 from muster.sql import query
 from muster.time_ranges import TimeRange, boundaries
 
@@ -122,10 +122,8 @@ def _counted(
     if row["watermark"] == state.watermark:
         return row
     # Somebody has folded on between our look and our statement: now both in one snapshot.
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        watermark = get_state(connection, parameters["project_id"]).watermark
-        return _ask(connection, parameters, None if watermark is None else scope, watermark)
+    with one_snapshot(connection, parameters["project_id"]) as now:
+        return _ask(connection, parameters, None if now.watermark is None else scope, now.watermark)
 
 
 def _ask(

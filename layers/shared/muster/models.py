@@ -58,12 +58,6 @@ class EnvelopeIn(TypedDict):
     context: NotRequired[Context | None]
 
 
-class BatchIn(EnvelopeIn):
-    """A batch as sent."""
-
-    events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_EVENTS)]
-
-
 class SessionIn(TypedDict):
     """A session as sent."""
 
@@ -79,7 +73,6 @@ class SessionIn(TypedDict):
 
 EVENT = TypeAdapter(EventIn)
 ENVELOPE = TypeAdapter(EnvelopeIn)
-BATCH = TypeAdapter(BatchIn)
 SESSION = TypeAdapter(SessionIn)
 UUID = TypeAdapter(Uuid)
 

@@ -8,27 +8,28 @@ from muster.database import Connection
 from muster.metrics import current_state, time_range_of
 from muster.metrics_models import Cohort, Retention
 from muster.metrics_requests import MetricsRequest
+from muster.rollups import one_snapshot
 from muster.sql import query
 from muster.time_ranges import boundaries
 
 
 def get_retention(connection: Connection, project_id: UUID, request: MetricsRequest) -> Retention:
     """The cohorts of the range by the request's granularity, day or week; costs what the range holds."""
-    state = current_state(connection, project_id)
+    current_state(connection, project_id)
     time_range = time_range_of(connection, project_id, request)
     period = request.granularity or "day"
     starts = boundaries(time_range, period, request.zone)
-    parameters = {
-        "project_id": project_id,
-        "watermark": state.watermark or 0,
-        # Whole days of the project's zone are folded; another's are counted from the events.
-        "is_rolled": state.watermark is not None and state.time_zone == request.timezone,
-        "timezone": request.timezone,
-        "starts": starts[:-1],
-        "start": starts[0],
-        "end": starts[-1],
-    }
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with one_snapshot(connection, project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
+        parameters = {
+            "project_id": project_id,
+            "watermark": state.watermark or 0,
+            # Whole days of the project's zone are folded; another's are counted from the events.
+            "is_rolled": state.watermark is not None and state.time_zone == request.timezone,
+            "timezone": request.timezone,
+            "starts": starts[:-1],
+            "start": starts[0],
+            "end": starts[-1],
+        }
         rows = cursor.execute(query("get_retention"), parameters).fetchall()
     counted = {(row["cohort"], row["period"]): row["users"] for row in rows}
     periods = len(starts) - 1

@@ -1,5 +1,7 @@
 """What metrics are answered from: how far it is folded, and folding on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -41,6 +43,14 @@ def get_state(connection: Connection, project_id: UUID) -> RollupState:
         state = cursor.execute(query("get_rollup_state"), {"project_id": project_id}).fetchone()
     assert state is not None  # noqa: S101 - the statement answers one row, whatever there is
     return state
+
+
+@contextmanager
+def one_snapshot(connection: Connection, project_id: UUID) -> Iterator[RollupState]:
+    """All that is asked in this context sees the rollups as of this state, whoever folds or begins anew meanwhile."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield get_state(connection, project_id)
 
 
 def fold_if_due(connection: Connection, project_id: UUID, state: RollupState, tail: int) -> bool:

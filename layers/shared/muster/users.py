@@ -8,6 +8,7 @@ from muster.database import Connection
 from muster.errors import NotFound
 from muster.metrics import current_state
 from muster.metrics_models import UserSummary
+from muster.rollups import one_snapshot
 from muster.sql import query
 
 RECENT = 50
@@ -19,14 +20,14 @@ def get_user(connection: Connection, project_id: UUID, user_id: str) -> UserSumm
     Raises:
         NotFound: no event of the project is the user's.
     """
-    state = current_state(connection, project_id)
-    parameters = {
-        "project_id": project_id,
-        "user_id": user_id,
-        "watermark": state.watermark or 0,
-        "limit": RECENT,
-    }
-    with connection.cursor(row_factory=dict_row) as cursor:
+    current_state(connection, project_id)
+    with one_snapshot(connection, project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
+        parameters = {
+            "project_id": project_id,
+            "user_id": user_id,
+            "watermark": state.watermark or 0,
+            "limit": RECENT,
+        }
         row = cursor.execute(query("get_user"), parameters).fetchone()
     if row is None or not row["events"]:
         raise NotFound("No event of this project is of such a user; an event's userId says whose it is.")

@@ -1,7 +1,7 @@
 -- When the latest event, by its own time, was received: an import of history is recent too.
 WITH latest AS (
     SELECT greatest(s.last_at, (SELECT max(e.occurred_at) FROM muster.analytics_events e
-                                 WHERE e.project_id = %(project_id)s AND e.xid >= coalesce(s.watermark, 0))) AS occurred_at
+                                 WHERE e.project_id = %(project_id)s AND e.xid >= coalesce(muster.rollup_watermark(p.id), 0))) AS occurred_at
       FROM (SELECT %(project_id)s::uuid AS id) p LEFT JOIN muster.rollup_state s ON s.project_id = p.id
 )
 SELECT max(e.received_at), max(e.received_at) > now() - interval '1 day'

@@ -1,7 +1,7 @@
 -- What is folded of whole days, and the events themselves of the rest: those since the watermark (the tail), and those of the
 -- parts of days at a range's ends (the edges). Without a scope (is_rolled is false) no day is taken from what is folded.
 WITH state AS MATERIALIZED (
-    SELECT s.watermark, s.time_zone, s.last_at FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
+    SELECT muster.rollup_watermark(s.project_id) AS watermark, s.time_zone, s.last_at FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
 ), scope AS MATERIALIZED (
     SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
      WHERE d.project_id = %(project_id)s AND d.name = %(dimension)s::text AND s.value_hash = muster.hash_of(%(value)s::text)

@@ -1,3 +1,3 @@
-SELECT now() AS now, s.watermark, coalesce(s.keys, '{}') AS keys, s.time_zone, s.first_at, s.last_at,
+SELECT now() AS now, muster.rollup_watermark(p.id) AS watermark, coalesce(s.keys, '{}') AS keys, s.time_zone, s.first_at, s.last_at,
        s.folded_at < now() - interval '1 minute' AS is_old
   FROM (SELECT %(project_id)s::uuid AS id) p LEFT JOIN muster.rollup_state s ON s.project_id = p.id

@@ -1,0 +1,66 @@
+"""Folding what no client sends: a dump of another server, and a load of one transaction."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from muster.metrics import get_metrics, get_raw_metrics
+from muster.metrics_requests import MetricsRequest
+from muster.projects import create_project
+from muster.rollups import roll_forward
+from tests.support.databases import Cluster
+
+MONTH = MetricsRequest(timeframe="month", breakdown="eventType")
+INSERT = (
+    "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type, area)"
+    " SELECT %s, md5((n / 10)::text)::uuid, gen_random_uuid(), now() - n * interval '1 second', gen_random_uuid(), "
+    "'user-' || n %% 7, 'a', 'b' FROM generate_series(1, %s) n"
+)
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def tail(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM muster.analytics_events e, muster.rollup_state s WHERE e.xid >= s.watermark"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def assert_exact(connection: psycopg.Connection[Any], project: uuid.UUID, events: int) -> None:
+    rolled, raw = get_metrics(connection, project, MONTH), get_raw_metrics(connection, project, MONTH)
+    assert rolled.explain.source == "rollups"
+    assert rolled.totals.events == events
+    assert (rolled.totals, rolled.series, rolled.breakdown) == (raw.totals, raw.series, raw.breakdown)
+
+
+def test_events_of_another_server_do_not_stay_in_the_tail(database: psycopg.Connection[Any]) -> None:
+    project = create_project(database, "restored")
+    database.execute(INSERT, (project, 3_000))
+    roll_forward(database, project, 10_000)
+    assert tail(database) == 0
+    database.execute("UPDATE muster.analytics_events SET xid = xid + 1000000000000")
+    database.execute("UPDATE muster.rollup_state SET system_identifier = 1")
+    for _ in range(2):
+        roll_forward(database, project, 10_000)
+    assert tail(database) == 0
+    assert_exact(database, project, 3_000)
+
+
+def test_a_load_of_one_transaction_is_folded_in_parts(database: psycopg.Connection[Any]) -> None:
+    project, events = create_project(database, "loaded"), 60_000
+    roll_forward(database, project, 10_000)
+    database.execute(INSERT, (project, events))
+    assert roll_forward(database, project, 100_000_000) == (0, False)
+    folded, complete = roll_forward(database, project, 20_000)
+    assert (20_000 <= folded < events, complete) == (True, False)
+    assert get_metrics(database, project, MONTH).totals.events == events
+    assert roll_forward(database, project, 100_000_000)[1]
+    assert_exact(database, project, events)
