@@ -21,14 +21,14 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak load bench bench-ingest bench-metrics seed check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
+.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
 	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
-	@echo "make bench     what it costs, against what else there is; each part alone: bench-ingest, bench-metrics"
+	@echo "make bench     what it costs, against what else there is; each part alone: bench-ingest, -metrics, -cold, -http"
 	@echo "make seed      a made-up past in the database           (EVENTS=1000000, NAME=…, DATABASE_URL=…)"
 	@echo "make check     lint, types, import order, template, layer, policies"
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
@@ -85,13 +85,19 @@ soak: $(VENV)/.dev
 load: $(VENV)/.bench
 	@$(RUN) benchmarks.load $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)") $(ARGS)
 
-bench: bench-ingest bench-metrics
+bench: bench-ingest bench-metrics bench-cold bench-http
 
 bench-ingest: $(VENV)/.bench
 	@$(RUN) benchmarks.ingest $(ARGS)
 
 bench-metrics: $(VENV)/.bench
 	@$(RUN) benchmarks.metrics $(ARGS)
+
+bench-cold: $(VENV)/.dev
+	@$(RUN) benchmarks.cold $(ARGS)
+
+bench-http: $(VENV)/.bench
+	@$(RUN) benchmarks.http $(ARGS)
 
 seed: $(VENV)/.bench
 	@$(RUN) benchmarks.seed $(if $(EVENTS),--events $(EVENTS)) $(if $(NAME),--name "$(NAME)") \

@@ -6,8 +6,6 @@ answered neither 2xx, 429 nor 503, and what was acknowledged and is not stored, 
 
 import argparse
 import asyncio
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ import orjson
 import psycopg
 
 from benchmarks.machine import describe
+from benchmarks.served import served
 from local.postgres import start_postgres
 from muster.migrations import migrate
 from muster.projects import create_key, create_project
@@ -37,9 +36,7 @@ BENT = 5.0
 STEPS_BEYOND = 2
 MOST_STEPS = 20
 SHED = ("429", "503")
-WAIT_SECONDS = 1.0
 ANSWER_SECONDS = 60.0
-STOP_SECONDS = 60.0
 WARM_RATE, WARM_SECONDS = 50.0, 2.0
 
 
@@ -137,30 +134,8 @@ def own_target(environments: int) -> Iterator[tuple[str, str, str]]:
             with psycopg.connect(server.url, autocommit=True) as connection:
                 migrate(connection, ROOT / "migrations")
                 key = create_key(connection, create_project(connection, "load"), "write")
-            with _served(server.url, environments, folder / "logs") as url:
+            with served(server.url, environments, folder / "logs") as url:
                 yield url, key, server.url
-
-
-@contextmanager
-def _served(database_url: str, environments: int, logs: Path) -> Iterator[str]:
-    """The URL of a local API in a process of its own, so that it does not wait for what posts to it."""
-    options = {
-        "--port": "0", "--environments": str(environments), "--wait-seconds": str(WAIT_SECONDS), "--log-dir": str(logs),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "local.server", *(word for option in options.items() for word in option)]
-    for parameter in ("DatabaseMode=external", "RequestsPerSecond=100000", "RequestBurst=100000"):
-        command += ["--parameter", parameter]
-    process = subprocess.Popen([*command, "--env", f"DATABASE_URL={database_url}"], stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        if " on " not in line:
-            raise RuntimeError("The local server did not start.")
-        yield line.rpartition(" on ")[2].strip()
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(STOP_SECONDS)
-        if process.stdout:
-            process.stdout.close()
 
 
 def lost(database_url: str, steps: Sequence[Step]) -> int:

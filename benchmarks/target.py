@@ -27,6 +27,7 @@ class Target:
     project_id: UUID
     write_key: str
     read_key: str
+    admin_key: str
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         """A new autocommit connection of the superuser."""
@@ -43,5 +44,5 @@ def own_target() -> Iterator[Target]:
             with psycopg.connect(server.url, autocommit=True) as connection:
                 migrate(connection, ROOT / "migrations")
                 project_id = create_project(connection, "benchmark")
-                keys = {kind: create_key(connection, project_id, kind) for kind in ("write", "read")}
-            yield Target(server.url, project_id, keys["write"], keys["read"])
+                keys = {kind: create_key(connection, project_id, kind) for kind in ("write", "read", "admin")}
+            yield Target(server.url, project_id, keys["write"], keys["read"], keys["admin"])

@@ -1,51 +1,55 @@
 """Says what works and what does not, where an event is, and what was rejected."""
 
 from muster.diagnostics import Diagnostics
-from muster.http import body, create_app, lambda_handler_for, public_service, query_of, service
+from muster.http import lambda_handler_for, public_service, service
 from muster.ledger import SessionLedger
 from muster.metrics_requests import parse_trace_request
 from muster.parameters import uuid_of
 from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
 from muster.quarantine_requests import parse_rejections_request
+from muster.requests import Request
+from muster.routing import Routes
 from muster.traces import Trace
 
-app = create_app()
+routes = Routes()
 
 
-@app.get("/v1/diagnostics")
-def run_diagnostics() -> Diagnostics:
+@routes.get("/v1/diagnostics")
+def run_diagnostics(request: Request) -> Diagnostics:
     """Every check with its remedy."""
-    return service(app).run_diagnostics()
+    return service(request).run_diagnostics()
 
 
-@app.get("/v1/diagnostics/events/<event_id>")
-def trace_event(event_id: str) -> Trace:
+@routes.get("/v1/diagnostics/events/{eventId}")
+def trace_event(request: Request) -> Trace:
     """Where is my event?"""
-    return service(app).trace_event(uuid_of("eventId", event_id), parse_trace_request(query_of(app)))
+    return service(request).trace_event(
+        uuid_of("eventId", request.path_parameters["eventId"]), parse_trace_request(request.query)
+    )
 
 
-@app.get("/v1/diagnostics/sessions/<session_id>")
-def get_session_ledger(session_id: str) -> SessionLedger:
+@routes.get("/v1/diagnostics/sessions/{sessionId}")
+def get_session_ledger(request: Request) -> SessionLedger:
     """Which batches of a session have arrived."""
-    return service(app).get_session_ledger(uuid_of("sessionId", session_id))
+    return service(request).get_session_ledger(uuid_of("sessionId", request.path_parameters["sessionId"]))
 
 
-@app.get("/v1/diagnostics/rejections")
-def get_rejections() -> RejectionPage | RejectionGroups:
+@routes.get("/v1/diagnostics/rejections")
+def get_rejections(request: Request) -> RejectionPage | RejectionGroups:
     """The quarantine."""
-    return service(app).get_rejections(parse_rejections_request(query_of(app)))
+    return service(request).get_rejections(parse_rejections_request(request.query))
 
 
-@app.post("/v1/diagnostics/rejections/replay")
-def replay_rejections() -> Replay:
+@routes.post("/v1/diagnostics/rejections/replay")
+def replay_rejections(request: Request) -> Replay:
     """What was rejected, once more under today's rules."""
-    return service(app).replay_rejections(body(app))
+    return service(request).replay_rejections(request.body)
 
 
-@app.get("/healthz")
-def check_health() -> dict[str, str]:
+@routes.get("/healthz")
+def check_health(_: Request) -> dict[str, str]:
     """Whether the database answers and the schema is current."""
     return public_service().check_health()
 
 
-lambda_handler = lambda_handler_for(app)
+lambda_handler = lambda_handler_for(routes)

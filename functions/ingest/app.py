@@ -1,16 +1,20 @@
 """Stores batches of events."""
 
-from aws_lambda_powertools.event_handler import Response
+from http import HTTPStatus
 
-from muster.http import batch_response, body, create_app, lambda_handler_for, service
+from muster.http import lambda_handler_for, service
+from muster.requests import Request
+from muster.responses import Response, json_response
+from muster.routing import Routes
 
-app = create_app()
+routes = Routes()
 
 
-@app.post("/v1/events")
-def save_events() -> Response[str]:
+@routes.post("/v1/events")
+def save_events(request: Request) -> Response:
     """A batch of events: 200 when it is committed, 202 when it is durably queued."""
-    return batch_response(service(app).save_request(body(app)))
+    result = service(request).save_request(request.body)
+    return json_response(result, HTTPStatus.OK if result["status"] == "committed" else HTTPStatus.ACCEPTED)
 
 
-lambda_handler = lambda_handler_for(app)
+lambda_handler = lambda_handler_for(routes)

@@ -1,21 +1,23 @@
 """Creates, updates and shows sessions."""
 
-from muster.http import body, create_app, lambda_handler_for, service
+from muster.http import lambda_handler_for, service
 from muster.models import Session
+from muster.requests import Request
+from muster.routing import Routes
 
-app = create_app()
+routes = Routes()
 
 
-@app.put("/v1/sessions/<session_id>")
-def put_session(session_id: str) -> Session:
+@routes.put("/v1/sessions/{sessionId}")
+def put_session(request: Request) -> Session:
     """Create or update a session."""
-    return service(app).put_session(session_id, body(app))
+    return service(request).put_session(request.path_parameters["sessionId"], request.body)
 
 
-@app.get("/v1/sessions/<session_id>")
-def get_session(session_id: str) -> Session:
+@routes.get("/v1/sessions/{sessionId}")
+def get_session(request: Request) -> Session:
     """A session and what is known of it."""
-    return service(app).get_session(session_id)
+    return service(request).get_session(request.path_parameters["sessionId"])
 
 
-lambda_handler = lambda_handler_for(app)
+lambda_handler = lambda_handler_for(routes)

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from muster.database import Database
-from muster.events import Sender, save_batch
-from muster.keys import hash_key
+from muster.events import save_batch
+from muster.keys import Sender, hash_key
 from muster.settings import Settings
 from tests.support.databases import make_project
 from tests.support.functions import Caller, a_batch, an_event

@@ -81,6 +81,14 @@ class Emulator:
             answer: dict[str, Any] = json.load(response)
         return answer
 
+    def runtime_cpu_seconds(self) -> float:
+        """What the function's process has used so far, from its start; without threads that have ended."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        (runtime,) = {int(pid) for file in children for pid in file.read_text("ascii").split()}
+        stats = Path(f"/proc/{runtime}/task").glob("*/schedstat")
+        return sum(int(file.read_text("ascii").split()[0]) for file in stats) / 1e9
+
     @property
     def log(self) -> str:
         """All that the emulator and the function printed."""

@@ -12,6 +12,8 @@ PACKAGE = PROJECT / "layers" / "shared" / "muster"
 FLOORS: dict[str, list[str]] = {
     "ground": [
         "errors",
+        "limits",
+        "results",
         "aws_credentials",
         "settings",
         "sql",
@@ -25,6 +27,7 @@ FLOORS: dict[str, list[str]] = {
         "bodies",
         "agents",
         "validation",
+        "bounds",
         "judgement",
         "plain_batches",
         "batches",
@@ -37,11 +40,12 @@ FLOORS: dict[str, list[str]] = {
         "quarantine_models",
         "quarantine_requests",
     ],
-    "database": ["rds_token", "logins", "database"],
+    "database": ["rds_token", "logins", "database", "ingest_log"],
     "topics": [
         "keys",
         "projects",
-        "ingest_log",
+        "plain_events",
+        "careful_events",
         "events",
         "quarantine",
         "queue",
@@ -67,8 +71,8 @@ FLOORS: dict[str, list[str]] = {
         "checks",
         "diagnostics",
     ],
-    "service": ["service"],
-    "http": ["snap_start", "http"],
+    "service": ["topics", "service"],
+    "http": ["requests", "responses", "routing", "snap_start", "http"],
 }
 ORDER = [module for floor in FLOORS.values() for module in floor]
 

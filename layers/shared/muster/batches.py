@@ -6,11 +6,13 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from muster.agents import browser_family, is_bot
+from muster.bounds import context_faults
 from muster.errors import Detail, InvalidBatch
 from muster.event_ids import derive_event_id
 from muster.json_slices import Slice, elements, members
-from muster.judgement import Rejection, context_faults, judge
-from muster.models import ENVELOPE, MAX_EVENTS, EnvelopeIn
+from muster.judgement import Rejection, judge
+from muster.limits import MAX_EVENTS
+from muster.models import ENVELOPE, EnvelopeIn
 from muster.plain_batches import PlainBatch, read_plain_batch
 from muster.poison import find_poison
 from muster.validation import details_of, place_of, time_faults

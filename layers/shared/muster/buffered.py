@@ -12,15 +12,16 @@ from psycopg.errors import CheckViolation
 
 from muster.batches import Batch, read_batch
 from muster.bodies import RawBody, read_text
+from muster.careful_events import describe, judged_events, record, refusal_row, summed_up
 from muster.database import Database, call
 from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey, KeyNotAllowed, RequestRefused
-from muster.events import Sender, describe, judged_events, record, refusal_row, summed_up
 from muster.ingest_log import log_rejection, log_rejections
 from muster.json_slices import Slice, elements, members
-from muster.keys import WRITERS
-from muster.models import MAX_EVENTS, BatchResult
+from muster.keys import WRITERS, Sender
+from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
+from muster.results import BatchResult
 from muster.settings import Settings
 
 _WRITE_PREFIXES = ("mw_", "ma_")

@@ -1,12 +1,33 @@
 """Logs what became of a batch: one line for each rejected event, and one that carries the metrics."""
 
+import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from muster.models import BatchResult, EventStatus
+from muster.database import Database
 from muster.observability import log, log_with_metrics
+from muster.results import BatchResult, EventStatus
 from muster.settings import Settings
+
+if TYPE_CHECKING:
+    from muster.models import EnvelopeIn
+
+
+class Clock:
+    """Takes the time of what the database does, from now on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._started, self._reconnects = time.perf_counter(), database.reconnects
+
+    def read(self) -> dict[str, float]:
+        """The metrics of the way to the database."""
+        return {
+            "DbWriteMs": (time.perf_counter() - self._started) * 1000,
+            "DbConnectMs": self._database.take_connect_ms(),
+            "DbReconnects": self._database.reconnects - self._reconnects,
+        }
 
 
 def log_batch(
@@ -14,12 +35,12 @@ def log_batch(
     result: BatchResult,
     answer: dict[str, Any],
     timings: dict[str, float],
+    envelope: "EnvelopeIn",
     *,
     request_id: str,
-    session_id: str | None,
-    sent_at: str | None,
 ) -> None:
     """Account for a batch; `answer` is what the database said of it, `timings` are metrics of their own."""
+    sent_at = envelope.get("sentAt")
     if result["rejected"]:
         log_rejections(result, request_id=request_id)
     metrics = {
@@ -43,7 +64,7 @@ def log_batch(
         batch_id=result["batchId"],
         project=answer["project"],
         key_prefix=answer.get("prefix"),
-        session_id=session_id,
+        session_id=envelope.get("sessionId"),
         received=result["received"],
         accepted=result["accepted"],
         duplicates=result["duplicates"],

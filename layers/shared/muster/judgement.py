@@ -1,6 +1,5 @@
 """Judges one event of a batch: fit to be stored, or rejected with its reasons."""
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,17 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from muster.bounds import bound_faults, context_faults
 from muster.errors import Detail
-from muster.models import (
-    EVENT,
-    MAX_CONTEXT_BYTES,
-    MAX_DATA_BYTES,
-    MAX_DEPTH,
-    UUID_PATTERN,
-    EnvelopeIn,
-    EventIn,
-)
-from muster.poison import Location, depth_of, find_poison, printable
+from muster.limits import MAX_DATA_BYTES, UUID_PATTERN
+from muster.models import EVENT, EnvelopeIn, EventIn
+from muster.poison import Location, find_poison, printable
 from muster.validation import details_of, time_faults
 
 MAX_PAYLOAD_CHARACTERS = 16 * 1024
@@ -60,17 +53,6 @@ def judge(index: int, value: Any, as_sent: str, envelope: EnvelopeIn) -> EventIn
     return _rejection(index, "event_too_large" if oversized else "invalid_event", faults, value, as_sent, envelope)
 
 
-def context_faults(context: dict[str, Any] | None, place: Location) -> list[Detail]:
-    """What forbids a context: over 4 KB, nested too deep, or a user agent that is no text."""
-    if not context:
-        return []
-    faults = _bounds(context, MAX_CONTEXT_BYTES, place)
-    agent = context.get("userAgent")
-    if agent is not None and not isinstance(agent, str):
-        faults.append(Detail(loc=[*place, "userAgent"], type="string_type", message="Send the user agent as a text."))
-    return faults
-
-
 def refused_request(code: str, details: list[Detail], text: str | None) -> Rejection:
     """A whole request that was refused, as the quarantine keeps it."""
     return Rejection(
@@ -88,21 +70,9 @@ def _faults(event: EventIn, envelope: EnvelopeIn, place: Location) -> list[Detai
         message = "Field 'sessionId' is required where the batch has none."
         faults.append(Detail(loc=[*place, "sessionId"], type="missing", message=message))
     faults += time_faults(event, ["timestamp"], place)
-    faults += _bounds(event.get("data") or {}, MAX_DATA_BYTES, [*place, "data"])
+    faults += bound_faults(event.get("data") or {}, MAX_DATA_BYTES, [*place, "data"])
     faults += context_faults(event.get("context"), [*place, "context"])
     return faults
-
-
-def _bounds(value: dict[str, Any], limit: int, place: Location) -> list[Detail]:
-    # First the depth: what is nested too deep cannot be serialised to be measured.
-    if (depth := depth_of(value)) > MAX_DEPTH:
-        message = f"It is nested {depth} deep; the limit is {MAX_DEPTH}."
-        return [Detail(loc=place, type="too_deep", message=message)]
-    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
-    if size > limit:
-        message = f"It has {size} bytes of JSON; the limit is {limit}."
-        return [Detail(loc=place, type="too_large", message=message)]
-    return []
 
 
 def _rejection(

@@ -33,6 +33,18 @@ class Access:
     prefix: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends a request, as far as we need to know."""
+
+    key_hash: bytes | None
+    """None acts for the database's only project."""
+    request_id: str
+    user_agent: str = ""
+    key_prefix: str = ""
+    """The key's first characters, which say its kind."""
+
+
 def hash_key(key: str | None) -> bytes:
     """The SHA-256 by which the database knows a key.
 

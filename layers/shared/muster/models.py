@@ -1,24 +1,12 @@
-"""What clients send and what they get back: the shapes of the wire contract."""
+"""The schema of what clients send, and what models of answers have in common."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
-from muster.errors import Detail
-
-UUID_PATTERN = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-# What both Python and PostgreSQL read, and read alike: PostgreSQL has no offset of 16 hours or more.
-TIME_PATTERN = (
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
-    "(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)$"
-)
-MAX_EVENTS = 1_000
-MAX_DATA_BYTES = 32 * 1024
-MAX_CONTEXT_BYTES = 4 * 1024
-MAX_DEPTH = 32
-MAX_INT4 = 2**31 - 1
+from muster.limits import MAX_INT4, TIME_PATTERN, UUID_PATTERN
 
 Uuid = Annotated[str, StringConstraints(strict=True, pattern=UUID_PATTERN)]
 Time = Annotated[str, StringConstraints(strict=True, pattern=TIME_PATTERN)]
@@ -33,7 +21,7 @@ Sequence = Annotated[int, Field(strict=True, ge=1, le=MAX_INT4 - 1)]
 class EventIn(TypedDict):
     """One event as sent."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it off the TypedDict
+    __pydantic_config__ = ConfigDict(extra="forbid", defer_build=True)  # type: ignore[misc]  # pydantic reads it off the TypedDict
 
     id: NotRequired[Uuid | None]
     sessionId: NotRequired[Uuid | None]
@@ -48,7 +36,7 @@ class EventIn(TypedDict):
 class EnvelopeIn(TypedDict):
     """A batch as sent, less its events."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it off the TypedDict
+    __pydantic_config__ = ConfigDict(extra="forbid", defer_build=True)  # type: ignore[misc]  # pydantic reads it off the TypedDict
 
     sessionId: NotRequired[Uuid | None]
     userId: NotRequired[UserId | None]
@@ -61,7 +49,7 @@ class EnvelopeIn(TypedDict):
 class SessionIn(TypedDict):
     """A session as sent."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it off the TypedDict
+    __pydantic_config__ = ConfigDict(extra="forbid", defer_build=True)  # type: ignore[misc]  # pydantic reads it off the TypedDict
 
     userId: NotRequired[UserId | None]
     startedAt: NotRequired[Time | None]
@@ -74,38 +62,12 @@ class SessionIn(TypedDict):
 EVENT = TypeAdapter(EventIn)
 ENVELOPE = TypeAdapter(EnvelopeIn)
 SESSION = TypeAdapter(SessionIn)
-UUID = TypeAdapter(Uuid)
-
-EventStatus = Literal["accepted", "duplicate", "rejected", "ignored", "queued"]
-
-
-class EventResult(TypedDict):
-    """What became of one event."""
-
-    index: int
-    id: str | None
-    status: EventStatus
-    reason: NotRequired[str]
-    details: NotRequired[list[Detail]]
-
-
-class BatchResult(TypedDict):
-    """What became of a batch: received = accepted + duplicates + rejected + ignored."""
-
-    batchId: str
-    status: Literal["committed", "queued"]
-    received: int
-    accepted: int
-    duplicates: int
-    rejected: int
-    ignored: int
-    events: list[EventResult]
 
 
 class WireModel(BaseModel):
     """A model that is camelCase on the wire and snake_case here."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, defer_build=True)
 
 
 class Session(WireModel):

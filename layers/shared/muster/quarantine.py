@@ -11,10 +11,10 @@ from psycopg.rows import class_row
 
 from muster.batches import Batch, read_batch
 from muster.bodies import RawBody, read_text
+from muster.careful_events import describe
 from muster.database import Connection, Database, call
 from muster.errors import MissingKey, RequestRefused
-from muster.events import Sender, describe
-from muster.keys import Access, authenticate, raise_if_refused
+from muster.keys import Access, Sender, authenticate, raise_if_refused
 from muster.observability import log
 from muster.quarantine_models import Rejection, RejectionGroup, RejectionGroups, RejectionPage, Replay
 from muster.quarantine_requests import RejectionsRequest, ReplayIn, cursor_of, parse_replay

@@ -1,40 +1,32 @@
 """The façade of Muster: what handlers call, and what an engineer calls from a Python shell."""
 
+from __future__ import annotations
+
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from muster import (
-    buffered,
-    diagnostics,
-    events,
-    export,
-    funnel,
-    ledger,
-    metrics,
-    quarantine,
-    retention,
-    sessions,
-    traces,
-    users,
-)
-from muster.bodies import RawBody
-from muster.database import Connection, Database
-from muster.diagnostics import Diagnostics
+from muster import topics
 from muster.errors import DatabaseUnavailable
-from muster.events import Sender
-from muster.export import ExportPage
-from muster.funnel_requests import FunnelRequest
-from muster.keys import PREFIX_LENGTH, READERS, Access, authenticate, hash_key, only_project
-from muster.ledger import SessionLedger
-from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
-from muster.metrics_requests import MetricsRequest, TraceRequest
-from muster.models import BatchResult, Session
-from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
-from muster.quarantine_requests import RejectionsRequest
-from muster.traces import Trace
+from muster.keys import PREFIX_LENGTH, READERS, Access, Sender, authenticate, hash_key, only_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from uuid import UUID
+
+    from muster.bodies import RawBody
+    from muster.database import Connection, Database
+    from muster.diagnostics import Diagnostics
+    from muster.export import ExportPage, Format
+    from muster.funnel_requests import FunnelRequest
+    from muster.ledger import SessionLedger
+    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
+    from muster.metrics_requests import MetricsRequest, TraceRequest
+    from muster.models import Session
+    from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
+    from muster.quarantine_requests import RejectionsRequest
+    from muster.results import BatchResult
+    from muster.traces import Trace
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -64,73 +56,77 @@ class AnalyticsService:
 
         Names may be as on the wire or in snake_case, times texts or datetimes. What is rejected is in the result.
         """
-        return events.save_batch(self._database, self._sender, events.batch_text(user_id, session_id, events_to_save))
+        return topics.events.save_batch(
+            self._database, self._sender, topics.events.batch_text(user_id, session_id, events_to_save)
+        )
 
     def save_request(self, body: RawBody) -> BatchResult:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
-            return buffered.queue_request(self._database.settings, self._sender, body)
-        return events.save_request(self._database, self._sender, body)
+            return topics.buffered.queue_request(self._database.settings, self._sender, body)
+        return topics.events.save_request(self._database, self._sender, body)
 
     def update_session(self, session_id: str | UUID, user_id: str | None) -> Session:
         """Create the session, or say whose it is."""
-        return sessions.put_session(self._database, self._sender, str(session_id), json.dumps({"userId": user_id}))
+        return topics.sessions.put_session(
+            self._database, self._sender, str(session_id), json.dumps({"userId": user_id})
+        )
 
     def put_session(self, session_id: str, body: RawBody) -> Session:
         """Create or update a session as a client describes it."""
-        return sessions.put_request(self._database, self._sender, session_id, body)
+        return topics.sessions.put_request(self._database, self._sender, session_id, body)
 
     def get_session(self, session_id: str) -> Session:
         """A session and what is known of it."""
-        return sessions.get_session(self._database, self._sender, session_id)
+        return topics.sessions.get_session(self._database, self._sender, session_id)
 
     def get_metrics(self, request: MetricsRequest) -> Metrics:
         """Totals, series and breakdown of a range, exact and fresh."""
-        return self._read(metrics.get_metrics, request)
+        return self._read(topics.metrics.get_metrics, request)
 
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
         """Raw events, newest first."""
-        return self._read(metrics.get_recent_events, request)
+        return self._read(topics.metrics.get_recent_events, request)
 
     def get_user(self, user_id: str) -> UserSummary:
         """One user's summary and latest events."""
-        return self._read(users.get_user, user_id)
+        return self._read(topics.users.get_user, user_id)
 
     def get_funnel(self, request: FunnelRequest) -> Funnel:
         """How many take step after step."""
-        return self._read(funnel.get_funnel, request)
+        return self._read(topics.funnel.get_funnel, request)
 
     def get_retention(self, request: MetricsRequest) -> Retention:
         """How many come back, by when they first came."""
-        return self._read(retention.get_retention, request)
+        return self._read(topics.retention.get_retention, request)
 
-    def export_events(self, request: MetricsRequest, form: export.Format) -> ExportPage:
+    def export_events(self, request: MetricsRequest, form: Format) -> ExportPage:
         """A page of raw events as a file."""
-        return self._read(export.export_events, request, form)
+        return self._read(topics.export.export_events, request, form)
 
     def trace_event(self, event_id: UUID, request: TraceRequest) -> Trace:
         """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""
-        return self._read(traces.trace_event, self._database.settings, event_id, request)
+        return self._read(topics.traces.trace_event, self._database.settings, event_id, request)
 
     def get_session_ledger(self, session_id: UUID) -> SessionLedger:
         """Which batches of a session have arrived, and which have not."""
-        return self._read(ledger.get_ledger, session_id)
+        return self._read(topics.ledger.get_ledger, session_id)
 
     def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
         """The quarantine, the newest first, or by reason."""
-        return self._read(quarantine.get_rejections, request)
+        return self._read(topics.quarantine.get_rejections, request)
 
     def replay_rejections(self, body: RawBody) -> Replay:
         """Validate and store again what was rejected; needs an admin key."""
-        return quarantine.replay_request(self._database, self._sender, body)
+        return topics.quarantine.replay_request(self._database, self._sender, body)
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""
-        return diagnostics.run_diagnostics(self._database.settings, self._access)
+        return topics.diagnostics.run_diagnostics(self._database.settings, self._access)
 
     def check_health(self) -> dict[str, str]:
         """{"status": "ok"}, or an error when the database does not answer or its schema is not current."""
-        diagnostics.check_health(self._database)
+        topics.diagnostics.check_health(self._database)
         return {"status": "ok"}
 
     def test_database_connection(self) -> bool:

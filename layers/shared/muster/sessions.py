@@ -8,12 +8,11 @@ from pydantic import ValidationError
 
 from muster.agents import browser_family
 from muster.bodies import RawBody, read_text
+from muster.bounds import context_faults
 from muster.database import Connection, Database, call
 from muster.errors import InvalidBatch
-from muster.events import Sender
 from muster.json_slices import members
-from muster.judgement import context_faults
-from muster.keys import READERS, WRITERS, only_project, raise_if_refused
+from muster.keys import READERS, WRITERS, Sender, only_project, raise_if_refused
 from muster.models import SESSION, Session, SessionIn
 from muster.observability import log
 from muster.parameters import uuid_of

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from muster.errors import Detail
 from muster.poison import Location, printable
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _TIME = "Send an ISO 8601 time with an offset, such as 2026-05-17T10:05:03Z."
 _UUID = "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11."
@@ -22,7 +23,7 @@ _REMEDIES = {
 _MAX_DETAILS = 20
 
 
-def details_of(error: ValidationError, location: Location) -> list[Detail]:
+def details_of(error: "ValidationError", location: Location) -> list[Detail]:
     """One detail for each fault, at most 20; `location` is where the validated value stands in the request."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     return [_detail(fault["type"], [*location, *fault["loc"]], fault["msg"]) for fault in faults[:_MAX_DETAILS]]

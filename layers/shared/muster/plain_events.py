@@ -1,0 +1,56 @@
+"""Stores plain batches, as almost every one is."""
+
+import uuid
+
+from muster.database import Database, execute_once
+from muster.ingest_log import Clock, log_batch
+from muster.keys import WRITERS, Sender, raise_if_refused
+from muster.plain_batches import PlainBatch
+from muster.results import BatchResult, EventResult
+from muster.sql import query
+
+
+def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> BatchResult | None:
+    """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
+    batch_id = str(uuid.uuid4())
+    clock = Clock(database)
+    row = database.run(execute_once, query("record_plain_events"), _plain_values(batch, batch_id, key_hash))
+    refused, closer, project, prefix, accepted = row
+    raise_if_refused({"refused": refused}, WRITERS)
+    if closer == "t":
+        return None
+    answer = {"project": project, "prefix": prefix, "accepted": int(accepted or 0), "mode": "plain"}
+    events: list[EventResult] = [
+        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(batch.ids)
+    ]
+    result: BatchResult = {
+        "batchId": batch_id,
+        "status": "committed",
+        "received": len(events),
+        "accepted": len(events),
+        "duplicates": 0,
+        "rejected": 0,
+        "ignored": 0,
+        "events": events,
+    }
+    log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
+    return result
+
+
+def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes) -> list[str | None]:
+    """The parameters of muster.record_plain_events."""
+    envelope, columns = batch.envelope, batch.columns
+    sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
+    return [
+        f"\\x{key_hash.hex()}",
+        batch_id,
+        envelope.get("sessionId"),
+        envelope.get("userId"),
+        None if sequence is None else str(sequence),
+        None if dropped is None else str(dropped),
+        envelope.get("sentAt"),
+        batch.browser,
+        batch.context,
+        *(columns[name] for name in ("first", "last", "ids", "event_types", "areas", "times", "data")),
+        str(len(batch.ids)),
+    ]

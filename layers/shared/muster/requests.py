@@ -1,0 +1,77 @@
+"""One request, as an HTTP API of API Gateway hands it over in its payload format 2.0."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from muster.bodies import RawBody
+from muster.errors import InvalidKey
+
+
+class Request:
+    """A request to one route."""
+
+    __slots__ = ("_event", "id", "method", "path", "path_parameters")
+
+    def __init__(self, event: Mapping[str, Any], request_id: str) -> None:
+        self._event = event
+        self.id = request_id
+        self.method: str = event["requestContext"]["http"]["method"]
+        self.path: str = event["rawPath"]
+        """Decoded."""
+        self.path_parameters: Mapping[str, str] = {}
+
+    @property
+    def route_key(self) -> str | None:
+        """The route by the gateway's name."""
+        return self._event.get("routeKey")
+
+    def header(self, name: str) -> str | None:
+        """A header by its name in small letters; None where it was not sent."""
+        # In any case of letters: API Gateway writes them small, sam local does not.
+        headers: Mapping[str, str] = self._event.get("headers") or {}
+        if name in headers:
+            return headers[name]
+        return next((value for other, value in headers.items() if other.lower() == name), None)
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query's parameters, all values of each, without the key."""
+        found: dict[str, list[str]] = {}
+        for name, value in self._parameters():
+            if name != "key":
+                found.setdefault(name, []).append(value)
+        return found
+
+    @property
+    def body(self) -> RawBody:
+        """The body as API Gateway handed it over."""
+        return RawBody(
+            content=self._event.get("body"),
+            is_base64=bool(self._event.get("isBase64Encoded")),
+            content_type=self.header("content-type"),
+            content_encoding=self.header("content-encoding"),
+            content_length=self.header("content-length"),
+        )
+
+    @property
+    def key(self) -> str | None:
+        """The key that came with it: as a bearer token, as the user name of basic authentication, or in the query.
+
+        Raises:
+            InvalidKey: what came is none of these.
+        """
+        scheme, _, credentials = (self.header("authorization") or "").strip().partition(" ")
+        if scheme.lower() == "bearer":
+            return credentials.strip()
+        if scheme.lower() == "basic":
+            try:
+                return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
+            except (binascii.Error, UnicodeDecodeError) as error:
+                raise InvalidKey from error
+        return next((value for name, value in self._parameters() if name == "key"), None)
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        return parse_qsl(self._event.get("rawQueryString") or "", keep_blank_values=True)

@@ -1,0 +1,30 @@
+"""What became of a batch and its events: the shapes of the wire contract."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from muster.errors import Detail
+
+EventStatus = Literal["accepted", "duplicate", "rejected", "ignored", "queued"]
+
+
+class EventResult(TypedDict):
+    """What became of one event."""
+
+    index: int
+    id: str | None
+    status: EventStatus
+    reason: NotRequired[str]
+    details: NotRequired[list[Detail]]
+
+
+class BatchResult(TypedDict):
+    """What became of a batch: received = accepted + duplicates + rejected + ignored."""
+
+    batchId: str
+    status: Literal["committed", "queued"]
+    received: int
+    accepted: int
+    duplicates: int
+    rejected: int
+    ignored: int
+    events: list[EventResult]

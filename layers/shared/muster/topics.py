@@ -1,0 +1,44 @@
+"""The topics, each imported when it is first used: a cold start pays for what its route needs, and for nothing else."""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from muster import (
+        buffered,
+        diagnostics,
+        events,
+        export,
+        funnel,
+        ledger,
+        metrics,
+        quarantine,
+        retention,
+        sessions,
+        traces,
+        users,
+    )
+
+__all__ = [
+    "buffered",
+    "diagnostics",
+    "events",
+    "export",
+    "funnel",
+    "ledger",
+    "metrics",
+    "quarantine",
+    "retention",
+    "sessions",
+    "traces",
+    "users",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # https://scientific-python.org/specs/spec-0001/
+    if name not in __all__:
+        raise AttributeError(name)
+    module = globals()[name] = import_module(f"muster.{name}")
+    return module
