@@ -1,15 +1,20 @@
 """Says what works and what does not, where an event is, and what was rejected."""
 
-from muster.diagnostics import Diagnostics
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muster import topics
 from muster.http import lambda_handler_for, public_service, service
-from muster.ledger import SessionLedger
-from muster.metrics_requests import parse_trace_request
 from muster.parameters import uuid_of
-from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
-from muster.quarantine_requests import parse_rejections_request
-from muster.requests import Request
 from muster.routing import Routes
-from muster.traces import Trace
+
+if TYPE_CHECKING:
+    from muster.diagnostics import Diagnostics
+    from muster.ledger import SessionLedger
+    from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
+    from muster.requests import Request
+    from muster.traces import Trace
 
 routes = Routes()
 
@@ -23,9 +28,8 @@ def run_diagnostics(request: Request) -> Diagnostics:
 @routes.get("/v1/diagnostics/events/{eventId}")
 def trace_event(request: Request) -> Trace:
     """Where is my event?"""
-    return service(request).trace_event(
-        uuid_of("eventId", request.path_parameters["eventId"]), parse_trace_request(request.query)
-    )
+    event_id = uuid_of("eventId", request.path_parameters["eventId"])
+    return service(request).trace_event(event_id, topics.metrics_requests.parse_trace_request(request.query))
 
 
 @routes.get("/v1/diagnostics/sessions/{sessionId}")
@@ -37,7 +41,7 @@ def get_session_ledger(request: Request) -> SessionLedger:
 @routes.get("/v1/diagnostics/rejections")
 def get_rejections(request: Request) -> RejectionPage | RejectionGroups:
     """The quarantine."""
-    return service(request).get_rejections(parse_rejections_request(request.query))
+    return service(request).get_rejections(topics.quarantine_requests.parse_rejections_request(request.query))
 
 
 @routes.post("/v1/diagnostics/rejections/replay")

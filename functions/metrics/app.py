@@ -1,18 +1,18 @@
 """Answers metrics."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muster import topics
 from muster.bodies import read_text
-from muster.funnel_requests import parse_funnel_request
 from muster.http import lambda_handler_for, service
-from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
-from muster.metrics_requests import (
-    parse_events_request,
-    parse_export_request,
-    parse_metrics_request,
-    parse_retention_request,
-)
-from muster.requests import Request
 from muster.responses import Response
 from muster.routing import Routes
+
+if TYPE_CHECKING:
+    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
+    from muster.requests import Request
 
 routes = Routes()
 
@@ -20,13 +20,13 @@ routes = Routes()
 @routes.get("/v1/metrics")
 def get_metrics(request: Request) -> Metrics:
     """Totals, series and breakdown of a range."""
-    return service(request).get_metrics(parse_metrics_request(request.query))
+    return service(request).get_metrics(topics.metrics_requests.parse_metrics_request(request.query))
 
 
 @routes.get("/v1/metrics/events")
 def get_recent_events(request: Request) -> EventPage:
     """Raw events, newest first."""
-    return service(request).get_recent_events(parse_events_request(request.query))
+    return service(request).get_recent_events(topics.metrics_requests.parse_events_request(request.query))
 
 
 # The gateway has decoded the path: whatever a user id is made of, it is the rest of it.
@@ -39,19 +39,19 @@ def get_user(request: Request) -> UserSummary:
 @routes.post("/v1/metrics/funnel")
 def get_funnel(request: Request) -> Funnel:
     """How many take step after step."""
-    return service(request).get_funnel(parse_funnel_request(read_text(request.body)))
+    return service(request).get_funnel(topics.funnel_requests.parse_funnel_request(read_text(request.body)))
 
 
 @routes.get("/v1/metrics/retention")
 def get_retention(request: Request) -> Retention:
     """How many come back, by when they first came."""
-    return service(request).get_retention(parse_retention_request(request.query))
+    return service(request).get_retention(topics.metrics_requests.parse_retention_request(request.query))
 
 
 @routes.get("/v1/metrics/export")
 def export_events(request: Request) -> Response:
     """Raw events as a file, a page at a time: the header x-next-cursor leads to the next one."""
-    page = service(request).export_events(*parse_export_request(request.query))
+    page = service(request).export_events(*topics.metrics_requests.parse_export_request(request.query))
     headers = {"x-next-cursor": page.next_cursor} if page.next_cursor else {}
     return Response(page.text, content_type=page.content_type, headers=headers)
 

@@ -1,9 +1,15 @@
 """Creates, updates and shows sessions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from muster.http import lambda_handler_for, service
-from muster.models import Session
-from muster.requests import Request
 from muster.routing import Routes
+
+if TYPE_CHECKING:
+    from muster.requests import Request
+    from muster.sessions import Session
 
 routes = Routes()
 

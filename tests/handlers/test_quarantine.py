@@ -173,7 +173,7 @@ def test_a_whole_request_is_replayed_when_it_has_become_one(
 ) -> None:
     batch = a_batch(*(an_event() for _ in range(3)))
     with monkeypatch.context() as stricter:
-        stricter.setattr("muster.batches.MAX_EVENTS", 2)
+        stricter.setattr("muster.close_batches.MAX_EVENTS", 2)
         stricter.setattr("muster.plain_batches.MAX_EVENTS", 2)
         assert post(POST, batch).code == "invalid_batch"
     (kept,) = listed(on_diagnostics)
@@ -246,11 +246,11 @@ def test_a_long_replay_goes_on_by_its_cursor(
     post: Caller, on_diagnostics: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(POST, a_batch(*(an_event(timestamp=OLD) for _ in range(5))))
-    monkeypatch.setattr(quarantine, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(quarantine, "REPLAY_SECONDS", 0.0000001)
+    monkeypatch.setattr("muster.replay.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("muster.replay.REPLAY_SECONDS", 0.0000001)
     replayed, cursor, calls = 0, "0", 0
     while cursor is not None:
-        monkeypatch.setattr(quarantine, "REPLAY_SECONDS", 0.02 if calls % 2 else 0.01)
+        monkeypatch.setattr("muster.replay.REPLAY_SECONDS", 0.02 if calls % 2 else 0.01)
         answer = on_diagnostics(REPLAY, {"history": True, "cursor": cursor}, kind="admin").json
         replayed, cursor, calls = replayed + answer["replayed"], answer["nextCursor"], calls + 1
         assert calls < 100

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -239,7 +240,7 @@ def assert_breakdown(answer: Metrics, chosen: list[Event], request: MetricsReque
 
 
 def without_now(found: Totals) -> dict[str, Any]:
-    return {name: value for name, value in found.model_dump().items() if name != "active_users_now"}
+    return {name: value for name, value in msgspec.structs.asdict(found).items() if name != "active_users_now"}
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import given, settings
@@ -192,10 +193,11 @@ def connections(postgres: Cluster) -> Iterator[tuple[Connection, Connection]]:
 
 
 def comparable(answer: Metrics) -> dict[str, Any]:
-    found = answer.model_dump(exclude={"as_of": True, "explain": {"source", "hint"}})
+    found: dict[str, Any] = msgspec.to_builtins(answer)
+    del found["asOf"], found["explain"]["source"], found["explain"]["hint"]
     for totals in (found["totals"], found["previous"]):
-        totals["average_session_seconds"] = round(totals["average_session_seconds"], 6)
-        totals["bounce_rate"] = round(totals["bounce_rate"], 9)
+        totals["averageSessionSeconds"] = round(totals["averageSessionSeconds"], 6)
+        totals["bounceRate"] = round(totals["bounceRate"], 9)
     return found
 
 

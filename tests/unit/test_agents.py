@@ -1,6 +1,10 @@
 """Bots and browsers."""
 
+import re
+
 import pytest
+from crawlerdetect import CrawlerDetect
+from crawlerdetect.providers.crawlers import data as CRAWLERS  # noqa: N812 - a list that never changes
 
 from muster.agents import browser_family, is_bot
 
@@ -48,3 +52,21 @@ def test_a_crawler_is_a_bot(agent: str) -> None:
 def test_a_library_is_a_client_of_ours_and_a_robot_as_a_visitor() -> None:
     assert not is_bot("python-requests/2.32", of_request=True)
     assert is_bot("python-requests/2.32", of_request=False)
+
+
+def test_a_crawler_is_what_the_list_of_crawlers_says() -> None:
+    library = CrawlerDetect()
+    literal = [re.sub(r"\\(.)|[\^$]", r"\1", pattern) for pattern in CRAWLERS]
+    agents = [
+        *literal,
+        *(each.upper() for each in literal),
+        *(f"{CHROME} {each}" for each in literal),
+        *(each[:-1] for each in literal),
+        *(each[::-1] for each in literal),
+        *(CHROME[:length] for length in range(len(CHROME))),
+        " ",
+        "Safari/537.36",
+    ]
+    assert sum(map(library.is_crawler, agents)) > len(literal)
+    differing = [agent for agent in agents if is_bot(agent, of_request=False) != library.is_crawler(agent)]
+    assert differing == []

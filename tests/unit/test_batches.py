@@ -9,19 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.batches import read_batch, read_closely
+from muster.close_batches import read_closely
 from muster.errors import RequestRefused
 from muster.plain_batches import SEPARATOR, read_plain_batch
+from muster.reading import read_batch
 
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5) | st.just("\0")
 EVENTS = st.fixed_dictionaries(
     {
-        "id": st.uuids().map(str) | st.sampled_from(["x", None, str(uuid.UUID(int=1))]),
         "eventType": st.sampled_from(["a", "b", "", 7]),
         "timestamp": st.sampled_from(["2026-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00", 1]),
     },
     optional={
+        "id": st.uuids().map(str) | st.sampled_from(["x", "", None, str(uuid.UUID(int=1))]),
         "area": st.sampled_from(["shop", "", "  ", None]),
         "data": st.none() | st.dictionaries(st.text(max_size=3), VALUES | st.lists(VALUES, max_size=2), max_size=3),
         "sessionId": st.sampled_from([SESSION, None, "x"]),
@@ -38,6 +39,30 @@ def plain_event(**fields: Any) -> dict[str, Any]:
 @given(st.lists(EVENTS, min_size=1, max_size=6))
 def test_what_is_plain_is_what_the_close_reading_takes(events: list[dict[str, Any]]) -> None:
     assert_agreement(json.dumps({"sessionId": SESSION, "events": events}))
+
+
+ENVELOPES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "sessionId": st.sampled_from([SESSION, SESSION.upper(), SESSION + "\n", "", "x", None, 7]),
+        "userId": st.sampled_from(["ada", "", "a" * 200, "a" * 201, "é" * 200, "\0", "\ud800", None, 7]),
+        "sentAt": st.sampled_from(
+            ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z\n", "2026-02-30T00:00:00Z", "now", None]
+        ),
+        "sequence": st.sampled_from([1, 2**31 - 2, 2**31 - 1, 2**70, 0, -1, 1.0, True, "1", None]),
+        "dropped": st.sampled_from([0, 2**31 - 1, 2**31, -1, 0.0, False, None]),
+        "context": st.sampled_from([{}, {"a": 1}, {"userAgent": "Firefox/140.0"}, {"a": "x" * 5_000}, [], "a", None]),
+        "bogus": st.just(1),
+    },
+)
+
+
+@given(ENVELOPES, st.lists(st.sampled_from([{}, {"id": str(uuid.UUID(int=7))}]), min_size=1, max_size=2))
+def test_what_an_envelope_may_be_is_one_thing_for_both(envelope: dict[str, Any], ids: list[dict[str, str]]) -> None:
+    events = [
+        {"eventType": str(number), "timestamp": "2026-01-01T00:00:00Z", **each} for number, each in enumerate(ids)
+    ]
+    assert_agreement(json.dumps({**envelope, "events": events}))
 
 
 TIMES = [
@@ -93,6 +118,16 @@ def test_the_usual_batch_is_plain() -> None:
         if "456789" not in written:
             text = json.dumps({"sessionId": SESSION, "events": [plain_event(timestamp=written, data={"a": [1]})]})
             assert read_plain_batch(text, "Mozilla/5.0 Firefox/140.0") is not None
+    named = {
+        "sessionId": SESSION,
+        "userId": "ada",
+        "sentAt": TIMES[0],
+        "sequence": 1,
+        "dropped": 0,
+        "context": {"a": 1},
+    }
+    without_ids = [{"eventType": each, "timestamp": TIMES[0], "data": {"a": 1.5}} for each in "ab"]
+    assert read_plain_batch(json.dumps({**named, "events": without_ids}), "") is not None
 
 
 def assert_agreement(text: str) -> None:
@@ -106,6 +141,7 @@ def assert_agreement(text: str) -> None:
         return
     assert close.rejections == []
     assert plain.ids == close.ids
+    assert plain.envelope == {name: value for name, value in close.envelope.items() if value is not None}
     columns = {name: value.split(SEPARATOR) for name, value in plain.columns.items()}
     events = json.loads(close.body)["events"]
     assert columns["times"] == [event["timestamp"] for event in events]

@@ -50,10 +50,18 @@ def modules_after(function: str, event: str) -> set[str]:
 @pytest.mark.parametrize(
     ("function", "event", "unused"),
     [
-        ("ingest", "ingest-batch.json", ["pydantic", "muster.careful_events", "muster.buffered", "muster.metrics"]),
-        ("session", "session-put.json", ["msgspec", "muster.events", "muster.metrics", "muster.diagnostics"]),
-        ("metrics", "metrics-all.json", ["msgspec", "muster.events", "muster.sessions", "muster.diagnostics"]),
-        ("diagnostics", "diagnostics.json", ["msgspec", "muster.events", "muster.sessions"]),
+        ("ingest", "ingest-batch.json", ["pydantic", "muster.close_batches", "muster.metrics"]),
+        (
+            "session",
+            "session-put.json",
+            ["pydantic", "muster.plain_batches", "muster.metrics"],
+        ),
+        (
+            "metrics",
+            "metrics-all.json",
+            ["pydantic", "crawlerdetect", "muster.events", "muster.sessions", "muster.diagnostics"],
+        ),
+        ("diagnostics", "diagnostics.json", ["pydantic", "crawlerdetect", "muster.events", "muster.sessions"]),
     ],
 )
 def test_a_cold_start_pays_for_nothing_that_its_route_does_not_use(

@@ -1,17 +1,18 @@
 """Tells bots from people, and a browser's family, by a user agent that is then forgotten."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from crawlerdetect import CrawlerDetect
+from crawlerdetect.providers.crawlers import data as CRAWLERS  # noqa: N812 - a list that never changes
+from crawlerdetect.providers.exclusions import data as EXCLUSIONS  # noqa: N812 - as above
 
-_CRAWLERS = CrawlerDetect()
 # A server that posts events with an HTTP library is a client of the API, not a robot that reads pages.
 _LIBRARY = re.compile(
     r"(curl|wget|python|aiohttp|httpx|okhttp|go-http-client|node|undici|axios|got|deno|bun|java|apache-httpclient|ruby|"
     r"faraday|php|guzzle|dart|postman|insomnia|httpie|powershell|dotnet|reqwest|hyper|k6|analytics-)",
     re.IGNORECASE,
 )
+_ESCAPED, _SPECIAL = re.compile(r"\\([^a-zA-Z0-9])"), re.compile(r"[\\.^$*+?{}\[\]|()]")
 # The first that matches names the family: every later browser's name is also in the agents of those before it.
 _FAMILIES = (
     ("Edge", re.compile(r"\bEdg(e|A|iOS)?/")),
@@ -33,7 +34,32 @@ def is_bot(user_agent: str, *, of_request: bool) -> bool:
     """
     if of_request and _LIBRARY.match(user_agent):
         return False
-    return bool(_CRAWLERS.is_crawler(user_agent)) if user_agent else False
+    return _is_crawler(user_agent.strip())
+
+
+def _is_crawler(user_agent: str) -> bool:
+    """As CrawlerDetect().is_crawler(user_agent) says, whose one expression of all takes 20 ms to compile."""
+    excluded, literals, others = _crawlers()
+    agent = excluded.sub("", user_agent)
+    lowered = agent.lower()
+    return bool(agent) and (any(literal in lowered for literal in literals) or others.search(agent) is not None)
+
+
+@cache
+def _crawlers() -> tuple[re.Pattern[str], list[str], re.Pattern[str]]:
+    """What is left out of an agent, the literal texts of crawlers, and those that need an expression."""
+    literals, others = [], []
+    for pattern in CRAWLERS:
+        literal = _ESCAPED.sub(r"\1", pattern)
+        if _SPECIAL.search(_ESCAPED.sub("", pattern)) is None:
+            literals.append(literal.lower())
+        else:
+            others.append(pattern)
+    return _any_of(EXCLUSIONS), literals, _any_of(others)
+
+
+def _any_of(patterns: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
 
 
 @lru_cache(maxsize=1024)

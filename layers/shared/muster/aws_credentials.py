@@ -1,7 +1,6 @@
 """The credentials AWS gives a function: in its environment or, under SnapStart, from an address on this machine."""
 
 import json
-import urllib.request
 from dataclasses import dataclass
 
 from muster.errors import SettingMissing
@@ -37,6 +36,9 @@ class CredentialSource:
             return self.credentials
         if self.url is None:
             raise SettingMissing("AWS_ACCESS_KEY_ID")
+        # Only a snapshot's functions come here.
+        import urllib.request  # noqa: PLC0415 - as above
+
         headers = {"Authorization": self.authorization} if self.authorization else {}
         request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - Lambda's own environment names it
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - as above

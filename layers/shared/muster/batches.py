@@ -1,28 +1,19 @@
-"""Reads a batch: which of its events can be stored, as they were sent, and which are rejected and why."""
+"""A batch that was read."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from muster.rejections import Rejection
 
-from muster.agents import browser_family, is_bot
-from muster.bounds import context_faults
-from muster.errors import Detail, InvalidBatch
-from muster.event_ids import derive_event_id
-from muster.json_slices import Slice, elements, members
-from muster.judgement import Rejection, judge
-from muster.limits import MAX_EVENTS
-from muster.models import ENVELOPE, EnvelopeIn
-from muster.plain_batches import PlainBatch, read_plain_batch
-from muster.poison import find_poison
-from muster.validation import details_of, place_of, time_faults
+if TYPE_CHECKING:
+    from muster.models import EnvelopeIn
 
 
 @dataclass(slots=True)
 class Batch:
     """A batch that was read: its candidates for storing, and the rest."""
 
-    envelope: EnvelopeIn
+    envelope: "EnvelopeIn"
     ids: list[str | None]
     """Of every event received, by index; None where a rejected one has none that can be read."""
     body: str
@@ -36,112 +27,3 @@ class Batch:
     contexts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By session: {"browser", "context"}."""
     rejections: list[Rejection] = field(default_factory=list)
-
-
-def read_batch(text: str, user_agent: str) -> Batch:
-    """Read a request's body; `user_agent` is the request's, for events that name none.
-
-    Raises:
-        InvalidJson: it is not JSON.
-        InvalidBatch: it is not a batch.
-    """
-    plain = read_plain_batch(text, user_agent)
-    return read_closely(text, user_agent) if plain is None else of_plain(plain, text)
-
-
-def of_plain(plain: PlainBatch, text: str) -> Batch:
-    """The same batch in the form of any batch; `text` is what it was read from."""
-    session_id = cast(str, plain.envelope.get("sessionId"))
-    return Batch(
-        envelope=plain.envelope,
-        ids=list(plain.ids),
-        body=text,
-        candidates=list(range(len(plain.ids))),
-        is_plain=True,
-        contexts={session_id.lower(): {"browser": plain.browser, "context": plain.envelope.get("context") or {}}},
-    )
-
-
-def read_closely(text: str, user_agent: str) -> Batch:
-    """Read a request's body event by event, whatever it holds; raises as read_batch does."""
-    fields = members(text)
-    if fields is None:
-        raise InvalidBatch('The body is JSON but no object; send {"sessionId": …, "events": […]}.')
-    envelope = _envelope({name: value for name, (value, _) in fields.items() if name != "events"})
-    slices = _event_slices(fields)
-    if not envelope.get("sessionId") and not any(_has_session(value) for value, _ in slices):
-        raise _invalid_batch([Detail(loc=["sessionId"], type="missing", message="Field 'sessionId' is required.")])
-    batch = Batch(envelope=envelope, ids=[], body="", candidates=[], is_plain=False)
-    shared = dict(envelope.get("context") or {})
-    shared_agent = shared.pop("userAgent", None)
-    if session_id := envelope.get("sessionId"):
-        _describe_session(batch, session_id, shared_agent or user_agent, shared)
-    kept: list[str] = []
-    for index, (value, as_sent) in enumerate(slices):
-        verdict = judge(index, value, as_sent, envelope)
-        if isinstance(verdict, Rejection):
-            batch.rejections.append(verdict)
-            batch.ids.append(verdict.event_id)
-            continue
-        event, context = verdict, dict(verdict.get("context") or {})
-        session = cast(str, event.get("sessionId") or envelope.get("sessionId"))
-        # An empty agent says that none is known; only where nothing is said is it the request's own.
-        agent = context.pop("userAgent", shared_agent)
-        if is_bot(user_agent if agent is None else agent, of_request=agent is None):
-            batch.bots.append(len(kept))
-        if event.get("sessionId") or event.get("context"):
-            about = user_agent if agent is None else agent
-            _describe_session(batch, session, about, {**shared, **context})
-        event_id = event.get("id")
-        if event_id:
-            kept.append(as_sent)
-        else:
-            event_id = derive_event_id(session, event.get("userId") or envelope.get("userId"), value)
-            kept.append(f'{as_sent[:-1]},"id":"{event_id}"}}')
-        batch.ids.append(event_id.lower())
-        batch.candidates.append(index)
-    batch.body = f'{{"events":[{",".join(kept)}]}}'
-    return batch
-
-
-def _describe_session(batch: Batch, session_id: str, user_agent: str, context: dict[str, Any]) -> None:
-    about = batch.contexts.setdefault(session_id.lower(), {"browser": None, "context": {}})
-    about["browser"] = browser_family(user_agent) or about["browser"]
-    about["context"].update(context)
-
-
-def _has_session(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value.get("sessionId"))
-
-
-def _event_slices(fields: dict[str, Slice]) -> list[Slice]:
-    if "events" not in fields:
-        raise _invalid_batch([Detail(loc=["events"], type="missing", message="Field 'events' is required.")])
-    slices = elements(fields["events"][1], most=MAX_EVENTS)
-    if slices is None:
-        raise _invalid_batch([Detail(loc=["events"], type="list_type", message="Send a list of events.")])
-    if not 1 <= len(slices) <= MAX_EVENTS:
-        message = f"Send 1 to {MAX_EVENTS} events; this batch has {'more' if slices else 'none'}."
-        raise _invalid_batch([Detail(loc=["events"], type="too_short" if not slices else "too_long", message=message)])
-    return slices
-
-
-def _envelope(values: dict[str, Any]) -> EnvelopeIn:
-    faults = list(find_poison(values, []))
-    if faults:
-        raise _invalid_batch(faults)
-    try:
-        envelope = ENVELOPE.validate_python(values)
-    except ValidationError as error:
-        raise _invalid_batch(details_of(error, [])) from error
-    faults = context_faults(envelope.get("context"), ["context"])
-    faults += time_faults(envelope, ["sentAt"], [])
-    if faults:
-        raise _invalid_batch(faults)
-    return envelope
-
-
-def _invalid_batch(details: list[Detail]) -> InvalidBatch:
-    return InvalidBatch(
-        f"The batch is refused as a whole at '{place_of(details)}': {details[0]['message']}", details=details
-    )

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from psycopg.errors import CheckViolation
 
-from muster.batches import Batch, read_batch
+from muster.batches import Batch
 from muster.bodies import RawBody, read_text
 from muster.careful_events import describe, judged_events, record, refusal_row, summed_up
 from muster.database import Database, call
@@ -21,6 +21,7 @@ from muster.keys import WRITERS, Sender
 from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
+from muster.reading import read_batch
 from muster.results import BatchResult
 from muster.settings import Settings
 

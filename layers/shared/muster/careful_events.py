@@ -7,21 +7,22 @@ from typing import Any, Literal, cast
 
 import orjson
 
-from muster.batches import Batch, of_plain, read_closely
+from muster.batches import Batch
 from muster.database import Connection, Database, call
 from muster.errors import Detail, MusterError, RequestRefused
 from muster.ingest_log import Clock, log_batch
-from muster.judgement import Rejection, refused_request
 from muster.keys import WRITERS, Sender, only_project, raise_if_refused
 from muster.observability import log
 from muster.plain_batches import PlainBatch
+from muster.reading import in_full
+from muster.rejections import Rejection, refused_request
 from muster.results import BatchResult, EventResult, EventStatus
 
 
 def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBatch | None) -> BatchResult:
     """Store a batch from its JSON text, or from what was read of it already; raises as events.save_batch does."""
     try:
-        batch = read_closely(text, sender.user_agent) if plain is None else of_plain(plain, text)
+        batch = in_full(plain, text, sender.user_agent)
     except RequestRefused as refusal:
         note_refused(database, sender, refusal, text)
         raise

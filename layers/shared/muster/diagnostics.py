@@ -18,10 +18,10 @@ from muster.checks import Check, Context
 from muster.database import Connection, Database, connect
 from muster.errors import SchemaIncomplete
 from muster.keys import Access
-from muster.models import WireModel
 from muster.observability import log
 from muster.schema import Verification, table_names, verify
 from muster.settings import Settings
+from muster.wire import WireModel
 
 BUDGET_SECONDS = 4.5
 # A name may stand for two addresses, and each is given this long.

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from muster.bodies import RawBody, read_text
+from muster.careful_events import note_refused, save_carefully
 from muster.database import Database
 from muster.errors import RequestRefused
 from muster.keys import Sender
@@ -22,9 +23,6 @@ def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResu
     try:
         text = read_text(body)
     except RequestRefused as refusal:
-        # Who needs it needs pydantic, which costs a cold start more than all else here.
-        from muster.careful_events import note_refused  # noqa: PLC0415 - as above
-
         note_refused(database, sender, refusal, None)
         raise
     return save_batch(database, sender, text)
@@ -43,8 +41,6 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
         stored = save_plain(database, sender, plain, sender.key_hash)
         if stored is not None:
             return stored
-    from muster.careful_events import save_carefully  # noqa: PLC0415 - as in save_request
-
     return save_carefully(database, sender, text, plain)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+import msgspec
 import orjson
 
 from muster.database import Connection
@@ -49,11 +50,11 @@ def export_events(connection: Connection, project_id: UUID, request: MetricsRequ
 
 
 def _as_json(event: StoredEvent) -> str:
-    return event.model_dump_json(by_alias=True) + "\n"
+    return msgspec.json.encode(event).decode() + "\n"
 
 
 def _as_csv(event: StoredEvent) -> str:
-    values = event.model_dump(mode="json", by_alias=True)
+    values = msgspec.to_builtins(event)
     return _csv_line([*(values[name] for name in COLUMNS[:-1]), orjson.dumps(values["data"]).decode()])
 
 

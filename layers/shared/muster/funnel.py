@@ -42,8 +42,8 @@ def get_funnel(connection: Connection, project_id: UUID, request: FunnelRequest)
         "project_id": project_id, "start": time_range.start, "end": time_range.end, "window": request.window,
     }  # fmt: skip
     for number, step in enumerate(request.steps, start=1):
-        parameters |= {f"type{number}": step["eventType"], f"area{number}": step.get("area") or None}
-        parameters[f"data{number}"] = Jsonb(step.get("data") or {})
+        parameters |= {f"type{number}": step.event_type, f"area{number}": step.area or None}
+        parameters[f"data{number}"] = Jsonb(step.data or {})
     row = connection.execute(_statement(request), parameters).fetchone() or ()
     counts = [int(str(value)) for value in row[::2]]
     medians = [None if value is None else float(str(value)) for value in row[1::2]]
@@ -65,8 +65,8 @@ def get_funnel(connection: Connection, project_id: UUID, request: FunnelRequest)
 def _step(step: StepIn, counts: list[int], number: int, median: float | None) -> FunnelStep:
     before = counts[number - 1] if number else counts[0]
     return FunnelStep(
-        event_type=step["eventType"],
-        area=step.get("area") or None,
+        event_type=step.event_type,
+        area=step.area or None,
         count=counts[number],
         from_previous=counts[number] / before if before else 0,
         from_start=counts[number] / counts[0] if counts[0] else 0,

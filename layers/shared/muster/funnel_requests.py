@@ -4,48 +4,42 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+import msgspec
+from msgspec import Meta
 
 from muster.errors import InvalidParameter
+from muster.json_forms import decode_form
 from muster.metrics_requests import MetricsRequest, parse_range
-from muster.models import Area, Name
 from muster.poison import find_poison
-from muster.validation import details_of, place_of
+from muster.validation import place_of
 
-_DURATION = r"^P([0-9]+W)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?$"
+_DURATION = r"P([0-9]+W)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?"
+_LONGEST_TEXT = 40
 _LONGEST = timedelta(days=366)
 _UNITS = ("weeks", "days", "", "hours", "minutes", "seconds")
-_RANGE: tuple[Literal["timeframe", "start", "end", "timezone"], ...] = ("timeframe", "start", "end", "timezone")
+_RANGE = ("timeframe", "start", "end", "timezone")
 
 
-class StepIn(TypedDict):
+class StepIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """One step as sent: the events of a type, in an area, with these values in their data."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it off the TypedDict
-
-    eventType: Name
-    area: NotRequired[Area | None]
-    data: NotRequired[dict[str, Any] | None]
+    event_type: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
+    area: Annotated[str, Meta(max_length=100, pattern=r"^$|\S")] | None = None
+    data: dict[str, Any] | None = None
 
 
-class FunnelIn(TypedDict):
+class FunnelIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A funnel as sent."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it off the TypedDict
-
-    steps: Annotated[list[StepIn], Field(min_length=2, max_length=10)]
-    window: NotRequired[Annotated[str, StringConstraints(strict=True, pattern=_DURATION, max_length=40)]]
-    by: NotRequired[Literal["user", "session"]]
-    timeframe: NotRequired[str]
-    start: NotRequired[str]
-    end: NotRequired[str]
-    timezone: NotRequired[str]
-
-
-_FUNNEL = TypeAdapter(FunnelIn)
+    steps: Annotated[list[StepIn], Meta(min_length=2, max_length=10)]
+    window: str = "PT1H"
+    by: Literal["user", "session"] = "user"
+    timeframe: str | None = None
+    start: str | None = None
+    end: str | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +58,23 @@ def parse_funnel_request(text: str) -> FunnelRequest:
     Raises:
         InvalidParameter: naming the first part of the body that cannot be used.
     """
-    try:
-        sent = _FUNNEL.validate_json(text)
-    except ValidationError as error:
-        details = details_of(error, [])
-        raise InvalidParameter(place_of(details), details[0]["message"]) from error
-    for number, step in enumerate(sent["steps"]):
-        for fault in find_poison(step, ["steps", number]):
+    sent = decode_form(text, FunnelIn)
+    if not isinstance(sent, FunnelIn):
+        raise InvalidParameter(place_of([sent]), sent["message"])
+    for number, step in enumerate(sent.steps):
+        for fault in find_poison(msgspec.to_builtins(step), ["steps", number]):
             raise InvalidParameter(place_of([fault]), fault["message"])
+    given = {name: getattr(sent, name) for name in _RANGE}
     return FunnelRequest(
-        steps=sent["steps"],
-        range=parse_range({name: [str(sent[name])] for name in _RANGE if name in sent}),
-        window=_duration(sent.get("window", "PT1H")),
-        by=sent.get("by", "user"),
+        steps=sent.steps,
+        range=parse_range({name: [text] for name, text in given.items() if text is not None}),
+        window=_duration(sent.window),
+        by=sent.by,
     )
 
 
 def _duration(text: str) -> timedelta:
-    found = re.match(_DURATION, text)
+    found = re.fullmatch(_DURATION, text) if len(text) <= _LONGEST_TEXT else None
     parts = zip(_UNITS, found.groups() if found else (), strict=False)
     try:
         length = timedelta(**{unit: int(part[:-1]) for unit, part in parts if unit and part})

@@ -1,7 +1,6 @@
 """Judges one event of a batch: fit to be stored, or rejected with its reasons."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,27 +11,10 @@ from muster.errors import Detail
 from muster.limits import MAX_DATA_BYTES, UUID_PATTERN
 from muster.models import EVENT, EnvelopeIn, EventIn
 from muster.poison import Location, find_poison, printable
+from muster.rejections import MAX_DETAILS, Rejection, storable
 from muster.validation import details_of, time_faults
 
-MAX_PAYLOAD_CHARACTERS = 16 * 1024
 _UUID = re.compile(UUID_PATTERN)
-_MAX_DETAILS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """An event that is not stored, as the quarantine keeps it."""
-
-    index: int | None
-    reason: str
-    details: list[Detail]
-    payload: str
-    """As sent, cut at 16 K characters, without what PostgreSQL cannot hold."""
-    payload_bytes: int
-    event_id: str | None = None
-    session_id: str | None = None
-    user_id: str | None = None
-    occurred_at: str | None = None
 
 
 def judge(index: int, value: Any, as_sent: str, envelope: EnvelopeIn) -> EventIn | Rejection:
@@ -51,17 +33,6 @@ def judge(index: int, value: Any, as_sent: str, envelope: EnvelopeIn) -> EventIn
         return event
     oversized = any(fault["type"] == "too_large" for fault in faults)
     return _rejection(index, "event_too_large" if oversized else "invalid_event", faults, value, as_sent, envelope)
-
-
-def refused_request(code: str, details: list[Detail], text: str | None) -> Rejection:
-    """A whole request that was refused, as the quarantine keeps it."""
-    return Rejection(
-        index=None,
-        reason=code,
-        details=details[:_MAX_DETAILS],
-        payload=_storable(text or ""),
-        payload_bytes=len((text or "").encode("utf-8", "surrogatepass")),
-    )
 
 
 def _faults(event: EventIn, envelope: EnvelopeIn, place: Location) -> list[Detail]:
@@ -83,8 +54,8 @@ def _rejection(
     return Rejection(
         index=index,
         reason=reason,
-        details=details[:_MAX_DETAILS],
-        payload=_storable(as_sent),
+        details=details[:MAX_DETAILS],
+        payload=storable(as_sent),
         payload_bytes=len(as_sent.encode("utf-8", "surrogatepass")),
         event_id=event_id.lower() if isinstance(event_id, str) and _UUID.match(event_id) else None,
         session_id=printable(session_id) if isinstance(session_id, str) else envelope.get("sessionId"),
@@ -103,7 +74,3 @@ def _believable_time(event: dict[str, Any], faults: list[Detail]) -> str | None:
         return None
     # Other forms than our own, such as 20260517T10+01, are read by Python and perhaps not by PostgreSQL.
     return when.isoformat() if when.tzinfo is not None and when.year > 1 else None
-
-
-def _storable(text: str) -> str:
-    return text[:MAX_PAYLOAD_CHARACTERS].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -8,8 +8,8 @@ from psycopg.rows import dict_row
 
 from muster.database import Connection
 from muster.errors import NotFound
-from muster.models import WireModel
 from muster.sql import query
+from muster.wire import WireModel
 
 
 class Batches(WireModel):

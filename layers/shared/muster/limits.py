@@ -11,3 +11,8 @@ MAX_DATA_BYTES = 32 * 1024
 MAX_CONTEXT_BYTES = 4 * 1024
 MAX_DEPTH = 32
 MAX_INT4 = 2**31 - 1
+
+
+def whole(pattern: str) -> str:
+    """The pattern for who searches with Python's re, whose $ is also before a line's end."""
+    return pattern.replace("$", r"\Z")

@@ -1,11 +1,12 @@
 """Answers metrics: totals, series, breakdown, and why a view is empty; from rollups and the events since."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import orjson
 from psycopg.rows import class_row, dict_row
 
@@ -19,6 +20,8 @@ from muster.time_ranges import TimeRange, boundaries
 
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
 RESOLUTION = timedelta(microseconds=1)
+
+_NOTHING = {"events": 0, "users": 0, "sessions": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,10 @@ def _answer(
             granularity=granularity,
         ),
         as_of=row["as_of"],
-        totals=totals.model_copy(update={"active_users_now": row["active_users_now"]}),
+        totals=msgspec.structs.replace(totals, active_users_now=row["active_users_now"]),
         previous=previous,
         series=_series(starts[:-1], row["series"], request),
-        breakdown=[Breakdown.model_validate(value) for value in row["breakdown"]],
+        breakdown=[Breakdown(**value) for value in row["breakdown"]],
         explain=_explain(row, totals, request),
     )
     return answer, row["tail"]
@@ -210,12 +213,14 @@ def _filters(request: MetricsRequest) -> dict[str, Any]:
 
 def _series(starts: Sequence[datetime], counted: Sequence[dict[str, int]], request: MetricsRequest) -> list[Bucket]:
     by_number = {row["bucket"]: row for row in counted}
-    zone = request.zone
-    empty = {"events": 0, "users": 0, "sessions": 0}
     return [
-        Bucket.model_validate({**empty, **by_number.get(number, {}), "bucket": start.astimezone(zone)})
+        _bucket(start.astimezone(request.zone), by_number.get(number, _NOTHING))
         for number, start in enumerate(starts, start=1)
     ]
+
+
+def _bucket(start: datetime, counted: Mapping[str, int]) -> Bucket:
+    return Bucket(bucket=start, events=counted["events"], users=counted["users"], sessions=counted["sessions"])
 
 
 def _explain(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> Explain:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from muster.models import WireModel
+from muster.wire import WireModel
 
 
 class Range(WireModel):
@@ -36,7 +36,7 @@ class Totals(WireModel):
     @classmethod
     def of(cls, row: dict[str, Any] | None) -> "Totals":
         """From the statement's object; None is an empty range."""
-        return cls.model_validate(row or {})
+        return cls(**(row or {}))
 
 
 class Bucket(WireModel):

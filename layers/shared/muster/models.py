@@ -1,9 +1,8 @@
-"""The schema of what clients send, and what models of answers have in common."""
+"""The schema of what clients send."""
 
 from typing import Annotated, Any, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from muster.limits import MAX_INT4, TIME_PATTERN, UUID_PATTERN
@@ -46,39 +45,5 @@ class EnvelopeIn(TypedDict):
     context: NotRequired[Context | None]
 
 
-class SessionIn(TypedDict):
-    """A session as sent."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid", defer_build=True)  # type: ignore[misc]  # pydantic reads it off the TypedDict
-
-    userId: NotRequired[UserId | None]
-    startedAt: NotRequired[Time | None]
-    endedAt: NotRequired[Time | None]
-    context: NotRequired[Context | None]
-    sequence: NotRequired[Sequence | None]
-    dropped: NotRequired[Count | None]
-
-
 EVENT = TypeAdapter(EventIn)
 ENVELOPE = TypeAdapter(EnvelopeIn)
-SESSION = TypeAdapter(SessionIn)
-
-
-class WireModel(BaseModel):
-    """A model that is camelCase on the wire and snake_case here."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, defer_build=True)
-
-
-class Session(WireModel):
-    """A session as answered."""
-
-    session_id: str
-    user_id: str | None
-    started_at: str
-    last_seen_at: str
-    ended_at: str | None
-    duration_seconds: float
-    events_count: int
-    is_active: bool
-    created: bool

@@ -1,5 +1,6 @@
 """Reads the plain batch, as almost every one is: columns of texts, cut from the body and never serialised again."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,8 @@ from msgspec import Meta
 
 from muster.agents import browser_family, is_bot
 from muster.bounds import context_faults
-from muster.limits import MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENTS, MAX_INT4, TIME_PATTERN, UUID_PATTERN
+from muster.event_ids import derive_event_id
+from muster.limits import MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENTS, MAX_INT4, TIME_PATTERN, UUID_PATTERN, whole
 from muster.poison import depth_of
 from muster.validation import time_faults
 
@@ -27,24 +29,19 @@ _NO_DATA = msgspec.Raw(b"{}")
 _LONGEST_NAME = 100
 
 
-def _whole(pattern: str) -> str:
-    # For msgspec searches with Python's re, whose $ is also before a line's end.
-    return pattern.replace("$", r"\Z")
-
-
 class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    id: str
     eventType: str  # noqa: N815 - as on the wire
     timestamp: str
+    id: str | None = None
     area: str | None = None
     data: msgspec.Raw = _NO_DATA
 
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     events: list[_Event]
-    sessionId: Annotated[str, Meta(pattern=_whole(UUID_PATTERN))] | None = None  # noqa: N815 - as on the wire
+    sessionId: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None  # noqa: N815 - as on the wire
     userId: Annotated[str, Meta(min_length=1, max_length=200)] | None = None  # noqa: N815 - as on the wire
-    sentAt: Annotated[str, Meta(pattern=_whole(TIME_PATTERN))] | None = None  # noqa: N815 - as on the wire
+    sentAt: Annotated[str, Meta(pattern=whole(TIME_PATTERN))] | None = None  # noqa: N815 - as on the wire
     sequence: Annotated[int, Meta(ge=1, le=MAX_INT4 - 1)] | None = None
     dropped: Annotated[int, Meta(ge=0, le=MAX_INT4)] | None = None
     context: dict[str, Any] | None = None
@@ -65,6 +62,8 @@ class PlainBatch:
     browser: str | None
     context: str
     """JSON."""
+    derives_ids: bool
+    """Whether some came without an id."""
 
 
 def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
@@ -80,11 +79,10 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
         return None
     given = {name: value for name in _ENVELOPE if (value := getattr(batch, name)) is not None}
     envelope = cast("EnvelopeIn", given)
-    columns = _columns(batch.events)
+    columns = _columns(batch)
     context = envelope.get("context") or {}
     if (
         columns is None
-        or "sessionId" not in envelope
         or (context and (context_faults(context, []) or "userAgent" in context))
         or time_faults(envelope, ["sentAt"], [])
         # Half a surrogate pair outside of data; only an escape can bring it here.
@@ -97,21 +95,28 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
         columns=columns,
         browser=browser_family(user_agent),
         context=orjson.dumps(context).decode(),
+        derives_ids=any(event.id is None for event in batch.events),
     )
 
 
-def _columns(events: list[_Event]) -> dict[str, str] | None:
-    if not 1 <= len(events) <= MAX_EVENTS:
+def _columns(batch: _Batch) -> dict[str, str] | None:
+    events = batch.events
+    if not 1 <= len(events) <= MAX_EVENTS or batch.sessionId is None:
         return None
-    joined_ids = SEPARATOR.join([event.id for event in events]).lower()
+    data = _data(events)
+    if data is None:
+        return None
+    joined_ids = SEPARATOR.join(
+        [_derived_id(batch, event) if event.id is None else event.id for event in events]
+    ).lower()
     ids = joined_ids.split(SEPARATOR)
     times = [event.timestamp for event in events]
     event_types = [event.eventType for event in events]
     areas = [event.area or "unknown" for event in events]
     if len(set(ids)) != len(events) or not _are_uuids(ids) or not all(map(_is_name, {*event_types, *areas})):
         return None
-    ends, data = _ends(times), _data(events)
-    if ends is None or data is None:
+    ends = _ends(times)
+    if ends is None:
         return None
     return {
         "ids": joined_ids,
@@ -122,6 +127,17 @@ def _columns(events: list[_Event]) -> dict[str, str] | None:
         "areas": SEPARATOR.join(areas),
         "data": data,
     }
+
+
+def _derived_id(batch: _Batch, event: _Event) -> str:
+    content = {
+        "eventType": event.eventType,
+        "area": event.area,
+        "timestamp": event.timestamp,
+        # As reading closely decodes it, whole numbers of any length; it was found to be JSON.
+        "data": json.loads(bytes(event.data)),
+    }
+    return derive_event_id(batch.sessionId or "", batch.userId, content)
 
 
 def _are_uuids(ids: list[str]) -> bool:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from muster.models import WireModel
+from muster.wire import WireModel
 
 
 class Rejection(WireModel):

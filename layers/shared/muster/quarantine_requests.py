@@ -3,21 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, NotRequired, cast
+from typing import Literal, cast
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
-
-from muster.errors import InvalidBatch, InvalidParameter
-from muster.models import Uuid
+from muster.errors import InvalidParameter
 from muster.parameters import DEFAULT_LIMIT, check_names, choice, limit_of, one, time_of, uuid_of
 from muster.time_ranges import day_start
-from muster.validation import details_of, place_of
 
 State = Literal["pending", "replayed", "all"]
 STATES: Sequence[State] = ("pending", "replayed", "all")
-MAX_REPLAYED = 1_000
 _FILTERS = ("reason", "sessionId", "userId", "eventId", "batchId", "requestId")
 _KNOWN = (*_FILTERS, "start", "end", "state", "group", "limit", "cursor")
 
@@ -40,23 +34,6 @@ class RejectionsRequest:
     limit: int = DEFAULT_LIMIT
     cursor: int | None = None
     """The id of the last rejection of the page before."""
-
-
-class ReplayIn(TypedDict):
-    """Which pending rejections to replay, as sent; all of them by default, the oldest first."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it off the TypedDict
-
-    ids: NotRequired[Annotated[list[Annotated[int, Field(strict=True, ge=1)]], Field(max_length=MAX_REPLAYED)] | None]
-    reason: NotRequired[str | None]
-    sessionId: NotRequired[str | None]
-    eventId: NotRequired[Uuid | None]
-    batchId: NotRequired[Uuid | None]
-    history: NotRequired[bool]
-    cursor: NotRequired[str | None]
-
-
-_REPLAY = TypeAdapter(ReplayIn)
 
 
 def parse_rejections_request(query: Mapping[str, Sequence[str]]) -> RejectionsRequest:
@@ -85,20 +62,6 @@ def parse_rejections_request(query: Mapping[str, Sequence[str]]) -> RejectionsRe
         limit=limit_of(one(query, "limit")),
         cursor=cursor_of(one(query, "cursor")),
     )
-
-
-def parse_replay(text: str) -> ReplayIn:
-    """What to replay, from a request's body; none is as good as {}.
-
-    Raises:
-        InvalidBatch: the body is no description of a replay.
-    """
-    try:
-        return _REPLAY.validate_json(text or "{}")
-    except ValidationError as error:
-        details = details_of(error, [])
-        message = f"The replay is refused at '{place_of(details)}': {details[0]['message']}"
-        raise InvalidBatch(message, details=details) from error
 
 
 def cursor_of(text: str | None) -> int | None:

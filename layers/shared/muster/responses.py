@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-import orjson
+import msgspec
 
 JSON = "application/json"
 
@@ -31,11 +31,4 @@ class Response:
 
 def json_response(value: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response; models are camelCase in it."""
-    return Response(orjson.dumps(value, default=_plain).decode(), status, headers=headers or {})
-
-
-def _plain(value: Any) -> Any:
-    # Asked for by its method, so that who answers without models need not import pydantic.
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", by_alias=True)
-    raise TypeError(f"{type(value).__name__} is no JSON value.")
+    return Response(msgspec.json.encode(value).decode(), status, headers=headers or {})

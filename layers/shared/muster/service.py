@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from muster.ledger import SessionLedger
     from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
     from muster.metrics_requests import MetricsRequest, TraceRequest
-    from muster.models import Session
     from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
     from muster.quarantine_requests import RejectionsRequest
     from muster.results import BatchResult
+    from muster.sessions import Session
     from muster.traces import Trace
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class AnalyticsService:
 
     def replay_rejections(self, body: RawBody) -> Replay:
         """Validate and store again what was rejected; needs an admin key."""
-        return topics.quarantine.replay_request(self._database, self._sender, body)
+        return topics.replay.replay_request(self._database, self._sender, body)
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""

@@ -1,23 +1,53 @@
 """Creates, updates and shows sessions."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 import orjson
-from pydantic import ValidationError
+from msgspec import Meta
 
 from muster.agents import browser_family
 from muster.bodies import RawBody, read_text
 from muster.bounds import context_faults
 from muster.database import Connection, Database, call
 from muster.errors import InvalidBatch
+from muster.json_forms import convert_form
 from muster.json_slices import members
 from muster.keys import READERS, WRITERS, Sender, only_project, raise_if_refused
-from muster.models import SESSION, Session, SessionIn
+from muster.limits import MAX_INT4, TIME_PATTERN, whole
 from muster.observability import log
 from muster.parameters import uuid_of
 from muster.poison import find_poison
-from muster.validation import details_of, place_of, time_faults
+from muster.validation import place_of, time_faults
+from muster.wire import WireModel
+
+_Time = Annotated[str, Meta(pattern=whole(TIME_PATTERN))]
+
+
+class SessionIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A session as sent."""
+
+    user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    started_at: _Time | None = None
+    ended_at: _Time | None = None
+    context: dict[str, Any] | None = None
+    sequence: Annotated[int, Meta(ge=1, le=MAX_INT4 - 1)] | None = None
+    dropped: Annotated[int, Meta(ge=0, le=MAX_INT4)] | None = None
+
+
+class Session(WireModel):
+    """A session as answered."""
+
+    session_id: str
+    user_id: str | None
+    started_at: str
+    last_seen_at: str
+    ended_at: str | None
+    duration_seconds: float
+    events_count: int
+    is_active: bool
+    created: bool
 
 
 def put_request(database: Database, sender: Sender, session_id: str, body: RawBody) -> Session:
@@ -39,7 +69,7 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
     answer = database.run(_put, sender, parameters)
     raise_if_refused(answer, WRITERS)
     log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
-    return Session.model_validate(answer)
+    return Session(**answer)
 
 
 def get_session(database: Database, sender: Sender, session_id: str) -> Session:
@@ -54,7 +84,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> Session:
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
     answer = database.run(call, "get_session", parameters)
     raise_if_refused(answer, READERS)
-    return Session.model_validate(answer)
+    return Session(**answer)
 
 
 def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -72,17 +102,16 @@ def _change(text: str, user_agent: str) -> str:
     faults = list(find_poison(values, []))
     if faults:
         raise _refused(faults)
-    try:
-        session: SessionIn = SESSION.validate_python(values)
-    except ValidationError as error:
-        raise _refused(details_of(error, [])) from error
-    faults = context_faults(session.get("context"), ["context"])
-    faults += time_faults(dict(session), ("startedAt", "endedAt"), [])
+    session = convert_form(values, SessionIn)
+    if not isinstance(session, SessionIn):
+        raise _refused([session])
+    faults = context_faults(session.context, ["context"])
+    faults += time_faults(values, ("startedAt", "endedAt"), [])
     if faults:
         raise _refused(faults)
-    context = dict(session.get("context") or {})
+    context = dict(session.context or {})
     agent = context.pop("userAgent", None) or user_agent
-    return orjson.dumps({**session, "context": context, "browser": browser_family(agent)}).decode()
+    return orjson.dumps({**values, "context": context, "browser": browser_family(agent)}).decode()
 
 
 def _refused(details: list[Any]) -> InvalidBatch:

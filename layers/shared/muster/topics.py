@@ -1,4 +1,7 @@
-"""The topics, each imported when it is first used: a cold start pays for what its route needs, and for nothing else."""
+"""The topics and the readers of their requests, each imported when it is first used.
+
+A cold start pays for what its route needs, and for nothing else.
+"""
 
 from importlib import import_module
 from types import ModuleType
@@ -11,9 +14,13 @@ if TYPE_CHECKING:
         events,
         export,
         funnel,
+        funnel_requests,
         ledger,
         metrics,
+        metrics_requests,
         quarantine,
+        quarantine_requests,
+        replay,
         retention,
         sessions,
         traces,
@@ -26,9 +33,13 @@ __all__ = [
     "events",
     "export",
     "funnel",
+    "funnel_requests",
     "ledger",
     "metrics",
+    "metrics_requests",
     "quarantine",
+    "quarantine_requests",
+    "replay",
     "retention",
     "sessions",
     "traces",

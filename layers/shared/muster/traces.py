@@ -12,11 +12,11 @@ from muster.database import Connection
 from muster.ledger import find_ledger
 from muster.metrics import time_range_of
 from muster.metrics_requests import TraceRequest
-from muster.models import WireModel
 from muster.queue_look import QueueUnreachable, find_event
 from muster.settings import Settings
 from muster.sql import query
 from muster.views import hidden_by
+from muster.wire import WireModel
 
 StageName = Literal["received", "validated", "consent", "deduplicated", "stored", "visible"]
 StageStatus = Literal["pass", "fail", "skip", "unknown"]
@@ -275,7 +275,7 @@ def _of_unknown(
         known["session"] = None
         detail += " Nothing of its session has arrived either."
     else:
-        known["session"] = ledger.model_dump(mode="json", by_alias=True)
+        known["session"] = ledger
         detail += f" Of its session: {ledger.verdict}"
     return Trace(
         found=False,

@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
+import msgspec
 from psycopg.rows import dict_row
 
 from muster.database import Connection
 from muster.errors import NotFound
 from muster.metrics import current_state
-from muster.metrics_models import UserSummary
+from muster.metrics_models import StoredEvent, UserSummary
 from muster.rollups import one_snapshot
 from muster.sql import query
 
@@ -31,4 +32,5 @@ def get_user(connection: Connection, project_id: UUID, user_id: str) -> UserSumm
         row = cursor.execute(query("get_user"), parameters).fetchone()
     if row is None or not row["events"]:
         raise NotFound("No event of this project is of such a user; an event's userId says whose it is.")
-    return UserSummary.model_validate({**row, "user_id": user_id})
+    recent = msgspec.convert(row.pop("recent"), list[StoredEvent])
+    return UserSummary(**row, user_id=user_id, recent=recent)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _TIME = "Send an ISO 8601 time with an offset, such as 2026-05-17T10:05:03Z."
 _UUID = "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11."
-_REMEDIES = {
+REMEDIES = {
     "timestamp": _TIME,
     "sentAt": _TIME,
     "startedAt": _TIME,
@@ -20,6 +20,7 @@ _REMEDIES = {
     "id": _UUID,
     "sessionId": _UUID,
 }
+NOT_BLANK = "Send a text that is not blank."
 _MAX_DETAILS = 20
 
 
@@ -63,7 +64,7 @@ def _detail(kind: str, location: Location, message: str) -> Detail:
     if kind == "missing":
         return Detail(loc=place, type=kind, message=f"Field '{name}' is required.")
     if kind == "string_pattern_mismatch":
-        message = _REMEDIES.get(str(name), "Send a text that is not blank.")
-    elif name in _REMEDIES:
-        message = f"{message}. {_REMEDIES[str(name)]}"
+        message = REMEDIES.get(str(name), NOT_BLANK)
+    elif name in REMEDIES:
+        message = f"{message}. {REMEDIES[str(name)]}"
     return Detail(loc=place, type=kind, message=message)

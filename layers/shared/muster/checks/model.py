@@ -8,9 +8,9 @@ from uuid import UUID
 import psycopg
 
 from muster.database import Connection
-from muster.models import WireModel
 from muster.schema import Verification
 from muster.settings import Settings
+from muster.wire import WireModel
 
 CheckStatus = Literal["pass", "warn", "fail", "skip"]
 LISTED = 20

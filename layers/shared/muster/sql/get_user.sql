@@ -11,7 +11,8 @@ WITH mine AS MATERIALIZED (
 SELECT count(*) AS events, count(DISTINCT session_id) AS sessions, min(occurred_at) AS first_seen_at, max(occurred_at) AS last_seen_at,
        (SELECT coalesce(json_agg(t ORDER BY t.events DESC, t.value), '[]') FROM (
            SELECT event_type AS value, count(*) AS events, count(DISTINCT session_id) AS sessions FROM mine GROUP BY event_type) t) AS event_types,
-       (SELECT coalesce(json_agg(r ORDER BY r.timestamp DESC, r.session_id DESC, r.id DESC), '[]') FROM (
-           SELECT id, session_id, user_id, event_type, area, occurred_at AS timestamp, received_at, data
+       (SELECT coalesce(json_agg(r ORDER BY r.timestamp DESC, r."sessionId" DESC, r.id DESC), '[]') FROM (
+           SELECT id, session_id AS "sessionId", user_id AS "userId", event_type AS "eventType", area, occurred_at AS timestamp,
+                  received_at AS "receivedAt", data
              FROM mine ORDER BY occurred_at DESC, session_id DESC, id DESC LIMIT %(limit)s) r) AS recent
   FROM mine

@@ -1,0 +1,129 @@
+"""The replay of what was rejected, under today's rules."""
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg.rows import class_row
+
+from muster.batches import Batch
+from muster.bodies import RawBody, read_text
+from muster.careful_events import describe
+from muster.database import Connection, Database, call
+from muster.errors import MissingKey, RequestRefused
+from muster.keys import Access, Sender, authenticate, raise_if_refused
+from muster.observability import log
+from muster.quarantine_models import Replay
+from muster.quarantine_requests import cursor_of
+from muster.reading import read_batch
+from muster.replay_requests import ReplayIn, parse_replay
+from muster.sql import query
+
+ADMINS = ("admin",)
+ROWS_AT_ONCE = 200
+# A function's invocation ends after ten seconds.
+REPLAY_SECONDS = 6.0
+
+
+def replay_request(database: Database, sender: Sender, body: RawBody) -> Replay:
+    """Replay what a request's body describes, everything where it has none; raises as replay_rejections does."""
+    return replay_rejections(database, sender, parse_replay(read_text(body) if body.content else ""))
+
+
+def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> Replay:
+    """Validate and store again what was rejected, with the time at which it was received first.
+
+    Raises:
+        KeyRefused: the key is no admin's.
+        InvalidParameter: the cursor is none of ours.
+        DatabaseUnavailable: what was replayed until then stays so; the same call goes on.
+    """
+    access = database.run(_access, sender)
+    deadline = time.monotonic() + REPLAY_SECONDS
+    outcomes = {"stored": 0, "rejected": 0, "not_kept": 0, "gone": 0}
+    last: int | None = cursor_of(wanted.cursor) or 0
+    while last is not None and time.monotonic() < deadline:
+        rows = database.run(_pending, access.project_id, wanted, last)
+        for row in rows:
+            outcomes[_replay(database, sender, row, history=wanted.history)] += 1
+            last = row.id
+            if time.monotonic() > deadline:
+                break
+        else:
+            last = last if len(rows) == ROWS_AT_ONCE else None
+    log("INFO", "rejections_replayed", **outcomes)
+    return Replay(
+        replayed=outcomes["stored"],
+        still_rejected=outcomes["rejected"] + outcomes["not_kept"],
+        not_kept=outcomes["not_kept"],
+        next_cursor=None if last is None else str(last),
+    )
+
+
+def _access(connection: Connection, sender: Sender) -> Access:
+    if sender.key_hash is None:
+        raise MissingKey
+    return authenticate(connection, sender.key_hash, ADMINS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    id: int
+    payload: str | None
+    payload_bytes: int | None
+    session_id: str | None
+    user_id: str | None
+    batch_id: UUID | None
+    index: int | None
+
+
+def _pending(connection: Connection, project_id: UUID, wanted: ReplayIn, after: int) -> list[_Pending]:
+    parameters = {
+        "project_id": project_id,
+        "ids": wanted.ids,
+        "reason": wanted.reason,
+        "session_id": wanted.session_id,
+        "event_id": (wanted.event_id or "").lower() or None,
+        "batch_id": wanted.batch_id,
+        "cursor": after,
+        "limit": ROWS_AT_ONCE,
+    }
+    with connection.cursor(row_factory=class_row(_Pending)) as cursor:
+        return cursor.execute(query("get_rejections_to_replay"), parameters).fetchall()
+
+
+def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool) -> str:
+    if row.payload is None or len(row.payload.encode()) != row.payload_bytes:
+        return "not_kept"
+    batch = _read(row, row.payload)
+    if batch is None or not batch.candidates:
+        return "rejected"
+    described: dict[str, Any] = {
+        **describe(batch, str(row.batch_id or uuid.uuid4()), sender.request_id),
+        "history": history,
+    }
+    parameters = {
+        "key_hash": sender.key_hash,
+        "id": row.id,
+        "request": orjson.dumps(described).decode(),
+        "body": batch.body,
+    }
+    answer = database.run(call, "replay_rejection", parameters)
+    raise_if_refused(answer, ADMINS)
+    return str(answer["outcome"])
+
+
+def _read(row: _Pending, payload: str) -> Batch | None:
+    """The batch that a payload is or, of a single event, was in; none when it is still refused as a whole."""
+    text = payload
+    if row.index is not None:
+        session, user = (orjson.dumps(value).decode() for value in (row.session_id, row.user_id))
+        text = f'{{"sessionId":{session},"userId":{user},"events":[{payload}]}}'
+    try:
+        # Who sent it then is not known; a bot would have been ignored, not rejected.
+        return read_batch(text, "")
+    except RequestRefused:
+        return None
