@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _DRAWN = (
     "POST /v1/metrics/funnel",
     "GET /v1/diagnostics",
 )
+INGEST, CLOSELY = "POST /v1/events", "POST /v1/events, with a bad event"
 FLOOR, EMPTY = "imports psycopg and pydantic", "imports nothing"
 _PROGRAMS = {FLOOR: "import psycopg\nimport pydantic\n", EMPTY: ""}
 _HANDLER = 'def lambda_handler(event, context):\n    return {"statusCode": 200, "body": "{}"}\n'
@@ -52,7 +54,8 @@ class Start:
 
     name: str
     function: Function
-    event: dict[str, Any]
+    make_event: Callable[[], dict[str, Any]]
+    """A new one for each start: what was sent already would be a duplicate."""
     modules: int = 0
     cpu_seconds: list[float] = field(default_factory=list)
     wall_seconds: list[float] = field(default_factory=list)
@@ -61,7 +64,7 @@ class Start:
         """Start, ask, end."""
         with Emulator(self.function, workspace, environment=environment) as emulator:
             started = time.perf_counter()
-            answer = emulator.invoke(_anew(self.event))
+            answer = emulator.invoke(self.make_event())
             self.wall_seconds.append(time.perf_counter() - started)
             self.cpu_seconds.append(emulator.runtime_cpu_seconds())
             if answer.get("statusCode", 500) >= 500:
@@ -73,7 +76,7 @@ class Start:
         counted = subprocess.run(
             [sys.executable, "-S", "-c", _COUNT],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, folders)), **environment},
-            input=json.dumps(self.event),
+            input=json.dumps(self.make_event()),
             capture_output=True,
             text=True,
             check=True,
@@ -129,11 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _anew(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with another batch, if it is one: of the same again, all would be duplicates."""
-    return {**event, "body": json.dumps(new_batch())} if event.get("routeKey") == "POST /v1/events" else event
-
-
 def _functions(build: Path) -> dict[str, Function]:
     return dict(load_template(build / "template.yaml").functions)
 
@@ -148,15 +146,25 @@ def _starts(build: Path, folder: Path, routes: Sequence[str], keys: Mapping[str,
         (source / "app.py").write_text(imports + "\n\n" + _HANDLER, "utf-8")
         any_function = next(iter(function_of.values()))
         function = replace(any_function, name=f"Floor{number}", source=source, environment={})
-        starts.append(Start(name, function, {}))
+        starts.append(Start(name, function, dict))
     for route in routes:
-        ask = ASKS[route]
-        headers = {"user-agent": BROWSER}
-        if ask.kind:
-            headers["authorization"] = f"Bearer {keys[ask.kind]}"
-        event = http_event(route, parameters=ask.path, headers=headers, json_body=ask.body)
-        starts.append(Start(route, function_of[route], event))
+        starts.append(Start(route, function_of[route], partial(_event, route, keys)))
+        if route == INGEST:
+            starts.append(Start(CLOSELY, function_of[route], partial(_event, route, keys, bogus=1)))
     return starts
+
+
+def _event(route: str, keys: Mapping[str, str], **fields: Any) -> dict[str, Any]:
+    """The event of a request to a route, with these fields in the event that it carries, if it carries one."""
+    ask = ASKS[route]
+    headers = {"user-agent": BROWSER}
+    if ask.kind:
+        headers["authorization"] = f"Bearer {keys[ask.kind]}"
+    body = ask.body
+    if route == INGEST:
+        body = new_batch()
+        body["events"][0] |= fields
+    return http_event(route, parameters=ask.path, headers=headers, json_body=body)
 
 
 def _size(folder: Path) -> int:

@@ -34,15 +34,22 @@ Parameters:
   RequestsPerSecond: {Type: Number, Default: 1}
   RequestBurst: {Type: Number, Default: 1}
 Resources:
-  Api: {Type: AWS::Serverless::HttpApi}
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      DefinitionBody:
+        openapi: 3.0.1
+        paths:
+          /v1/events:
+            post:
+              x-amazon-apigateway-integration:
+                uri: !Sub path/2015-03-31/functions/${EmptyFunction.Arn}/invocations
   EmptyFunction:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: empty
       Handler: app.lambda_handler
       Runtime: python3.13
-      Events:
-        Post: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: POST, Path: /v1/events}}
 """
 
 
