@@ -190,7 +190,7 @@ class Muster(Contender):
     def __init__(self, target: Target, number: int = 0) -> None:
         super().__init__(target, number)
         self.connection.close()
-        os.environ |= {"DATABASE_URL": target.url, "DATABASE_ROLE": "muster_ingest", "DATABASE_AUTH": "secret"}
+        os.environ |= {"DATABASE_URL": target.url, "DATABASE_ROLE": "muster_ingest", "DATABASE_PREPARES": "on"}
         from functions.ingest import app  # noqa: PLC0415 - it reads the environment that is set above
 
         self._handler = app.lambda_handler

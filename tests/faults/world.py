@@ -158,6 +158,7 @@ def environment(made: World, mode: str) -> dict[str, str]:
     """What functions of this world have in their environments."""
     return {
         "DATABASE_URL": "",
+        "DATABASE_PREPARES": "on",
         "DATABASE_SECRET_ARN": made.secret,
         "INGEST_MODE": mode,
         "QUEUE_URL": made.queue_url,

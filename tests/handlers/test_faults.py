@@ -48,13 +48,39 @@ def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str) -> Non
     assert (post(ROUTE, a_batch()).status, post(ROUTE, a_batch()).code) == (503, "database_unavailable")
 
 
-def test_a_connection_killed_between_two_requests_is_not_noticed(post: Caller, database_url: str) -> None:
-    post(ROUTE, a_batch())
+@pytest.mark.parametrize("prepares", ["on", "off"])
+def test_a_connection_killed_between_two_requests_is_not_noticed(
+    post: Caller, database_url: str, environment: pytest.MonkeyPatch, prepares: str
+) -> None:
+    environment.setenv("DATABASE_PREPARES", prepares)
+    assert post(ROUTE, a_batch()).status == 200
+    assert post(ROUTE, a_batch()).status == 200
     process = http.database().connection().info.backend_pid
     with psycopg.connect(database_url, autocommit=True) as connection:
         assert connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)
     assert post(ROUTE, a_batch()).status == 200
     assert http.database().reconnects == 1
+
+
+def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has_changed_its_answer(
+    post: Caller, database_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("DATABASE_PREPARES", "on")
+    assert [post(ROUTE, a_batch()).status for _ in range(3)] == [200, 200, 200]
+    connection = http.database().connection()
+    assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
+    with psycopg.connect(database_url) as migrating:
+        found = migrating.execute(
+            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_events'::regproc"
+        ).fetchone()
+        assert found is not None
+        migrating.execute("DROP FUNCTION muster.record_plain_events")
+        migrating.execute(str(found[0]).replace("RETURNS json\n", "RETURNS jsonb\n"))
+        migrating.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_events TO muster_ingest")
+    # Nothing of it is stored, and the client sends it again.
+    refused = post(ROUTE, a_batch())
+    assert (refused.status, refused.code) == (503, "database_unavailable")
+    assert post(ROUTE, a_batch()).status == 200
 
 
 def test_a_read_only_server_is_a_503_and_stores_nothing(post: Caller, database_url: str) -> None:

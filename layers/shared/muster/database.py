@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import orjson
 import psycopg
 from psycopg import errors as pg
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 from psycopg.types.json import set_json_loads
 
 from muster.errors import DatabaseUnavailable, MusterError, SchemaIncomplete
@@ -50,6 +53,9 @@ class Database:
         self.reconnects = 0
         self.connect_ms = 0.0
         self._connection: Connection | None = None
+        self._prepared: dict[bytes, bytes] = {}
+        """Names by statement, on this connection."""
+        self._numbers = count()
 
     def connection(self) -> Connection:
         """The open connection, connecting first if there is none.
@@ -59,6 +65,7 @@ class Database:
         """
         if self._connection is None or self._connection.closed:
             started = time.perf_counter()
+            self._prepared = {}
             self._connection = connect(self.settings)
             self.connect_ms = (time.perf_counter() - started) * 1000
         return self._connection
@@ -92,6 +99,39 @@ class Database:
             return work(self.connection(), *args, **kwargs)
         except psycopg.Error as error:
             raise self._explained(error) from error
+
+    def execute_one(self, statement: bytes, values: Sequence[str | None]) -> bytes:
+        """Run a statement with $1, $2 … that answers one value, and answer its text; raises as run does.
+
+        This is the way of one batch after another: libpq's own calls, without what a cursor does for types and rows,
+        which costs a tenth of a batch of fifty.
+        """
+        return self.run(self._execute_one, statement, [None if value is None else value.encode() for value in values])
+
+    def _execute_one(self, connection: Connection, statement: bytes, values: Sequence[bytes | None]) -> bytes:
+        name = self._prepare(connection, statement) if self.settings.database_prepares else None
+        if name is None:
+            connection.pgconn.send_query_params(statement, values)
+        else:
+            connection.pgconn.send_query_prepared(name, values)
+        try:
+            value = _result(connection).get_value(0, 0)
+        except psycopg.Error:
+            # It may be that a migration has changed what the statement answers; under a new name it is a new one.
+            self._prepared.pop(statement, None)
+            raise
+        if value is None:
+            raise psycopg.InternalError("The statement answered no value.")
+        return value
+
+    def _prepare(self, connection: Connection, statement: bytes) -> bytes:
+        """The name under which the server keeps the statement for this connection."""
+        if statement not in self._prepared:
+            name = f"muster_{next(self._numbers)}".encode()
+            connection.pgconn.send_prepare(name, statement)
+            _result(connection)
+            self._prepared[statement] = name
+        return self._prepared[statement]
 
     def take_connect_ms(self) -> float:
         """How long the latest connect took, once; 0.0 when it was told already."""
@@ -173,24 +213,14 @@ def call(connection: Connection, name: str, parameters: dict[str, Any]) -> dict[
     return cast(dict[str, Any], row[0] if row else {})
 
 
-def execute_once(connection: Connection, statement: bytes, values: Sequence[str | None]) -> list[str | None]:
-    """Run a statement with $1, $2 … that answers one row, and answer it as texts.
-
-    This is the way of one batch after another: libpq's own call, without what a cursor does for types and rows, which
-    costs a tenth of a batch of fifty.
-
-    Raises:
-        psycopg.Error: as a cursor would.
-    """
-    encoded = [None if value is None else value.encode() for value in values]
-    connection.pgconn.send_query_params(statement, encoded)
+def _result(connection: Connection) -> PGresult:
+    """The result of what was sent; raises as a cursor would."""
     result = connection.pgconn.get_result()
     # The first says why, where a second one only says that the server is gone.
     while connection.pgconn.get_result() is not None:
         pass
-    if result is None or result.status != psycopg.pq.ExecStatus.TUPLES_OK:
-        error = pg.error_from_result(result) if result else psycopg.OperationalError("the connection is lost")
-        # Where the connection broke without a word, there is no SQLSTATE to tell the kind of error by.
-        raise psycopg.OperationalError(str(error)) if connection.closed and error.sqlstate is None else error
-    row = [result.get_value(0, column) for column in range(result.nfields)]
-    return [None if value is None else value.decode() for value in row]
+    if result is not None and result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        return result
+    error = pg.error_from_result(result) if result else psycopg.OperationalError("the connection is lost")
+    # Where the connection broke without a word, there is no SQLSTATE to tell the kind of error by.
+    raise psycopg.OperationalError(str(error)) if connection.closed and error.sqlstate is None else error

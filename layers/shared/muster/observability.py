@@ -7,6 +7,7 @@ the metrics in the same object (CloudWatch embedded metric format).
 import sys
 import time
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal
 
 import orjson
@@ -30,14 +31,18 @@ def log(level: Level, message: str, /, **fields: Any) -> None:
 
 def log_with_metrics(message: str, metrics: dict[str, float], /, *, service: str, stage: str, **fields: Any) -> None:
     """Write one INFO line whose `metrics` CloudWatch turns into metrics; a name that ends in Ms is in milliseconds."""
-    definitions = [{"Name": name, "Unit": "Milliseconds" if name.endswith("Ms") else "Count"} for name in metrics]
     metadata = {
         "Timestamp": time.time_ns() // 1_000_000,
         "CloudWatchMetrics": [
-            {"Namespace": NAMESPACE, "Dimensions": [["service", "stage"]], "Metrics": definitions},
+            {"Namespace": NAMESPACE, "Dimensions": [["service", "stage"]], "Metrics": _definitions(tuple(metrics))},
         ],
     }
     log("INFO", message, **fields, service=service, stage=stage, **metrics, _aws=metadata)
+
+
+@cache
+def _definitions(names: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"Name": name, "Unit": "Milliseconds" if name.endswith("Ms") else "Count"} for name in names]
 
 
 def _timestamp() -> str:

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from muster.models import EnvelopeIn
 
 SEPARATOR = "\x1f"
+_SEPARATOR = SEPARATOR.encode()
 _TIME = re.compile(TIME_PATTERN)
 _UUID_LENGTH, _DASHES = 36, (8, 13, 18, 23)
 _HEXADECIMAL, _DIGITS = b"0123456789abcdef", b"0123456789"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{["))
 _NANOSECONDS = re.compile(r"[.][0-9]{7}")
 _NO_DATA = msgspec.Raw(b"{}")
 _LONGEST_NAME = 100
@@ -71,7 +73,9 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
 
     What this lets pass reading closely must let pass too: models.py is the schema, this is the short way through it.
     """
-    if "\\u0000" in text or is_bot(user_agent, of_request=True):
+    # One character is found ten times as fast as two are, and most batches escape nothing.
+    escapes = "\\" in text
+    if (escapes and "\\u0000" in text) or is_bot(user_agent, of_request=True):
         return None
     try:
         batch = _DECODER.decode(text)
@@ -80,22 +84,24 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
     given = {name: value for name in _ENVELOPE if (value := getattr(batch, name)) is not None}
     envelope = cast("EnvelopeIn", given)
     columns = _columns(batch)
+    ids = columns["ids"].split(SEPARATOR) if columns else []
     context = envelope.get("context") or {}
     if (
         columns is None
+        or len(set(ids)) != len(ids)
         or (context and (context_faults(context, []) or "userAgent" in context))
         or time_faults(envelope, ["sentAt"], [])
         # Half a surrogate pair outside of data; only an escape can bring it here.
-        or (("\\ud" in text or "\\uD" in text) and not _is_json(text))
+        or (escapes and ("\\ud" in text or "\\uD" in text) and not _is_json(text))
     ):
         return None
     return PlainBatch(
         envelope=envelope,
-        ids=columns["ids"].split(SEPARATOR),
+        ids=ids,
         columns=columns,
         browser=browser_family(user_agent),
         context=orjson.dumps(context).decode(),
-        derives_ids=any(event.id is None for event in batch.events),
+        derives_ids=None in [event.id for event in batch.events],
     )
 
 
@@ -106,14 +112,14 @@ def _columns(batch: _Batch) -> dict[str, str] | None:
     data = _data(events)
     if data is None:
         return None
-    joined_ids = SEPARATOR.join(
-        [_derived_id(batch, event) if event.id is None else event.id for event in events]
-    ).lower()
-    ids = joined_ids.split(SEPARATOR)
+    given = [event.id for event in events]
+    if None in given:
+        given = [_derived_id(batch, event) if event.id is None else event.id for event in events]
+    joined_ids = SEPARATOR.join(cast("list[str]", given)).lower()
     times = [event.timestamp for event in events]
     event_types = [event.eventType for event in events]
     areas = [event.area or "unknown" for event in events]
-    if len(set(ids)) != len(events) or not _are_uuids(ids) or not all(map(_is_name, {*event_types, *areas})):
+    if not _are_uuids(joined_ids, len(events)) or not all(map(_is_name, {*event_types, *areas})):
         return None
     ends = _ends(times)
     if ends is None:
@@ -140,12 +146,13 @@ def _derived_id(batch: _Batch, event: _Event) -> str:
     return derive_event_id(batch.sessionId or "", batch.userId, content)
 
 
-def _are_uuids(ids: list[str]) -> bool:
+def _are_uuids(joined: str, number: int) -> bool:
     """Whether all are, in small letters: looked at all at once, which is ten times as fast as one by one."""
-    joined = "".join(ids)
-    if set(map(len, ids)) != {_UUID_LENGTH} or any(joined[place::_UUID_LENGTH].strip("-") for place in _DASHES):
+    stride = _UUID_LENGTH + 1
+    if len(joined) != number * stride - 1 or any(joined[place::stride].strip("-") for place in _DASHES):
         return False
-    return joined.encode("utf-8", "replace").translate(None, _HEXADECIMAL) == b"----" * len(ids)
+    others = joined.encode("utf-8", "replace").translate(None, _HEXADECIMAL)
+    return others == (b"----" + _SEPARATOR) * (number - 1) + b"----"
 
 
 def _ends(times: list[str]) -> tuple[str, str] | None:
@@ -188,10 +195,10 @@ def _data(events: list[_Event]) -> str | None:
         return None
     if set(map(type, values)) != {dict} or max(map(len, texts)) > MAX_DATA_BYTES // 8:
         return None
-    is_flat = joined.count(b"{") + joined.count(b"[") == len(texts)
+    is_flat = joined.translate(None, _NO_BRACKETS) == b"{" * len(texts)
     if not is_flat and any(depth_of(value) > MAX_DEPTH for value in values):
         return None
-    return SEPARATOR.encode().join(texts).decode()
+    return _SEPARATOR.join(texts).decode()
 
 
 def _is_name(name: str) -> bool:

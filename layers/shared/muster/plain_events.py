@@ -2,7 +2,9 @@
 
 import uuid
 
-from muster.database import Database, execute_once
+import orjson
+
+from muster.database import Database
 from muster.ingest_log import Clock, log_batch
 from muster.keys import WRITERS, Sender, raise_if_refused
 from muster.plain_batches import PlainBatch
@@ -14,16 +16,21 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = Clock(database)
-    row = database.run(execute_once, query("record_plain_events"), _plain_values(batch, batch_id, key_hash))
-    refused, closer, project, prefix, accepted = row
-    raise_if_refused({"refused": refused}, WRITERS)
-    if closer == "t":
+    text = database.execute_one(query("record_plain_events"), _plain_values(batch, batch_id, key_hash))
+    answer = {**orjson.loads(text), "mode": "plain"}
+    raise_if_refused(answer, WRITERS)
+    if answer.get("closer"):
         return None
-    answer = {"project": project, "prefix": prefix, "accepted": int(accepted or 0), "mode": "plain"}
+    result = _all_accepted(batch_id, batch.ids)
+    log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
+    return result
+
+
+def _all_accepted(batch_id: str, ids: list[str]) -> BatchResult:
     events: list[EventResult] = [
-        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(batch.ids)
+        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(ids)
     ]
-    result: BatchResult = {
+    return {
         "batchId": batch_id,
         "status": "committed",
         "received": len(events),
@@ -33,8 +40,6 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
         "ignored": 0,
         "events": events,
     }
-    log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
-    return result
 
 
 def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes) -> list[str | None]:

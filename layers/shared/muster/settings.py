@@ -23,6 +23,8 @@ class Settings:
     """With DATABASE_AUTH=secret: its value is a URL, or RDS's JSON object."""
     database_role: str | None = None
     """SQL role to act as; None acts as the login itself."""
+    database_prepares: bool = False
+    """Whether statements may be kept on the server: not through a proxy or a pooler, where others share the session."""
     migrations_dir: Path = Path("/opt")
     service_name: str = "muster"
     stage: str = "local"
@@ -49,6 +51,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         database_name=values.get("DATABASE_NAME", "muster"),
         database_secret_arn=values.get("DATABASE_SECRET_ARN"),
         database_role=values.get("DATABASE_ROLE"),
+        database_prepares=values.get("DATABASE_PREPARES") == "on",
         migrations_dir=Path(values.get("MIGRATIONS_DIR", "/opt")),
         service_name=values.get("SERVICE_NAME", "muster"),
         stage=values.get("STAGE", "local"),

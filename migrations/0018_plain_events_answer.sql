@@ -1,0 +1,71 @@
+-- The plain batch again, with an answer of one value: SELECT f(…) is planned in half of the time of SELECT … FROM f(…), and that is
+-- a tenth of what a small batch costs the server.
+
+DROP FUNCTION muster.record_plain_events;
+
+-- Texts of columns, the values of each joined by U+001F, which no JSON text and no plain value holds; p_first and p_last are the
+-- earliest and the latest of the times.
+-- Answers {"project", "prefix", "accepted": n} when every event is stored, {"closer": true} when nothing is, for record_events must
+-- look at it, or {"refused": "invalid_key" | "key_not_allowed"}.
+CREATE FUNCTION muster.record_plain_events(
+    p_key_hash bytea, p_batch_id uuid, p_session_id uuid, p_user_id text, p_sequence integer, p_dropped bigint, p_sent_at timestamptz,
+    p_browser text, p_context jsonb, p_first timestamptz, p_last timestamptz,
+    p_ids text, p_event_types text, p_areas text, p_times text, p_data text, p_count integer) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
+DECLARE
+    v_project uuid;
+    v_prefix text;
+    v_kind text;
+    v_asks_consent boolean;
+    v_oldest timestamptz;
+    v_accepted integer;
+BEGIN
+    -- One statement, since each has a cost of its own before it does anything.
+    SELECT k.project_id, k.kind, k.prefix,
+           p.consent_mode = 'opt_in' OR p.consent_mode <> 'off' AND (
+               EXISTS (SELECT FROM muster.analytics_consent c WHERE c.project_id = k.project_id AND c.session_id = p_session_id)
+               OR EXISTS (SELECT FROM muster.analytics_consent c WHERE c.project_id = k.project_id AND c.user_id = p_user_id)),
+           CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00' ELSE now() - make_interval(days => p.event_window_days) END
+      INTO v_project, v_kind, v_prefix, v_asks_consent, v_oldest
+      FROM muster.api_keys k JOIN muster.projects p ON p.id = k.project_id WHERE k.key_hash = p_key_hash AND k.revoked_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN json_build_object('refused', 'invalid_key');
+    ELSIF v_kind NOT IN ('write', 'admin') THEN
+        RETURN json_build_object('refused', 'key_not_allowed');
+    ELSIF p_first < v_oldest OR p_last > now() + interval '24 hours' OR v_asks_consent THEN
+        RETURN json_build_object('closer', true);
+    END IF;
+    BEGIN
+        INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type, area, data)
+        SELECT v_project, p_session_id, e.id::uuid, e.at::timestamptz, p_batch_id, p_user_id, e.event_type, e.area, e.data::jsonb
+          FROM unnest(string_to_array(p_ids, chr(31)), string_to_array(p_times, chr(31)), string_to_array(p_event_types, chr(31)),
+                      string_to_array(p_areas, chr(31)), string_to_array(p_data, chr(31))) AS e(id, at, event_type, area, data);
+        GET DIAGNOSTICS v_accepted = ROW_COUNT;
+        -- What else may keep a row out, such as a trigger that somebody made, must not be answered as stored.
+        IF v_accepted <> p_count THEN
+            RAISE unique_violation USING MESSAGE = 'not every event of the batch was stored';
+        END IF;
+        INSERT INTO muster.analytics_sessions AS s (project_id, id, user_id, started_at, last_seen_at, events_count, batches, dropped,
+               clock_skew_ms, browser, context)
+        VALUES (v_project, p_session_id, p_user_id, p_first, p_last, v_accepted,
+                CASE WHEN p_sequence IS NULL THEN '{}' ELSE int4multirange(int4range(p_sequence, p_sequence, '[]')) END,
+                coalesce(p_dropped, 0), (extract(epoch FROM now() - p_sent_at) * 1000)::bigint, p_browser, p_context)
+        ON CONFLICT (project_id, id) DO UPDATE SET
+               user_id = coalesce(s.user_id, excluded.user_id),
+               started_at = least(s.started_at, excluded.started_at),
+               last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
+               events_count = s.events_count + excluded.events_count,
+               batches = s.batches + excluded.batches,
+               dropped = greatest(s.dropped, excluded.dropped),
+               user_conflicts = s.user_conflicts + coalesce(excluded.user_id <> s.user_id, false)::integer,
+               clock_skew_ms = coalesce(excluded.clock_skew_ms, s.clock_skew_ms),
+               browser = coalesce(excluded.browser, s.browser),
+               context = s.context || excluded.context,
+               updated_at = now();
+    EXCEPTION WHEN unique_violation OR data_exception OR program_limit_exceeded THEN
+        RETURN json_build_object('closer', true);
+    END;
+    RETURN json_build_object('project', v_project, 'prefix', v_prefix, 'accepted', v_accepted);
+END
+$$;
+GRANT EXECUTE ON FUNCTION muster.record_plain_events TO muster_ingest;
