@@ -100,12 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="starts of each")
     parser.add_argument("--routes", nargs="+", default=list(ASKS), help="such as 'POST /v1/events'")
+    parser.add_argument("--build", type=Path, help="folder of a `sam build` for this machine; without, it is built")
     parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="muster-cold-") as name, own_target() as target:
         folder = Path(name)
-        print("Building the functions.", flush=True)
-        build = build_for_this_machine(folder / "sam")
+        build = options.build
+        if build is None:
+            print("Building the functions.", flush=True)
+            build = build_for_this_machine(folder / "sam")
         with target.connect() as server:
             machine = describe(server)
         AnalyticsService(Database(Settings(database_url=target.url)), key=target.write_key).update_session(

@@ -2,21 +2,19 @@
 
 import argparse
 import contextlib
-import io
-import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from multiprocessing.synchronize import Barrier as BarrierType
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from benchmarks.batches import make_batches
+from benchmarks.carried import Carried, measure_carried
 from benchmarks.contenders import Contender, Copy, ExecuteMany, Muster, Replaced
 from benchmarks.machine import describe
+from benchmarks.parallel import SECONDS, events_a_second
 from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import Target, own_target
 from benchmarks.turns import Tally, Turn, take_turns
@@ -24,12 +22,11 @@ from benchmarks.turns import Tally, Turn, take_turns
 SIZES = (1, 10, 50, 500)
 CONTENDERS: tuple[type[Contender], ...] = (Copy, Muster, ExecuteMany, Replaced)
 CONNECTIONS = (1, 2, 4)
-CONNECTION_SECONDS = 3.0
 GROWTH = (1_000_000, 5_000_000, 10_000_000)
 GROWN_SIZE = 50
 # What we want, by events a batch where it depends on them.
 OF_COPY, TO_REPLACED = {50: 0.60, 500: 0.50}, {1: 2.2, 50: 30.0, 500: 55.0}
-MOST_WAL, LEAST_OF_EMPTY = 1.7, 0.9
+MOST_WAL, LEAST_OF_EMPTY, MOST_CARRIED = 1.7, 0.9, 0.08
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,15 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-growth", action="store_true", help="leave out the part with millions of rows")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="events a batch")
     parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS))
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a block of several connections")
     parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md")
     options = parser.parse_args(arguments)
     with own_target() as target, target.connect() as server:
         machine = describe(server)
         print(f"{machine}; a server that commits to disk, synchronous_commit on, one batch after another.")
         tallies = {size: _sizes(target, server, size, options.rounds) for size in options.sizes}
-        parallel = {count: _parallel(target, count) for count in options.connections}
+        parallel = {count: _parallel(target, count, options.seconds) for count in options.connections}
+    carried = measure_carried(options.rounds, options.seconds)
     grown = {} if options.without_growth else _growth(options.rounds)
-    body, missed = _report(options.output, machine, tallies, parallel, grown)
+    body, missed = _report(options.output, machine, tallies, parallel, carried, grown)
     write_section(options.output, "bench-ingest", "Ingest (`make bench-ingest`)", body)
     print(body)
     for sentence in missed:
@@ -85,37 +84,15 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _parallel(target: Target, count: int) -> dict[str, float]:
-    """Events a second of each contender at some connections, each a process of its own."""
+def _parallel(target: Target, count: int, seconds: float) -> dict[str, float]:
     found = {}
-    context = multiprocessing.get_context("spawn")
     for make in (Copy, Muster):
         contender = make(target)
         contender.prepare()
         contender.close()
-        barrier, results = context.Barrier(count), context.Queue()
-        workers = [
-            context.Process(target=_work, args=(target, make, number, barrier, results)) for number in range(count)
-        ]
-        for worker in workers:
-            worker.start()
-        found[make.name] = sum(results.get(timeout=120) for _ in workers)
-        for worker in workers:
-            worker.join()
+        found[make.name] = events_a_second(target, make, count, seconds=seconds)
     print(f"  {count} connections: Muster at {found[Muster.name] / found[Copy.name]:.2f} of COPY.", flush=True)
     return found
-
-
-def _work(target: Target, make: type[Contender], number: int, barrier: BarrierType, results: Any) -> None:
-    contender = make(target, number)
-    requests = [contender.encode(batch) for batch in make_batches(number + 77, 50, 4_000)]
-    with contextlib.redirect_stdout(io.StringIO()):
-        barrier.wait()
-        started, sent = time.perf_counter(), 0
-        while time.perf_counter() - started < CONNECTION_SECONDS and sent < len(requests):
-            contender.send(requests[sent])
-            sent += 1
-        results.put(sent * 50 / (time.perf_counter() - started))
 
 
 def _growth(rounds: int) -> dict[int, float]:
@@ -162,6 +139,7 @@ def _report(
     machine: str,
     tallies: dict[int, dict[str, Tally]],
     parallel: dict[int, dict[str, float]],
+    carried: Carried,
     grown: dict[int, float],
 ) -> tuple[str, list[str]]:
     of_copy = {size: _ratio(found, Copy, Muster) for size, found in tallies.items()}
@@ -173,6 +151,8 @@ def _report(
         *(f"{of_old[size]:.1f} × the replaced service at {size} a batch; wanted {wanted} ×."
           for size, wanted in TO_REPLACED.items() if of_old.get(size, wanted) < wanted),
         *([f"{wal[50]:.2f} × COPY's WAL; wanted {MOST_WAL} ×."] if wal.get(50, 0) > MOST_WAL else []),
+        *(f"{1 - each.carrying:.0%} lost to rollups at {count} connections; wanted {MOST_CARRIED:.0%}."
+          for count, each in carried.items() if 1 - each.carrying > MOST_CARRIED),
         *([f"{min(grown.values()):.2f} of the empty table's throughput; wanted {LEAST_OF_EMPTY}."]
           if grown and min(grown.values()) < LEAST_OF_EMPTY else []),
     ]  # fmt: skip
@@ -221,6 +201,14 @@ def _report(
         picture,
         "At several connections, 50 events a batch:",
         table(["connections", "Muster of COPY", "to one connection"], connections),
+    ]
+    parts += [
+        "What rollups cost ingest, 50 a batch: what each event carries for them (the transaction that stored it, and an"
+        " index over that), and folding beside it, as fast as it goes, on the same two processors:",
+        table(
+            ["connections", "with what is carried, of without", "and folded beside it"],
+            [[str(count), f"{each.carrying:.2f}", f"{each.folding:.2f}"] for count, each in carried.items()],
+        ),
     ]
     if grown:
         parts += [

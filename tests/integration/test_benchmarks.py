@@ -1,9 +1,11 @@
 """The benchmarks run, on a small scale, and write their sections; what they measure is no business of a test's."""
 
 import re
+import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from benchmarks.history import seed
 from muster.metrics import get_metrics, get_raw_metrics
@@ -19,15 +21,36 @@ def run(module: str, folder: Path, *options: str) -> str:
 
 
 def test_each_benchmark_replaces_its_own_section_alone(tmp_path: Path) -> None:
-    ingest = ("benchmarks.ingest", tmp_path, "--without-growth", "--sizes", "1", "10", "--connections", "1")
+    ingest = (
+        "benchmarks.ingest",
+        tmp_path,
+        "--without-growth",
+        "--sizes",
+        "1",
+        "10",
+        "--connections",
+        "1",
+        "--seconds",
+        "0.1",
+    )
     run(*ingest)
     run("benchmarks.metrics", tmp_path, "--events", "3000", "6000")
+    run("benchmarks.http", tmp_path, "--clients", "1", "--seconds", "0.2")
     page = run(*ingest)
-    assert [page.count(f"<!-- {name} -->") for name in ("bench-ingest", "bench-metrics")] == [1, 1]
+    names = ("bench-ingest", "bench-metrics", "bench-http")
+    assert [page.count(f"<!-- {name} -->") for name in names] == [1, 1, 1]
+    assert re.search(r"^\| 1 +\| +10 events a request \| +0[.]\d+ \|", page, re.MULTILINE)
     assert re.search(r"^\| 10 +\| +\d+%", page, re.MULTILINE)
     assert re.search(r"^\| overview, a month +\| +\d+ \|", page, re.MULTILINE)
-    for picture in ("ingest", "metrics"):
+    for picture in ("ingest", "metrics", "http"):
         assert "<svg" in (tmp_path / "benchmarks" / f"{picture}.svg").read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
+def test_a_cold_start_is_measured_under_the_emulator(tmp_path: Path, build: Path) -> None:
+    page = run("benchmarks.cold", tmp_path, "--build", str(build), "--routes", "POST /v1/events", "GET /healthz")
+    for row in ("POST /v1/events", "POST /v1/events, with a bad event", "GET /healthz", "the floor: imports"):
+        assert re.search(rf"^\| {row}.*\| +\d[.]\d\d . \|", page, re.MULTILINE), page
 
 
 def test_what_is_seeded_is_what_it_says_and_is_folded(postgres: Cluster) -> None:
