@@ -87,6 +87,8 @@ def _seed(server: Connection, target: Target, events: int) -> None:
                 flush=True,
             )
     server.execute("VACUUM ANALYZE")
+    # As maintenance does every hour.
+    server.execute("SELECT muster.summarize_partitions()")
 
 
 @contextmanager

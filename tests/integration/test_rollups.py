@@ -7,10 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from muster.database import connect
+from muster.maintenance import maintain
 from muster.metrics import get_metrics, get_raw_metrics
 from muster.metrics_requests import MetricsRequest
 from muster.projects import create_project
 from muster.rollups import roll_forward
+from muster.settings import Settings
 from tests.support.databases import Cluster
 
 MONTH = MetricsRequest(timeframe="month", breakdown="eventType")
@@ -64,3 +67,38 @@ def test_a_load_of_one_transaction_is_folded_in_parts(database: psycopg.Connecti
     assert get_metrics(database, project, MONTH).totals.events == events
     assert roll_forward(database, project, 100_000_000)[1]
     assert_exact(database, project, events)
+
+
+def test_a_look_for_what_is_new_reads_no_past_month(database: psycopg.Connection[Any]) -> None:
+    project = create_project(database, "of a past month")
+    database.execute("SELECT muster.ensure_partitions((now() - interval '4 months')::date, now()::date)")
+    # Of so many pages that an index's last range of them is not a whole one.
+    database.execute(
+        "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type,"
+        " area) SELECT %s, gen_random_uuid(), gen_random_uuid(), date_trunc('month', now()) - interval '80 days',"
+        " gen_random_uuid(), 'ada', 'a', 'b' FROM generate_series(1, 12000)",
+        [project],
+    )
+    while not roll_forward(database, project, 20_000)[1]:
+        pass
+    database.execute("VACUUM ANALYZE muster.analytics_events")
+    before = pages_looked_at(database, project)
+    assert maintain(database, Settings())["rangesSummarized"] > 0
+    assert pages_looked_at(database, project) < before - 50
+    assert maintain(database, Settings())["rangesSummarized"] == 0
+
+
+def pages_looked_at(connection: psycopg.Connection[Any], project: uuid.UUID) -> int:
+    statement = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT count(*) FROM muster.tail_events(%s, %s)"
+    plan: dict[str, Any] = {}
+    for _ in range(2):  # the first time it is planned
+        row = connection.execute(statement, (project, 2**62)).fetchone()
+        plan = row[0][0]["Plan"] if row else {}
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def test_metrics_are_never_compiled(postgres: Cluster) -> None:
+    with postgres.database() as url:
+        for role in ("muster_reader", None):
+            with connect(Settings(database_url=url, database_role=role)) as connection:
+                assert connection.execute("SHOW jit").fetchone() == ("off",)

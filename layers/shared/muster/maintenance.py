@@ -28,7 +28,7 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
 
     Returns:
         {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
-        "folded": {"events", "complete"},
+        "folded": {"events", "complete"}, "rangesSummarized",
         "archived": null | {"objects", "events", "complete"}}
     """
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
@@ -36,11 +36,13 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
     trimmed = trim_rejections(connection)
     reconciled = _reconcile(connection)
     folded = _fold(connection)
+    summarized = _summarize(connection)
     metrics: dict[str, float] = {
         "PartitionsCreated": partitions,
         "RejectionsTrimmed": trimmed,
         "SessionsReconciled": reconciled["sessions"],
         "EventsFolded": folded["events"],
+        "RangesSummarized": summarized,
         # What the books are apart: an alarm when it is not 0.
         "EventsUnaccounted": reconciled.pop("eventsApart"),
     }
@@ -52,6 +54,7 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
         "rejectionsTrimmed": trimmed,
         "reconciled": reconciled,
         "folded": folded,
+        "rangesSummarized": summarized,
         "archived": archived,
     }
 
@@ -82,6 +85,12 @@ def _fold(connection: Connection) -> dict[str, Any]:
                 break  # all is folded, or a reader is at it
         complete = complete and done
     return {"events": events, "complete": complete}
+
+
+def _summarize(connection: Connection) -> int:
+    """Have the indexes of past months know all of their pages; how many ranges of pages they did not know."""
+    row = connection.execute(query("summarize_partitions")).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _archive(connection: Connection, settings: Settings) -> dict[str, Any]:

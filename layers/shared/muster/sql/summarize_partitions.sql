@@ -1,0 +1,1 @@
+SELECT muster.summarize_partitions()
