@@ -71,7 +71,8 @@ WITH state AS MATERIALIZED (
     SELECT s.number, s.session_id, coalesce(f.events, 0) AS events, f.first_at, f.last_at,
            coalesce(f.events = f.events_ever AND f.events > 0, false) AS is_inside
       FROM single_session s JOIN bound b ON b.number = s.number
-      LEFT JOIN muster.rollup_long_sessions l ON l.project_id = %(project_id)s AND l.session_id = s.session_id
+      LEFT JOIN LATERAL (SELECT l.session_id FROM muster.rollup_long_sessions l
+                          WHERE l.project_id = %(project_id)s AND l.session_id = s.session_id OFFSET 0) l ON true
       LEFT JOIN LATERAL (
            SELECT f.* FROM muster.folded_session(%(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to,
                                                  %(event_types)s, %(areas)s, %(data)s) f
@@ -155,14 +156,17 @@ WITH state AS MATERIALIZED (
              FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope) AND r.day >= b.first_day AND r.day < b.end_day) d
         ON b.first_day IS NOT NULL
       LEFT JOIN LATERAL (
-           -- Who came back within it was counted more than once.
-           SELECT sum(r.entities) FILTER (WHERE r.kind = 'u') AS users, sum(r.entities) FILTER (WHERE r.kind = 's') AS sessions
-             FROM generate_series(1, b.end_day - b.first_day - 1) g
-             CROSS JOIN (VALUES ('u'::"char"), ('s'::"char")) k(kind)
-             CROSS JOIN LATERAL (
-                  SELECT k.kind, sum(r.entities) AS entities FROM muster.rollup_returns r
-                   WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = k.kind AND r.day = b.first_day + g
-                     AND r.previous_day >= b.first_day) r) k
+           -- Who came back within it was counted more than once. Users come back after any time, and of each day those are looked
+           -- for who did within the range; a session is over soon, and so its returns are few, whatever their days.
+           SELECT (SELECT sum(r.entities)
+                     FROM generate_series(1, b.end_day - b.first_day - 1) g
+                    CROSS JOIN LATERAL (
+                          SELECT sum(r.entities) AS entities FROM muster.rollup_returns r
+                           WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = 'u' AND r.day = b.first_day + g
+                             AND r.previous_day >= b.first_day) r) AS users,
+                  (SELECT sum(r.entities) FROM muster.rollup_returns r
+                    WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
+                      AND r.previous_day >= b.first_day) AS sessions) k
         ON b.end_day > b.first_day + 1
       LEFT JOIN LATERAL (
            SELECT sum(r.micros) AS micros, sum(r.bounces) AS bounces FROM muster.rollup_session_spans r
@@ -222,13 +226,15 @@ WITH state AS MATERIALIZED (
            SELECT sum(r.users) AS users, sum(r.sessions) AS sessions
              FROM muster.rollup_days r WHERE r.scope_id = v.scope_id AND r.day >= b.first_day AND r.day < b.end_day) d ON true
       LEFT JOIN LATERAL (
-           SELECT sum(r.entities) FILTER (WHERE r.kind = 'u') AS users, sum(r.entities) FILTER (WHERE r.kind = 's') AS sessions
-             FROM generate_series(1, b.end_day - b.first_day - 1) g
-             CROSS JOIN (VALUES ('u'::"char"), ('s'::"char")) k(kind)
-             CROSS JOIN LATERAL (
-                  SELECT k.kind, sum(r.entities) AS entities FROM muster.rollup_returns r
-                   WHERE r.scope_id = v.scope_id AND r.kind = k.kind AND r.day = b.first_day + g
-                     AND r.previous_day >= b.first_day) r) k ON true
+           SELECT (SELECT sum(r.entities)
+                     FROM generate_series(1, b.end_day - b.first_day - 1) g
+                    CROSS JOIN LATERAL (
+                          SELECT sum(r.entities) AS entities FROM muster.rollup_returns r
+                           WHERE r.scope_id = v.scope_id AND r.kind = 'u' AND r.day = b.first_day + g
+                             AND r.previous_day >= b.first_day) r) AS users,
+                  (SELECT sum(r.entities) FROM muster.rollup_returns r
+                    WHERE r.scope_id = v.scope_id AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
+                      AND r.previous_day >= b.first_day) AS sessions) k ON true
 ), whole AS (
     SELECT (SELECT count(*) FROM tail WHERE matches) + CASE
                WHEN %(is_rolled)s THEN (SELECT coalesce(sum(r.events), 0) FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope))
