@@ -144,12 +144,13 @@ WITH state AS MATERIALIZED (
      WHERE b.number <= 0
 ), counted AS MATERIALIZED (
     SELECT b.number,
-           coalesce(d.events, 0) + (SELECT count(*) FROM recent r WHERE r.number = b.number) AS events,
-           coalesce(d.users, 0) - coalesce(k.users, 0)
-           + (SELECT count(*) FROM recent_user r WHERE r.number = b.number AND NOT r.is_active) AS users,
+           coalesce(d.events, 0) + coalesce(e.events, 0) AS events,
+           coalesce(d.users, 0) - coalesce(k.users, 0) + coalesce(u.users, 0) AS users,
            coalesce(d.sessions, 0) - coalesce(k.sessions, 0) + coalesce(s.fresh, 0) AS sessions,
            coalesce(p.micros, 0) + coalesce(s.micros, 0) AS micros, coalesce(p.bounces, 0) + coalesce(s.bounces, 0) AS bounces
       FROM bound b
+      LEFT JOIN (SELECT number, count(*) AS events FROM recent GROUP BY number) e ON e.number = b.number
+      LEFT JOIN (SELECT number, count(*) AS users FROM recent_user WHERE NOT is_active GROUP BY number) u ON u.number = b.number
       LEFT JOIN session_sum s ON s.number = b.number
       LEFT JOIN LATERAL (
            SELECT sum(r.events) AS events, sum(r.users) AS users, sum(r.sessions) AS sessions
