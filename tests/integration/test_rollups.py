@@ -10,7 +10,7 @@ import pytest
 from muster.database import connect
 from muster.maintenance import maintain
 from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import MetricsRequest
+from muster.metrics_requests import MetricsRequest, parse_metrics_request
 from muster.projects import create_project
 from muster.rollups import roll_forward
 from muster.settings import Settings
@@ -95,6 +95,33 @@ def pages_looked_at(connection: psycopg.Connection[Any], project: uuid.UUID) -> 
         row = connection.execute(statement, (project, 2**62)).fetchone()
         plan = row[0][0]["Plan"] if row else {}
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: psycopg.Connection[Any]) -> None:
+    project = create_project(database, "of three months")
+    database.execute("SELECT muster.ensure_partitions((now() - interval '4 months')::date, now()::date)")
+    for months in range(3):
+        database.execute(
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area) "
+            "SELECT %s, gen_random_uuid(), gen_random_uuid(), date_trunc('month', now(), 'UTC') - make_interval(months =>"
+            " %s), gen_random_uuid(), 'a', 'b' FROM generate_series(1, 5)",
+            (project, months),
+        )
+    roll_forward(database, project, 10_000)
+    day = {"start": ["2026-01-01"], "end": ["2026-01-02"], "area": ["b"]}
+    seen, unseen = (parse_metrics_request({**day, "eventType": [name]}) for name in ("a", "z"))
+    explain = get_metrics(database, project, seen).explain
+    assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (15, True)
+    found = database.execute("SELECT pg_get_functiondef('muster.count_folded'::regproc)").fetchone()
+    assert found is not None
+    assert "0.25 seconds" in str(found[0])
+    database.execute(str(found[0]).replace("0.25 seconds", "0 seconds").encode())
+    explain = get_metrics(database, project, seen).explain
+    assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (5, False)
+    assert "at least 5" in explain.hint
+    explain = get_metrics(database, project, unseen).explain
+    assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (0, False)
+    assert "nor of the latest months" in explain.hint
 
 
 def test_metrics_are_never_compiled(postgres: Cluster) -> None:

@@ -226,6 +226,7 @@ def _bucket(start: datetime, counted: Mapping[str, int]) -> Bucket:
 def _explain(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> Explain:
     return Explain(
         rows_outside_range=row["rows_outside_range"],
+        rows_outside_range_is_exact=row["rows_outside_range_is_exact"],
         rejected_in_range=row["rejected_in_range"],
         ignored_in_range=row["ignored_in_range"],
         last_event_at=row["last_event_at"],
@@ -247,10 +248,13 @@ def _hint(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> str:
         return f"This project has no events yet; post one to /v1/events.{beside}"
     if row["rows_outside_range"]:
         latest = row["last_event_at"].astimezone(UTC)
+        others = f"{'' if row['rows_outside_range_is_exact'] else 'at least '}{row['rows_outside_range']}"
         return (
-            f"No event of this range matches, but {row['rows_outside_range']} outside it do; the project's latest "
+            f"No event of this range matches, but {others} outside it do; the project's latest "
             f"event is of {latest:%Y-%m-%dT%H:%M:%SZ}. Widen the range, or ask for timeframe=all.{beside}"
         )
     if request.event_types or request.areas or request.user_ids or request.data:
+        if not row["rows_outside_range_is_exact"]:
+            return f"The filters match no event of the range, nor of the latest months; leave one out.{beside}"
         return f"The filters match no event of the project at any time; leave one out.{beside}"
     return f"The range holds no events.{beside}"

@@ -61,6 +61,8 @@ class Explain(WireModel):
     """Why a view shows what it shows."""
 
     rows_outside_range: int
+    rows_outside_range_is_exact: bool
+    """False where counting them all would have taken long: so many there are at least, of the latest months."""
     rejected_in_range: int
     ignored_in_range: int
     last_event_at: datetime | None

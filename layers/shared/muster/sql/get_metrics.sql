@@ -236,10 +236,14 @@ WITH state AS MATERIALIZED (
                   (SELECT sum(r.entities) FROM muster.rollup_returns r
                     WHERE r.scope_id = v.scope_id AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
                       AND r.previous_day >= b.first_day) AS sessions) k ON true
+), counted_ever AS MATERIALIZED (
+    SELECT coalesce(sum(r.events), 0) AS events, true AS is_all FROM muster.rollup_days r
+     WHERE %(is_rolled)s AND r.scope_id = (SELECT id FROM scope) HAVING %(is_rolled)s
+    UNION ALL
+    SELECT f.events, f.is_all
+      FROM muster.count_folded(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f WHERE NOT %(is_rolled)s
 ), whole AS (
-    SELECT (SELECT count(*) FROM tail WHERE matches) + CASE
-               WHEN %(is_rolled)s THEN (SELECT coalesce(sum(r.events), 0) FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope))
-               ELSE muster.count_folded(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) END AS events
+    SELECT (SELECT count(*) FROM tail WHERE matches) + e.events AS events, e.is_all FROM counted_ever e
 )
 SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count(*) FROM tail) AS tail,
        (SELECT found FROM total WHERE number = 0) AS totals,
@@ -248,7 +252,8 @@ SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count
           FROM counted WHERE number > 0 AND events > 0) AS series,
        (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
        muster.count_active_users(%(project_id)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) AS active_users_now,
-       ((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0))::bigint AS rows_outside_range,
+       greatest((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0), 0)::bigint AS rows_outside_range,
+       (SELECT is_all FROM whole) AS rows_outside_range_is_exact,
        (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
          WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
            AND coalesce(r.occurred_at, r.received_at) < %(end)s) AS rejected_in_range,

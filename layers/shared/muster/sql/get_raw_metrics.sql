@@ -77,7 +77,7 @@ SELECT now() AS as_of,
        (SELECT coalesce(json_agg(s), '[]') FROM series s) AS series,
        (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
        (SELECT users FROM active) AS active_users_now,
-       (SELECT rows FROM whole) AS rows_outside_range,
+       (SELECT rows FROM whole) AS rows_outside_range, true AS rows_outside_range_is_exact,
        (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
          WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
            AND coalesce(r.occurred_at, r.received_at) < %(end)s) AS rejected_in_range,
