@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{machine}; a server that commits to disk, synchronous_commit on, one batch after another.")
         tallies = {size: _sizes(target, server, size, options.rounds) for size in options.sizes}
         parallel = {count: _parallel(target, count, options.seconds) for count in options.connections}
-    carried = measure_carried(options.rounds, options.seconds)
+    carried = measure_carried((options.rounds + 1) // 2, options.seconds)
     grown = {} if options.without_growth else _growth(options.rounds)
     body, missed = _report(options.output, machine, tallies, parallel, carried, grown)
     write_section(options.output, "bench-ingest", "Ingest (`make bench-ingest`)", body)

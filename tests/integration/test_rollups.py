@@ -103,8 +103,8 @@ def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: 
     for months in range(3):
         database.execute(
             "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area) "
-            "SELECT %s, gen_random_uuid(), gen_random_uuid(), date_trunc('month', now(), 'UTC') - make_interval(months =>"
-            " %s), gen_random_uuid(), 'a', 'b' FROM generate_series(1, 5)",
+            "SELECT %s, gen_random_uuid(), gen_random_uuid(), date_trunc('month', now(), 'UTC') - make_interval("
+            "months => %s), gen_random_uuid(), 'a', 'b' FROM generate_series(1, 5)",
             (project, months),
         )
     roll_forward(database, project, 10_000)
