@@ -24,8 +24,9 @@ from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import Target, own_target
 from muster.funnel import get_funnel
 from muster.funnel_requests import parse_funnel_request
-from muster.metrics import get_metrics, get_recent_events
+from muster.metrics import get_metrics
 from muster.metrics_requests import parse_events_request, parse_metrics_request, parse_retention_request
+from muster.recent_events import get_recent_events
 from muster.retention import get_retention
 from muster.users import get_user
 

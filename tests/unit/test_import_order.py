@@ -61,6 +61,7 @@ FLOORS: dict[str, list[str]] = {
         "sessions",
         "rollups",
         "metrics",
+        "recent_events",
         "funnel",
         "retention",
         "users",

@@ -11,9 +11,9 @@ import msgspec
 import orjson
 
 from muster.database import Connection
-from muster.metrics import get_recent_events
 from muster.metrics_models import StoredEvent
 from muster.metrics_requests import MetricsRequest, to_cursor
+from muster.recent_events import get_recent_events
 
 Format = Literal["csv", "ndjson"]
 # A function's answer may have 6 MB.

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import msgspec
 import orjson
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 
 from muster.database import Connection
-from muster.metrics_models import Breakdown, Bucket, EventPage, Explain, Metrics, Range, StoredEvent, Totals
-from muster.metrics_requests import MetricsRequest, to_cursor
+from muster.metrics_models import Breakdown, Bucket, Explain, Metrics, Range, Totals
+from muster.metrics_requests import MetricsRequest
 from muster.parameters import DATA
 from muster.rollups import RollupState, fold_if_due, get_state, one_snapshot
 from muster.sql import query
@@ -66,7 +66,7 @@ def _answer(
     granularity = request.granularity or time_range.granularity
     starts = boundaries(time_range, granularity, request.zone)
     parameters = {
-        **_filters(request),
+        **filters_of(request),
         "project_id": project_id,
         "before": time_range.before,
         "start": time_range.start,
@@ -146,40 +146,6 @@ def _ask(
     return {**row, "source": "events" if scope is None else "rollups"}
 
 
-def get_recent_events(connection: Connection, project_id: UUID, request: MetricsRequest) -> EventPage:
-    """A page of events, the latest first.
-
-    They are looked for backwards from the latest, in windows each four times as long as the one before: that costs what
-    the page is spread over, and no index in the order of time, for which every event would pay.
-    """
-    state = get_state(connection, project_id)
-    first, last = _span(connection, project_id, state)
-    time_range = request.time_range(state.now.astimezone(UTC), (first or state.now, last or state.now))
-    if first is None or last is None:
-        return EventPage(events=[], next_cursor=None)
-    occurred_at, session_id, event_id = request.cursor or (None, None, None)
-    start, end = max(time_range.start, first), min(time_range.end, occurred_at or last, last) + RESOLUTION
-    length, events = FIRST_WINDOW, list[StoredEvent]()
-    while start < end and len(events) <= request.limit:
-        since = max(start, end - length) if length < LONGEST_WINDOW else start
-        parameters = {
-            **_filters(request),
-            "project_id": project_id,
-            "start": since,
-            "end": min(end, time_range.end),
-            "limit": request.limit + 1 - len(events),
-            "after_time": occurred_at,
-            "after_session": session_id,
-            "after_id": event_id,
-        }
-        with connection.cursor(row_factory=class_row(StoredEvent)) as cursor:
-            events += cursor.execute(query("get_recent_events"), parameters).fetchall()
-        end, length = since, length * 4
-    page = events[: request.limit]
-    cursor_at = to_cursor(page[-1].timestamp, page[-1].session_id, page[-1].id) if len(events) > request.limit else None
-    return EventPage(events=page, next_cursor=cursor_at)
-
-
 def time_range_of(connection: Connection, project_id: UUID, request: MetricsRequest) -> TimeRange:
     """The range that is asked for, as of now."""
     return _time_range(connection, project_id, request, get_state(connection, project_id))
@@ -187,11 +153,11 @@ def time_range_of(connection: Connection, project_id: UUID, request: MetricsRequ
 
 def _time_range(connection: Connection, project_id: UUID, request: MetricsRequest, state: RollupState) -> TimeRange:
     now = state.now.astimezone(UTC)
-    first, last = _span(connection, project_id, state) if request.timeframe == "all" else (None, None)
+    first, last = span_of(connection, project_id, state) if request.timeframe == "all" else (None, None)
     return request.time_range(now, (first or now, last or now))
 
 
-def _span(
+def span_of(
     connection: Connection, project_id: UUID, state: RollupState
 ) -> tuple[datetime, datetime] | tuple[None, None]:
     """The times of the project's first and last event."""
@@ -202,7 +168,8 @@ def _span(
     return (min(times), max(times)) if times else (None, None)
 
 
-def _filters(request: MetricsRequest) -> dict[str, Any]:
+def filters_of(request: MetricsRequest) -> dict[str, Any]:
+    """What is asked for, as statements take it."""
     return {
         "event_types": list(request.event_types) or None,
         "areas": list(request.areas) or None,

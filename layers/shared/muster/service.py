@@ -86,7 +86,7 @@ class AnalyticsService:
 
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
         """Raw events, newest first."""
-        return self._read(topics.metrics.get_recent_events, request)
+        return self._read(topics.recent_events.get_recent_events, request)
 
     def get_user(self, user_id: str) -> UserSummary:
         """One user's summary and latest events."""

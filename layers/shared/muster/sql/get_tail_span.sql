@@ -1,1 +1,1 @@
-SELECT min(occurred_at), max(occurred_at) FROM muster.analytics_events WHERE project_id = %(project_id)s AND xid >= %(watermark)s
+SELECT min(e.occurred_at), max(e.occurred_at) FROM muster.tail_events(%(project_id)s, %(watermark)s) e

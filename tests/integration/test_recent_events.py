@@ -1,0 +1,126 @@
+"""Pages of raw events, whatever is folded: all that pass the filters, each once, the latest first."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muster.metrics_models import StoredEvent
+from muster.metrics_requests import parse_events_request
+from muster.projects import create_project
+from muster.recent_events import get_recent_events
+from muster.rollups import roll_forward
+from muster.sql import query
+from tests.support.databases import Cluster
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+FILTERS = st.fixed_dictionaries(
+    {"limit": st.sampled_from(["1", "7", "1000"])},
+    optional={
+        "eventType": st.lists(st.sampled_from(["often", "rare", "never"]), min_size=1, max_size=2, unique=True),
+        "area": st.sampled_from([["home"], ["shop"]]),
+        "userId": st.sampled_from([["ada"], ["bob"], ["nobody"]]),
+        "data.n": st.sampled_from([["1"], ["2"]]),
+    },
+)
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture(scope="module")
+def connection(postgres: Cluster) -> Iterator[Connection]:
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT muster.ensure_partitions((now() - interval '5 months')::date, now()::date)")
+        yield connection
+
+
+def store(connection: Connection, project: uuid.UUID, chance: random.Random, count: int) -> None:
+    """Events of the last 100 days: often every day, rarely now and then; some came late."""
+    for _ in range(count):
+        is_rare = chance.random() < 0.1
+        days = chance.choice([3, 40, 41, 99]) if is_rare else chance.random() * 100
+        connection.execute(
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, "
+            "event_type, area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, %s, %s)",
+            (
+                project,
+                uuid.UUID(int=chance.randrange(30)),
+                NOW - timedelta(days=days, seconds=chance.randrange(3)),
+                chance.choice(["ada", "bob", None]),
+                "rare" if is_rare else "often",
+                chance.choice(["home", "shop"]),
+                f'{{"n": {chance.randrange(3)}}}',
+            ),
+        )
+
+
+def all_pages(connection: Connection, project: uuid.UUID, filters: dict[str, list[str]]) -> list[StoredEvent]:
+    found, cursor = list[StoredEvent](), None
+    while True:
+        asked = {**filters, "timeframe": ["all"], **({"cursor": [cursor]} if cursor else {})}
+        page = get_recent_events(connection, project, parse_events_request(asked))
+        assert len(page.events) <= int(filters["limit"][0])
+        found += page.events
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), folded=st.booleans(), late=st.integers(0, 15), filters=FILTERS)
+def test_pages_hold_every_event_that_passes_once(
+    connection: Connection, seed: int, folded: bool, late: int, filters: dict[str, Any]
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    project = create_project(connection, str(uuid.uuid4()))
+    store(connection, project, chance, 60)
+    if folded:
+        while not roll_forward(connection, project, 1_000)[1]:
+            pass
+    store(connection, project, chance, late)
+    asked = {name: value if isinstance(value, list) else [value] for name, value in filters.items()}
+    expected = connection.execute(
+        "SELECT id FROM muster.analytics_events WHERE project_id = %(project)s"
+        " AND (%(types)s::text[] IS NULL OR event_type = ANY (%(types)s))"
+        " AND (%(areas)s::text[] IS NULL OR area = ANY (%(areas)s))"
+        " AND (%(users)s::text[] IS NULL OR user_id = ANY (%(users)s))"
+        " AND (%(n)s::text[] IS NULL OR data ->> 'n' = ANY (%(n)s))"
+        " ORDER BY occurred_at DESC, session_id DESC, id DESC",
+        {
+            "project": project,
+            "types": asked.get("eventType"),
+            "areas": asked.get("area"),
+            "users": asked.get("userId"),
+            "n": asked.get("data.n"),
+        },
+    ).fetchall()
+    assert [event.id for event in all_pages(connection, project, asked)] == [row[0] for row in expected]
+
+
+def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = create_project(connection, str(uuid.uuid4()))
+    chance = random.Random(1)  # noqa: S311 - to be repeated, not to be secret
+    store(connection, project, chance, 200)
+    asked: list[str] = []
+
+    def noted(name: str) -> bytes:
+        asked.append(name)
+        return query(name)
+
+    monkeypatch.setattr("muster.recent_events.query", noted)
+
+    def looks(event_type: str) -> int:
+        asked.clear()
+        all_pages(connection, project, {"eventType": [event_type], "limit": ["1000"]})
+        return asked.count("get_recent_events")
+
+    assert looks("never") > 5
+    while not roll_forward(connection, project, 1_000)[1]:
+        pass
+    assert looks("never") == 0
+    assert 0 < looks("rare") < looks("often")
