@@ -55,6 +55,7 @@ ARCHIVED_BYTES = 60
 # Lambda keeps asking the queue, with five connections that wait for 20 seconds each.
 POLLS = 5 * SECONDS / 20
 MAINTAIN_SECONDS = 3.0
+FOLDS_AN_HOUR, FOLD_SECONDS = 12, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,9 @@ def monthly(database: Database, mode: IngestMode, use: Use) -> dict[str, float]:
     resources: dict[str, Any] = template["Resources"]
     memory_gb = template["Globals"]["Function"]["MemorySize"] / 1024
     log_bytes = requests * (LOG_BYTES_A_REQUEST + (LOG_BYTES_A_MESSAGE if mode == "buffered" else 0))
-    calls = requests + (requests / MESSAGES_A_CALL if mode == "buffered" else 0) + HOURS
-    seconds = requests * (INGEST_SECONDS + (CONSUME_SECONDS if mode == "buffered" else 0)) + HOURS * MAINTAIN_SECONDS
+    calls = requests + (requests / MESSAGES_A_CALL if mode == "buffered" else 0) + HOURS * (1 + FOLDS_AN_HOUR)
+    seconds = requests * (INGEST_SECONDS + (CONSUME_SECONDS if mode == "buffered" else 0))
+    seconds += HOURS * (MAINTAIN_SECONDS + FOLDS_AN_HOUR * FOLD_SECONDS)
     traces = min(calls, SECONDS) + max(0.0, calls - SECONDS) * 0.05
     queue = POLLS + (requests * (1 + 2 / MESSAGES_A_CALL) if mode == "buffered" else 0)
     paid = {

@@ -150,6 +150,7 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "consume-no-message-of-ours": lambda: _messages("Hello from SQS!"),
     "consume-unknown-key": lambda: _messages(_unknown_key()),
     "maintain-hourly": lambda: json.loads(_generated("cloudwatch", "scheduled-event")),
+    "maintain-fold": lambda: {"work": "fold"},
     "migrate": lambda: {"action": "migrate"},
     "migrate-verify": lambda: {"action": "verify"},
     "migrate-create-project": lambda: {"action": "create_project", "name": "My pilot"},

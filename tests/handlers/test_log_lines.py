@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from functions.consume import app as consume
+from functions.maintain import app as maintain
 from muster import http, queue
 from tests.support.databases import Cluster
 from tests.support.functions import Caller, Context, a_batch, an_event
@@ -142,3 +143,17 @@ def test_a_queued_batch_is_a_line_and_stored_another(
     assert is_golden("batch_refused", refused)
     assert is_golden("consume_refused", counted)
     assert stored["batch_id"] == queued["batch_id"] == answer.json["batchId"]
+
+
+def test_folding_is_a_line_of_its_own(
+    post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    post(ROUTE, a_batch(an_event(), an_event()))
+    written(capsys)
+    environment.setenv("DATABASE_ROLE", "muster_admin")
+    answer = maintain.lambda_handler({"work": "fold"}, Context())
+    assert answer == {"status": "ok", "folded": {"events": 2, "complete": True}}
+    (line,) = written(capsys)["fold_result"]
+    assert is_golden("fold_result", line)
+    with pytest.raises(ValueError, match="send one of maintain, fold"):
+        maintain.lambda_handler({"work": "rest"}, Context())

@@ -1,4 +1,4 @@
-"""What is done every hour: the next partitions, the quarantine's bounds, the books, the rollups, and the archive."""
+"""What is done from time to time: partitions, the quarantine's bounds, the books, the rollups, and the archive."""
 
 import time
 from typing import Any
@@ -23,8 +23,21 @@ STATEMENT_TIMEOUT = "60s"
 Connection = psycopg.Connection[Any]
 
 
+def fold(connection: Connection, settings: Settings) -> dict[str, Any]:
+    """Fold what has come since, so that an answer has little to count; `connection` is in autocommit mode.
+
+    Returns:
+        {"status", "folded": {"events", "complete"}}
+    """
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
+    folded = _fold(connection)
+    metrics = {"EventsFolded": folded["events"]}
+    log_with_metrics("fold_result", metrics, service=settings.service_name, stage=settings.stage, **folded)
+    return {"status": "ok", "folded": folded}
+
+
 def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Do what is due; `connection` is in autocommit mode.
+    """Do what is due every hour, folding included; `connection` is in autocommit mode.
 
     Returns:
         {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
