@@ -69,6 +69,12 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
     assert [post(ROUTE, a_batch()).status for _ in range(3)] == [200, 200, 200]
     connection = http.database().connection()
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
+    with psycopg.connect(database_url, autocommit=True) as granting:
+        granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_events FROM muster_ingest")
+        assert [post(ROUTE, a_batch()).status for _ in range(2)] == [503, 503]
+        granting.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_events TO muster_ingest")
+    # A failure of another kind is no reason to keep the statement twice.
+    assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url) as migrating:
         found = migrating.execute(
             "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_events'::regproc"

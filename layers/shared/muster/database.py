@@ -116,8 +116,8 @@ class Database:
             connection.pgconn.send_query_prepared(name, values)
         try:
             value = _result(connection).get_value(0, 0)
-        except psycopg.Error:
-            # It may be that a migration has changed what the statement answers; under a new name it is a new one.
+        except pg.FeatureNotSupported:
+            # A migration has changed what the statement answers; under a new name it is a new one.
             self._prepared.pop(statement, None)
             raise
         if value is None:
