@@ -51,11 +51,8 @@ def modules_after(function: str, event: str) -> set[str]:
     ("function", "event", "unused"),
     [
         ("ingest", "ingest-batch.json", ["pydantic", "muster.close_batches", "muster.metrics"]),
-        (
-            "session",
-            "session-put.json",
-            ["pydantic", "muster.plain_batches", "muster.metrics"],
-        ),
+        ("ingest", "ingest-one-bad-event.json", ["pydantic", "muster.buffered", "muster.metrics"]),
+        ("session", "session-put.json", ["pydantic", "muster.plain_batches", "muster.metrics"]),
         (
             "metrics",
             "metrics-all.json",

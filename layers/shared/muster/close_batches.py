@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
 from muster.agents import browser_family, is_bot
 from muster.batches import Batch
@@ -87,7 +87,7 @@ def _envelope(values: dict[str, Any]) -> EnvelopeIn:
     if faults:
         raise _invalid_batch(faults)
     try:
-        envelope = ENVELOPE.validate_python(values)
+        envelope: EnvelopeIn = ENVELOPE.validate_python(values)
     except ValidationError as error:
         raise _invalid_batch(details_of(error, [])) from error
     faults = context_faults(envelope.get("context"), ["context"])

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
 from muster.bounds import bound_faults, context_faults
 from muster.errors import Detail

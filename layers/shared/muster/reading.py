@@ -20,8 +20,7 @@ def in_full(plain: PlainBatch | None, text: str, user_agent: str) -> Batch:
     """The batch that a text is, in the form of any batch; `plain` is what was read of it already."""
     if plain is None or plain.derives_ids:
         # With derived ids too: the database takes the events as they were sent, and their ids have to be put into them.
-        # It needs pydantic, which costs a cold start more than all else here.
-        from muster.close_batches import read_closely  # noqa: PLC0415 - as above
+        from muster.close_batches import read_closely  # noqa: PLC0415 - few batches need it and what it imports
 
         return read_closely(text, user_agent)
     session_id = cast(str, plain.envelope.get("sessionId"))

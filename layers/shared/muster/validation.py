@@ -8,7 +8,7 @@ from muster.errors import Detail
 from muster.poison import Location, printable
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic_core import ValidationError
 
 _TIME = "Send an ISO 8601 time with an offset, such as 2026-05-17T10:05:03Z."
 _UUID = "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11."

@@ -1,7 +1,6 @@
 """What the models of answers have in common.
 
-They are msgspec's: pydantic, which the schema of what clients send is made of, costs a cold start as much as all that a
-route of answers does.
+They are msgspec's: importing pydantic would cost a cold start as much as all that a route does.
 """
 
 import msgspec
