@@ -96,6 +96,7 @@ def test_what_is_wrong_with_a_funnel_is_named(on_metrics: Caller, name: str, cha
     answer = ask(on_metrics, body=body)
     assert (answer.status, answer.code) == (400, "invalid_parameter")
     assert answer.json["error"]["details"][0]["loc"] == ["query", name]
+    assert "planet" not in answer.text
 
 
 @pytest.mark.parametrize("folds", ["never", "between", "after"])

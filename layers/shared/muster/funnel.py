@@ -68,8 +68,8 @@ def _step(step: StepIn, counts: list[int], number: int, median: float | None) ->
         event_type=step.event_type,
         area=step.area or None,
         count=counts[number],
-        from_previous=counts[number] / before if before else 0,
-        from_start=counts[number] / counts[0] if counts[0] else 0,
+        from_previous=counts[number] / before if before else 0.0,
+        from_start=counts[number] / counts[0] if counts[0] else 0.0,
         median_seconds=median,
     )
 

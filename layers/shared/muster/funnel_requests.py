@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -35,7 +35,7 @@ class FunnelIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     steps: Annotated[list[StepIn], Meta(min_length=2, max_length=10)]
     window: str = "PT1H"
-    by: Literal["user", "session"] = "user"
+    by: str = "user"
     timeframe: str | None = None
     start: str | None = None
     end: str | None = None
@@ -64,12 +64,14 @@ def parse_funnel_request(text: str) -> FunnelRequest:
     for number, step in enumerate(sent.steps):
         for fault in find_poison(msgspec.to_builtins(step), ["steps", number]):
             raise InvalidParameter(place_of([fault]), fault["message"])
+    if sent.by not in ("user", "session"):
+        raise InvalidParameter("by", "Send one of user, session.")
     given = {name: getattr(sent, name) for name in _RANGE}
     return FunnelRequest(
         steps=sent.steps,
         range=parse_range({name: [text] for name, text in given.items() if text is not None}),
         window=_duration(sent.window),
-        by=sent.by,
+        by=cast("Literal['user', 'session']", sent.by),
     )
 
 

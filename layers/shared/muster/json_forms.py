@@ -47,9 +47,6 @@ def _detail(message: str) -> Detail:
 
 
 def _sentence(what: str, place: Location) -> str:
-    if what.startswith("Invalid enum value"):
-        # It would repeat the value.
-        return "There is no such value."
     name = str(place[-1]) if place else ""
     if "matching regex" in what:
         return REMEDIES.get(name, NOT_BLANK)

@@ -33,6 +33,12 @@ class Totals(WireModel):
     """The share of sessions with a single matching event in the range, from 0 to 1."""
     events_per_session: float = 0
 
+    def __post_init__(self) -> None:
+        # The database's JSON writes a whole number without a point.
+        self.average_session_seconds = float(self.average_session_seconds)
+        self.bounce_rate = float(self.bounce_rate)
+        self.events_per_session = float(self.events_per_session)
+
     @classmethod
     def of(cls, row: dict[str, Any] | None) -> "Totals":
         """From the statement's object; None is an empty range."""

@@ -49,6 +49,10 @@ class Session(WireModel):
     is_active: bool
     created: bool
 
+    def __post_init__(self) -> None:
+        # The database's JSON writes a whole number without a point.
+        self.duration_seconds = float(self.duration_seconds)
+
 
 def put_request(database: Database, sender: Sender, session_id: str, body: RawBody) -> Session:
     """Create or update a session from a request's body, none being as good as {}; raises as put_session does."""
