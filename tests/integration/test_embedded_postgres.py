@@ -234,7 +234,9 @@ def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_num
     with (folder / "by-hand.log").open("wb") as log:
         by_hand = launch([str(programs / "postgres"), "-D", str(cluster), "-k", str(folder)], user, output=log)
     try:
-        assert happens((cluster / "postmaster.pid").exists)
+        # A server makes the file first, and writes its number into it then.
+        number = cluster / "postmaster.pid"
+        assert happens(lambda: number.exists() and number.read_text("ascii").startswith(f"{by_hand.pid}\n"))
         with pytest.raises(PostgresError, match=f"Process {by_hand.pid} still serves .*: kill -INT {by_hand.pid}"):
             start_postgres(folder, durable=False)
         assert is_serving(by_hand.pid)
