@@ -44,7 +44,7 @@ def test_a_dropped_table_is_a_503_and_never_a_200(post: Caller, database_url: st
 
 def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_events FROM muster_ingest")
+        connection.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_batch FROM muster_ingest")
     assert (post(ROUTE, a_batch()).status, post(ROUTE, a_batch()).code) == (503, "database_unavailable")
 
 
@@ -70,19 +70,19 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
     connection = http.database().connection()
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url, autocommit=True) as granting:
-        granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_events FROM muster_ingest")
+        granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_batch FROM muster_ingest")
         assert [post(ROUTE, a_batch()).status for _ in range(2)] == [503, 503]
-        granting.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_events TO muster_ingest")
+        granting.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_batch TO muster_ingest")
     # A failure of another kind is no reason to keep the statement twice.
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url) as migrating:
         found = migrating.execute(
-            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_events'::regproc"
+            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_batch'::regproc"
         ).fetchone()
         assert found is not None
-        migrating.execute("DROP FUNCTION muster.record_plain_events")
+        migrating.execute("DROP FUNCTION muster.record_plain_batch")
         migrating.execute(str(found[0]).replace("RETURNS json\n", "RETURNS jsonb\n"))
-        migrating.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_events TO muster_ingest")
+        migrating.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_batch TO muster_ingest")
     # Nothing of it is stored, and the client sends it again.
     refused = post(ROUTE, a_batch())
     assert (refused.status, refused.code) == (503, "database_unavailable")

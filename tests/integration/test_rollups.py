@@ -112,7 +112,7 @@ def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: 
     seen, unseen = (parse_metrics_request({**day, "eventType": [name]}) for name in ("a", "z"))
     explain = get_metrics(database, project, seen).explain
     assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (15, True)
-    found = database.execute("SELECT pg_get_functiondef('muster.count_folded'::regproc)").fetchone()
+    found = database.execute("SELECT pg_get_functiondef('muster.count_folded_lately'::regproc)").fetchone()
     assert found is not None
     assert "0.25 seconds" in str(found[0])
     database.execute(str(found[0]).replace("0.25 seconds", "0 seconds").encode())

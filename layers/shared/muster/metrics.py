@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +17,6 @@ from muster.parameters import DATA
 from muster.rollups import RollupState, fold_if_due, get_state, one_snapshot
 from muster.sql import query
 from muster.time_ranges import TimeRange, boundaries
-
-FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
-RESOLUTION = timedelta(microseconds=1)
 
 _NOTHING = {"events": 0, "users": 0, "sessions": 0}
 

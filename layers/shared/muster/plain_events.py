@@ -16,7 +16,7 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = Clock(database)
-    text = database.execute_one(query("record_plain_events"), _plain_values(batch, batch_id, key_hash))
+    text = database.execute_one(query("record_plain_batch"), _plain_values(batch, batch_id, key_hash))
     answer = {**orjson.loads(text), "mode": "plain"}
     raise_if_refused(answer, WRITERS)
     if answer.get("closer"):
@@ -43,7 +43,7 @@ def _all_accepted(batch_id: str, ids: list[str]) -> BatchResult:
 
 
 def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes) -> list[str | None]:
-    """The parameters of muster.record_plain_events."""
+    """The parameters of muster.record_plain_batch."""
     envelope, columns = batch.envelope, batch.columns
     sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
     return [

@@ -29,6 +29,6 @@ class Response:
         }
 
 
-def json_response(value: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(value: Any, status: int = HTTPStatus.OK) -> Response:
     """A JSON response; models are camelCase in it."""
-    return Response(msgspec.json.encode(value).decode(), status, headers=headers or {})
+    return Response(msgspec.json.encode(value).decode(), status)

@@ -241,7 +241,7 @@ WITH state AS MATERIALIZED (
      WHERE %(is_rolled)s AND r.scope_id = (SELECT id FROM scope) HAVING %(is_rolled)s
     UNION ALL
     SELECT f.events, f.is_all
-      FROM muster.count_folded(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f WHERE NOT %(is_rolled)s
+      FROM muster.count_folded_lately(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f WHERE NOT %(is_rolled)s
 ), whole AS (
     SELECT (SELECT count(*) FROM tail WHERE matches) + e.events AS events, e.is_all FROM counted_ever e
 )
@@ -252,7 +252,9 @@ SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count
           FROM counted WHERE number > 0 AND events > 0) AS series,
        (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
        muster.count_active_users(%(project_id)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) AS active_users_now,
-       greatest((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0), 0)::bigint AS rows_outside_range,
+       -- Of the latest months alone, there may be less than the range holds.
+       greatest((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0),
+                CASE WHEN NOT (SELECT is_all FROM whole) THEN 0 END)::bigint AS rows_outside_range,
        (SELECT is_all FROM whole) AS rows_outside_range_is_exact,
        (SELECT coalesce(sum(r.events), 0)::bigint FROM muster.analytics_rejections r
          WHERE r.replayed_at IS NULL AND r.project_id = %(project_id)s AND coalesce(r.occurred_at, r.received_at) >= %(start)s
