@@ -200,3 +200,21 @@ def test_rejections_of_a_user_who_denied_consent_keep_no_payload(post: Caller, d
     post(ROUTE, a_batch(an_event(eventType=7), userId="u"))
     (kept,) = quarantine(database_url)
     assert (kept["reason"], kept["payload"]) == ("invalid_event", None)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, 10**30, -(10**300)])
+def test_a_whole_number_of_any_length_is_kept_wherever_it_is(
+    post: Caller, on_sessions: Caller, database_url: str, number: int
+) -> None:
+    holding = {"n": number}
+    whole, part = an_event(data=holding), an_event(context=holding)
+    for batch in (a_batch(whole, context=holding), a_batch(part)):
+        assert post(ROUTE, batch).json["accepted"] == 1
+    session = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
+    path = f"/v1/sessions/{session}"
+    assert on_sessions("PUT /v1/sessions/{sessionId}", {"context": holding}, path=path).status == 200
+    with psycopg.connect(database_url) as connection:
+        kept = connection.execute("SELECT context ->> 'n' FROM muster.analytics_sessions").fetchall()
+        kept += connection.execute("SELECT data ->> 'n' FROM muster.analytics_events WHERE data ? 'n'").fetchall()
+    assert {row[0] for row in kept} == {str(number)}
+    assert len(kept) >= 3

@@ -206,3 +206,15 @@ def test_a_batch_that_postgres_refuses_for_ever_goes_to_quarantine_at_once(
     assert [line["sqlstate"] for line in lines if line["message"] == "batch_quarantined"] == ["22003", "22003"]
     counted = [line for line in lines if line["message"] == "consume_result"]
     assert [(line["EventsRejected"], line["EventsUnaccounted"]) for line in counted] == [(2, 0), (2, 0)]
+
+
+def test_what_was_queued_with_a_long_number_is_stored(
+    post: Caller, environment: pytest.MonkeyPatch, sqs: Any, database_url: str
+) -> None:
+    plain, close = a_batch(an_event(), context={"n": 10**30}), a_batch(an_event(context={"n": 10**30}))
+    assert [post(ROUTE, batch).status for batch in (plain, close)] == [202, 202]
+    assert deliver(environment, take(sqs)) == []
+    counted = stored(
+        database_url, "SELECT count(*) FROM muster.analytics_sessions WHERE context ->> 'n' = '1' || repeat('0', 30)"
+    )
+    assert counted == 2

@@ -12,7 +12,7 @@ from psycopg.errors import CheckViolation
 
 from muster.batches import Batch
 from muster.bodies import RawBody, read_text
-from muster.careful_events import describe, judged_events, record, refusal_row, summed_up
+from muster.careful_events import describe, described_text, judged_events, record, refusal_row, summed_up
 from muster.database import Database, call
 from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey, KeyNotAllowed, RequestRefused
 from muster.ingest_log import log_rejection, log_rejections
@@ -79,7 +79,7 @@ def store_message(database: Database, text: str) -> None:
     request = message["request"]
     work_for(request["requestId"])
     started = time.perf_counter()
-    described, key_hash = orjson.dumps(request).decode(), bytes.fromhex(message["keyHash"])
+    described, key_hash = described_text(request), bytes.fromhex(message["keyHash"])
     where = {"request_id": request["requestId"], "batch_id": request["batchId"], "session_id": request["sessionId"]}
     try:
         answer = database.run(record, key_hash, described, message["body"])

@@ -1,5 +1,6 @@
 """Stores batches that are looked at event by event, and counts requests that are refused."""
 
+import json
 import uuid
 from collections import Counter
 from dataclasses import asdict
@@ -30,7 +31,7 @@ def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBa
         # Who came so far has been tried the short way, or cannot go it.
         batch.is_plain = False
     batch_id = str(uuid.uuid4())
-    described = orjson.dumps(describe(batch, batch_id, sender.request_id)).decode()
+    described = described_text(describe(batch, batch_id, sender.request_id))
     clock = Clock(database)
     answer = database.run(record, sender.key_hash, described, batch.body)
     raise_if_refused(answer, WRITERS)
@@ -97,6 +98,12 @@ def describe(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
         "contexts": batch.contexts,
         "rejections": [_rejection_row(rejection) for rejection in batch.rejections],
     }
+
+
+def described_text(described: dict[str, Any]) -> str:
+    """The JSON text of what describe() made, and what was added to it."""
+    # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
+    return json.dumps(described)
 
 
 def _rejection_row(rejection: Rejection) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
         ids=ids,
         columns=columns,
         browser=browser_family(user_agent),
-        context=orjson.dumps(context).decode(),
+        # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
+        context=json.dumps(context),
         derives_ids=None in [event.id for event in batch.events],
     )
 

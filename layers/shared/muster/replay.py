@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from muster.batches import Batch
 from muster.bodies import RawBody, read_text
-from muster.careful_events import describe
+from muster.careful_events import describe, described_text
 from muster.database import Connection, Database, call
 from muster.errors import MissingKey, RequestRefused
 from muster.keys import Access, Sender, authenticate, raise_if_refused
@@ -108,7 +108,7 @@ def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool)
     parameters = {
         "key_hash": sender.key_hash,
         "id": row.id,
-        "request": orjson.dumps(described).decode(),
+        "request": described_text(described),
         "body": batch.body,
     }
     answer = database.run(call, "replay_rejection", parameters)

@@ -1,10 +1,10 @@
 """Creates, updates and shows sessions."""
 
+import json
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-import orjson
 from msgspec import Meta
 
 from muster.agents import browser_family
@@ -115,7 +115,8 @@ def _change(text: str, user_agent: str) -> str:
         raise _refused(faults)
     context = dict(session.context or {})
     agent = context.pop("userAgent", None) or user_agent
-    return orjson.dumps({**values, "context": context, "browser": browser_family(agent)}).decode()
+    # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
+    return json.dumps({**values, "context": context, "browser": browser_family(agent)})
 
 
 def _refused(details: list[Any]) -> InvalidBatch:
