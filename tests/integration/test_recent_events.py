@@ -124,3 +124,16 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
         pass
     assert looks("never") == 0
     assert 0 < looks("rare") < looks("often")
+
+
+def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(connection: Connection) -> None:
+    project = create_project(connection, str(uuid.uuid4()))
+    for day in range(0, 140, 2):
+        connection.execute(
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area) "
+            "VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), 'rare', 'home')",
+            (project, uuid.UUID(int=1), NOW - timedelta(days=day)),
+        )
+    while not roll_forward(connection, project, 1_000)[1]:
+        pass
+    assert len(all_pages(connection, project, {"eventType": ["rare"], "limit": ["1000"]})) == 70

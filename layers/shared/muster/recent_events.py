@@ -79,4 +79,4 @@ def _windows(spans: Sequence[Span]) -> Iterator[Span]:
         while start < before:
             since = max(start, before - length) if length < LONGEST_WINDOW else start
             yield since, before
-            before, length = since, length * 4
+            before, length = since, min(length * 4, LONGEST_WINDOW)
