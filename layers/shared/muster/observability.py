@@ -7,6 +7,7 @@ the metrics in the same object (CloudWatch embedded metric format).
 import sys
 import time
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -24,9 +25,7 @@ def work_for(request_id: str | None) -> None:
 
 def log(level: Level, message: str, /, **fields: Any) -> None:
     """Write one line; `fields` hold ids, reasons and counts, never values that a client sent."""
-    line = {"level": level, "message": message, "timestamp": _timestamp(), "request_id": _request_id.get(), **fields}
-    sys.stdout.write(orjson.dumps(line, default=str).decode() + "\n")
-    sys.stdout.flush()
+    _write(level, message, fields)
 
 
 def log_with_metrics(message: str, metrics: dict[str, float], /, *, service: str, stage: str, **fields: Any) -> None:
@@ -37,15 +36,16 @@ def log_with_metrics(message: str, metrics: dict[str, float], /, *, service: str
             {"Namespace": NAMESPACE, "Dimensions": [["service", "stage"]], "Metrics": _definitions(tuple(metrics))},
         ],
     }
-    log("INFO", message, **fields, service=service, stage=stage, **metrics, _aws=metadata)
+    _write("INFO", message, {**fields, "service": service, "stage": stage, **metrics, "_aws": metadata})
+
+
+def _write(level: Level, message: str, fields: dict[str, Any]) -> None:
+    timestamp = datetime.now(UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
+    line = {"level": level, "message": message, "timestamp": timestamp, "request_id": _request_id.get(), **fields}
+    sys.stdout.write(orjson.dumps(line, default=str).decode() + "\n")
+    sys.stdout.flush()
 
 
 @cache
 def _definitions(names: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"Name": name, "Unit": "Milliseconds" if name.endswith("Ms") else "Count"} for name in names]
-
-
-def _timestamp() -> str:
-    now = time.time_ns()
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000))
-    return f"{seconds}.{now // 1_000_000 % 1000:03d}Z"

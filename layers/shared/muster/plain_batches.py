@@ -101,7 +101,7 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
         columns=columns,
         browser=browser_family(user_agent),
         # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
-        context=json.dumps(context),
+        context=json.dumps(context) if context else "{}",
         derives_ids=None in [event.id for event in batch.events],
     )
 

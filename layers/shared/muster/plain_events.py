@@ -2,8 +2,6 @@
 
 import uuid
 
-import orjson
-
 from muster.database import Database
 from muster.ingest_log import Clock, log_batch
 from muster.keys import WRITERS, Sender, raise_if_refused
@@ -16,12 +14,14 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = Clock(database)
-    text = database.execute_one(query("record_plain_batch"), _plain_values(batch, batch_id, key_hash))
-    answer = {**orjson.loads(text), "mode": "plain"}
-    raise_if_refused(answer, WRITERS)
-    if answer.get("closer"):
+    text = database.execute_one(query("record_plain_batch"), _plain_values(batch, batch_id, key_hash)).decode()
+    if text == "closer":
         return None
+    kind, value, *project = text.split()
+    if kind == "refused":
+        raise_if_refused({kind: value}, WRITERS)
     result = _all_accepted(batch_id, batch.ids)
+    answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix, "mode": "plain"}
     log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
     return result
 
