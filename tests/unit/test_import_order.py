@@ -49,6 +49,7 @@ FLOORS: dict[str, list[str]] = {
     "database": ["rds_token", "logins", "database", "ingest_log"],
     "topics": [
         "keys",
+        "project_settings",
         "projects",
         "plain_events",
         "careful_events",
@@ -74,6 +75,7 @@ FLOORS: dict[str, list[str]] = {
         "schema_differences",
         "schema_history",
         "schema",
+        "project_actions",
         "actions",
         "custom_resource",
         "checks",
