@@ -17,7 +17,7 @@ from muster.database import Database, call
 from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey, KeyNotAllowed, RequestRefused
 from muster.ingest_log import log_rejection, log_rejections
 from muster.json_slices import Slice, elements, members
-from muster.keys import WRITERS, Sender
+from muster.keys import RIGHTS, Sender
 from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
@@ -161,7 +161,7 @@ def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | No
 
 def _check_kind(sender: Sender) -> None:
     if sender.key_prefix.startswith(_READ_PREFIX):
-        raise KeyNotAllowed(WRITERS)
+        raise KeyNotAllowed(RIGHTS["save_events"])
     if not sender.key_prefix.startswith(_WRITE_PREFIXES):
         raise InvalidKey
 
