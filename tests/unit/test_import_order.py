@@ -46,7 +46,7 @@ FLOORS: dict[str, list[str]] = {
         "quarantine_requests",
         "replay_requests",
     ],
-    "database": ["rds_token", "logins", "database", "ingest_log"],
+    "database": ["rds_token", "logins", "database", "key_use", "ingest_log"],
     "topics": [
         "keys",
         "project_settings",

@@ -17,6 +17,7 @@ from muster.database import Database, call
 from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey, KeyNotAllowed, RequestRefused
 from muster.ingest_log import log_rejection, log_rejections
 from muster.json_slices import Slice, elements, members
+from muster.key_use import note_use
 from muster.keys import RIGHTS, Sender
 from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
@@ -100,6 +101,8 @@ def store_message(database: Database, text: str) -> None:
         log("ERROR", "batch_refused", reason=refusal, key_prefix=message["keyPrefix"], **where)
         log_with_metrics("consume_refused", {"EventsRefused": received}, service=service, stage=stage, **where)
         return
+    if database.is_open:
+        note_use(database.connection(), key_hash)
     _log_rejected(message, answer["others"])
     others = Counter(status for _, status, _ in answer["others"])
     metrics = {

@@ -9,6 +9,8 @@ from typing import Any
 from muster import errors
 from muster.database import Database
 from muster.errors import MusterError
+from muster.key_use import note_use
+from muster.keys import hash_key
 from muster.observability import log, work_for
 from muster.requests import Request
 from muster.responses import Response, json_response
@@ -42,6 +44,7 @@ def lambda_handler_for(routes: Routes) -> Handler:
         work_for(request.id)
         try:
             response = _answer(routes, request)
+            _note_use(request)
         except Exception as error:  # whatever it is, the client must hear that nothing is known to be stored
             response = _error_response(request, error)
         return response.payload(request.id)
@@ -60,6 +63,12 @@ def _answer(routes: Routes, request: Request) -> Response:
     route, request.path_parameters = found
     value = route(request)
     return value if isinstance(value, Response) else json_response(value)
+
+
+def _note_use(request: Request) -> None:
+    # Without a connection the database has not judged the key: ingest has queued the batch, and consume will know.
+    if request.key_used is not None and database().is_open:
+        note_use(database().connection(), hash_key(request.key_used))
 
 
 def _reconnect() -> None:
@@ -84,6 +93,7 @@ def service(request: Request) -> AnalyticsService:
     key = request.key
     if not key:
         raise errors.MissingKey
+    request.key_used = key
     return AnalyticsService(database(), key=key, request_id=request.id, user_agent=request.header("user-agent") or "")
 
 

@@ -13,7 +13,7 @@ from muster.errors import InvalidKey
 class Request:
     """A request to one route."""
 
-    __slots__ = ("_event", "id", "method", "path", "path_parameters")
+    __slots__ = ("_event", "id", "key_used", "method", "path", "path_parameters")
 
     def __init__(self, event: Mapping[str, Any], request_id: str) -> None:
         self._event = event
@@ -22,6 +22,8 @@ class Request:
         self.path: str = event["rawPath"]
         """Decoded."""
         self.path_parameters: Mapping[str, str] = {}
+        self.key_used: str | None = None
+        """The key that its route has acted by; none until then, and on routes that need none."""
 
     @property
     def route_key(self) -> str | None:

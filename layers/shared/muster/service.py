@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from muster import topics
 from muster.errors import DatabaseUnavailable
+from muster.key_use import note_use
 from muster.keys import PREFIX_LENGTH, RIGHTS, Access, Sender, authenticate, hash_key, only_project
 
 if TYPE_CHECKING:
@@ -147,4 +147,12 @@ class AnalyticsService:
 
     def _access_for(self, verb: str) -> Callable[[Connection], Access]:
         allowed, key_hash = RIGHTS[verb], self._sender.key_hash
-        return only_project if key_hash is None else partial(authenticate, key_hash=key_hash, allowed=allowed)
+        if key_hash is None:
+            return only_project
+
+        def access(connection: Connection) -> Access:
+            found = authenticate(connection, key_hash, allowed)
+            note_use(connection, key_hash)
+            return found
+
+        return access
