@@ -47,7 +47,8 @@ def routes_of_the_contract() -> set[str]:
 
 @pytest.mark.skipif(not CONTRACT.exists(), reason="the wire contract, shared/api.md, is not beside this repository")
 def test_every_route_of_the_contract_is_deployed_or_known_to_be_missing() -> None:
-    deployed = {route.key for route in TEMPLATE.routes}
+    # What browsers ask before they send is no route of anybody's.
+    deployed = {route.key for route in TEMPLATE.routes if route.method != "OPTIONS"}
     assert deployed | NOT_BUILT_YET == routes_of_the_contract()
     assert deployed & NOT_BUILT_YET == set()
 

@@ -12,6 +12,7 @@ from muster.errors import MusterError
 from muster.key_use import note_use
 from muster.keys import hash_key
 from muster.observability import log, work_for
+from muster.origins import check_origin, cors_headers
 from muster.requests import Request
 from muster.responses import Response, json_response
 from muster.routing import Routes
@@ -26,6 +27,7 @@ STATUS: Mapping[type[MusterError], HTTPStatus] = {
     errors.MissingKey: HTTPStatus.UNAUTHORIZED,
     errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
     errors.KeyNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.OriginNotAllowed: HTTPStatus.FORBIDDEN,
     errors.RequestRefused: HTTPStatus.BAD_REQUEST,
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -47,6 +49,8 @@ def lambda_handler_for(routes: Routes) -> Handler:
             _note_use(request)
         except Exception as error:  # whatever it is, the client must hear that nothing is known to be stored
             response = _error_response(request, error)
+        if request.origin is not None:
+            response.headers = {**response.headers, **cors_headers(request)}
         return response.payload(request.id)
 
     if starts_from_snapshot():
@@ -93,6 +97,7 @@ def service(request: Request) -> AnalyticsService:
     key = request.key
     if not key:
         raise errors.MissingKey
+    check_origin(database(), request, key)
     request.key_used = key
     return AnalyticsService(database(), key=key, request_id=request.id, user_agent=request.header("user-agent") or "")
 

@@ -45,6 +45,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "get_rejections": READERS,
     "replay_rejections": ADMINS,
     "check_health": ANYONE,
+    "answer_preflight": ANYONE,
 }
 
 

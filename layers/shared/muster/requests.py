@@ -13,7 +13,7 @@ from muster.errors import InvalidKey
 class Request:
     """A request to one route."""
 
-    __slots__ = ("_event", "id", "key_used", "method", "path", "path_parameters")
+    __slots__ = ("_event", "id", "is_origin_refused", "key_used", "method", "origin", "path", "path_parameters")
 
     def __init__(self, event: Mapping[str, Any], request_id: str) -> None:
         self._event = event
@@ -22,6 +22,11 @@ class Request:
         self.path: str = event["rawPath"]
         """Decoded."""
         self.path_parameters: Mapping[str, str] = {}
+        # Small as API Gateway writes it, or as sam local does: the look for any other case costs each request more.
+        headers: Mapping[str, str] = event.get("headers") or {}
+        self.origin: str | None = headers.get("origin") or headers.get("Origin")
+        """The web page that sends it, where a browser says so."""
+        self.is_origin_refused = False
         self.key_used: str | None = None
         """The key that its route has acted by; none until then, and on routes that need none."""
 

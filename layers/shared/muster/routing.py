@@ -36,6 +36,10 @@ class Routes:
         """The decorated function answers POST."""
         return self._route("POST", path)
 
+    def options(self, path: str) -> Callable[[R], R]:
+        """The decorated function answers OPTIONS, which browsers ask before they send."""
+        return self._route("OPTIONS", path)
+
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
         """The route with the parameters of a decoded path."""
         if fixed := self._fixed.get((method, path)):

@@ -36,6 +36,11 @@ class Settings:
     aws_region: str = "us-east-1"
     aws_credentials: CredentialSource = field(default_factory=CredentialSource)
 
+    @property
+    def only_queues(self) -> bool:
+        """Whether this is buffered ingest, which has no way to the database."""
+        return self.ingest_mode == "buffered" and self.database_role == "muster_ingest"
+
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
@@ -69,6 +74,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     ):
         raise SettingMissing("DATABASE_URL")
     return settings
+
+
+def load_allowed_origins(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The web origins that the deployment allows, before any project is asked."""
+    values = os.environ if environment is None else environment
+    return [origin.strip() for origin in (values.get("ALLOWED_ORIGINS") or "*").split(",")]
 
 
 def starts_from_snapshot() -> bool:
