@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keys.set_defaults(run=_keys)
     key = commands.add_parser("key", help="one key more")
     key.add_argument("project", help="its name or its id")
-    key.add_argument("kind", help="write, read or admin")
+    key.add_argument("kind", help="write, read or admin; login takes logins of AdminJwtIssuer")
     key.add_argument("--note", help="what it is for")
     key.set_defaults(run=_key)
     revoke = commands.add_parser("revoke", help="end a key, at once")
@@ -83,6 +83,8 @@ def _keys(act: Action, options: argparse.Namespace) -> str:
 
 def _key(act: Action, options: argparse.Namespace) -> str:
     made = act(action="create_key", project=options.project, kind=options.kind, note=options.note)
+    if made["key"] is None:
+        return "The project takes logins of AdminJwtIssuer now; revoke the key 'login' of make keys to end that."
     return f"{made['key']}\n(shown this one time; it is listed as {made['prefix']})"
 
 

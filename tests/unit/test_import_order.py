@@ -82,7 +82,7 @@ FLOORS: dict[str, list[str]] = {
         "diagnostics",
     ],
     "service": ["topics", "service"],
-    "http": ["requests", "responses", "origins", "routing", "snap_start", "http"],
+    "http": ["requests", "responses", "origins", "admin_login", "routing", "snap_start", "http"],
 }
 ORDER = [module for floor in FLOORS.values() for module in floor]
 

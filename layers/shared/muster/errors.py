@@ -6,7 +6,8 @@ MusterError
 │   ├── MissingKey
 │   ├── InvalidKey
 │   ├── KeyNotAllowed
-│   └── OriginNotAllowed
+│   ├── OriginNotAllowed
+│   └── LoginNotAllowed
 ├── RequestRefused                  the whole request; nothing of it was stored
 │   ├── InvalidJson
 │   ├── InvalidBatch
@@ -94,6 +95,12 @@ class OriginNotAllowed(KeyRefused):
             "Pages of this origin may not use this key; add the origin to the project's allowedOrigins, by the action "
             "update_project of the function migrate, and to the stack's AllowedOrigins where that is not '*'."
         )
+
+
+class LoginNotAllowed(KeyRefused):
+    """A login that the gateway let in opens no project, or not this one."""
+
+    code = "login_not_allowed"
 
 
 class RequestRefused(MusterError):

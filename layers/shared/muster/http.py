@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from muster import errors
+from muster.admin_login import key_of_login
 from muster.database import Database
 from muster.errors import MusterError
 from muster.key_use import note_use
@@ -28,6 +29,7 @@ STATUS: Mapping[type[MusterError], HTTPStatus] = {
     errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
     errors.KeyNotAllowed: HTTPStatus.FORBIDDEN,
     errors.OriginNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.LoginNotAllowed: HTTPStatus.FORBIDDEN,
     errors.RequestRefused: HTTPStatus.BAD_REQUEST,
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -72,7 +74,7 @@ def _answer(routes: Routes, request: Request) -> Response:
 def _note_use(request: Request) -> None:
     # Without a connection the database has not judged the key: ingest has queued the batch, and consume will know.
     if request.key_used is not None and database().is_open:
-        note_use(database().connection(), hash_key(request.key_used))
+        note_use(database().connection(), request.key_used)
 
 
 def _reconnect() -> None:
@@ -89,17 +91,18 @@ def database() -> Database:
 
 
 def service(request: Request) -> AnalyticsService:
-    """The service for the request's key.
+    """The service for the request's key, or for its login.
 
     Raises:
-        MissingKey: the request has none.
+        KeyRefused: the request has no key, or it may not be used so; only the database knows whether it is a key.
     """
-    key = request.key
-    if not key:
-        raise errors.MissingKey
-    check_origin(database(), request, key)
-    request.key_used = key
-    return AnalyticsService(database(), key=key, request_id=request.id, user_agent=request.header("user-agent") or "")
+    claims = request.claims
+    key = "login" if claims is not None else request.key
+    key_hash = hash_key(key) if claims is None else key_of_login(database(), request, claims)
+    check_origin(database(), request, key_hash)
+    request.key_used = key_hash
+    user_agent = request.header("user-agent") or ""
+    return AnalyticsService(database(), key=key, key_hash=key_hash, request_id=request.id, user_agent=user_agent)
 
 
 def public_service() -> AnalyticsService:

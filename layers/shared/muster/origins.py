@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from muster.database import Connection, Database
 from muster.errors import OriginNotAllowed
-from muster.keys import hash_key
 from muster.requests import Request
 from muster.responses import Response
 from muster.settings import load_allowed_origins
@@ -20,7 +19,7 @@ ANY = "*"
 KEPT_SECONDS = 60.0
 PREFLIGHT = {
     "access-control-allow-methods": "GET,POST,PUT,DELETE",
-    "access-control-allow-headers": "authorization,content-type,content-encoding",
+    "access-control-allow-headers": "authorization,content-type,content-encoding,x-muster-project",
     "access-control-max-age": "86400",
 }
 EXPOSED = "x-request-id,x-next-cursor,retry-after"
@@ -28,7 +27,7 @@ EXPOSED = "x-request-id,x-next-cursor,retry-after"
 _known: dict[bytes, tuple[float, list[str]]] = {}
 
 
-def check_origin(database: Database, request: Request, key: str) -> None:
+def check_origin(database: Database, request: Request, key_hash: bytes) -> None:
     """Refuse a page that may not use this key: nothing where no page asks, a statement a minute where one does.
 
     Raises:
@@ -41,7 +40,7 @@ def check_origin(database: Database, request: Request, key: str) -> None:
     request.is_origin_refused = not _is_in(load_allowed_origins(), origin)
     # Buffered, ingest has no way to the database: the deployment's origins are all that it knows.
     if not request.is_origin_refused and not database.settings.only_queues:
-        allowed = _allowed_by_project(database, hash_key(key))
+        allowed = _allowed_by_project(database, key_hash)
         # A key that is not known is refused by who knows it.
         request.is_origin_refused = allowed is not None and not _is_in(allowed, origin)
     if request.is_origin_refused:

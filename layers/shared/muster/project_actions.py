@@ -14,6 +14,8 @@ from muster.keys import PREFIX_LENGTH
 from muster.project_settings import SETTINGS, read_settings
 from muster.projects import (
     KINDS,
+    LOGIN,
+    allow_logins,
     create_key,
     create_project,
     find_project,
@@ -59,12 +61,15 @@ def _list_projects(connection: Connection, _: Path, __: Event) -> dict[str, Any]
 
 def _create_key(connection: Connection, _: Path, event: Event) -> dict[str, Any]:
     kind, note = event.get("kind"), event.get("note")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise MusterError(f"'kind' is one of {', '.join(KINDS)}.")
+    if not isinstance(kind, str) or kind not in (*KINDS, LOGIN):
+        raise MusterError(f"'kind' is one of {', '.join(KINDS)}, or {LOGIN} for those of AdminJwtIssuer.")
     if note is not None and (not isinstance(note, str) or "\0" in note or len(note) > MAX_NOTE_LENGTH):
         raise MusterError(f"'note' is a text of at most {MAX_NOTE_LENGTH} characters.")
     project_id = _project(connection, event)
     try:
+        if kind == LOGIN:
+            allow_logins(connection, project_id, note)
+            return {"status": "ok", "projectId": str(project_id), "kind": kind, "prefix": LOGIN, "key": None}
         key = create_key(connection, project_id, kind, note)
     except psycopg.errors.ForeignKeyViolation as error:
         raise MusterError("There is no project of this id; give its name or its id.") from error

@@ -15,6 +15,7 @@ from muster.keys import PREFIX_LENGTH, hash_key
 from muster.sql import query
 from muster.wire import WireModel
 
+LOGIN = "login"
 KINDS = {"write": "mw_", "read": "mr_", "admin": "ma_"}
 Connection = psycopg.Connection[Any]
 
@@ -109,6 +110,12 @@ def create_key(connection: Connection, project_id: UUID, kind: str, note: str | 
     }
     connection.execute(query("create_key"), parameters)
     return key
+
+
+def allow_logins(connection: Connection, project_id: UUID, note: str | None = None) -> None:
+    """A key that stands for logins: nobody knows a text of this hash, so that no request can send it."""
+    parameters = {"project_id": project_id, "kind": "admin", "prefix": LOGIN, "key_hash": secrets.token_bytes(32)}
+    connection.execute(query("create_key"), {**parameters, "note": note})
 
 
 def list_keys(connection: Connection, project_id: UUID) -> list[Key]:

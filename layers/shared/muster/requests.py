@@ -27,8 +27,8 @@ class Request:
         self.origin: str | None = headers.get("origin") or headers.get("Origin")
         """The web page that sends it, where a browser says so."""
         self.is_origin_refused = False
-        self.key_used: str | None = None
-        """The key that its route has acted by; none until then, and on routes that need none."""
+        self.key_used: bytes | None = None
+        """The hash of the key that its route has acted by; none until then, and on routes that need none."""
 
     @property
     def route_key(self) -> str | None:
@@ -42,6 +42,13 @@ class Request:
         if name in headers:
             return headers[name]
         return next((value for other, value in headers.items() if other.lower() == name), None)
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        """What the gateway has read of a token that it verified; only the gateway writes there."""
+        authorizer: Mapping[str, Any] = self._event["requestContext"].get("authorizer") or {}
+        found: Mapping[str, Any] | None = (authorizer.get("jwt") or {}).get("claims")
+        return found
 
     @property
     def query(self) -> dict[str, list[str]]:

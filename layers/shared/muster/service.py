@@ -40,11 +40,17 @@ class AnalyticsService:
     """
 
     def __init__(
-        self, database: Database, *, key: str | None = None, request_id: str | None = None, user_agent: str = ""
+        self,
+        database: Database,
+        *,
+        key: str | None = None,
+        key_hash: bytes | None = None,
+        request_id: str | None = None,
+        user_agent: str = "",
     ) -> None:
         self._database = database
         self._sender = Sender(
-            key_hash=None if key is None else hash_key(key),
+            key_hash=key_hash if key_hash or key is None else hash_key(key),
             request_id=request_id or str(uuid.uuid4()),
             user_agent=user_agent,
             key_prefix=(key or "")[:PREFIX_LENGTH],

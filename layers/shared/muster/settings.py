@@ -33,6 +33,10 @@ class Settings:
     dead_letter_queue_url: str | None = None
     archive_bucket: str | None = None
     """Where events are copied to; None keeps no archive."""
+    admin_jwt_issuer: str | None = None
+    """Whose logins stand for admin keys, where the gateway lets them in; None takes none."""
+    admin_jwt_claim: str = "muster_projects"
+    """Of the token: the ids of the projects that it is for."""
     aws_region: str = "us-east-1"
     aws_credentials: CredentialSource = field(default_factory=CredentialSource)
 
@@ -64,6 +68,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         queue_url=values.get("QUEUE_URL"),
         dead_letter_queue_url=values.get("DEAD_LETTER_QUEUE_URL"),
         archive_bucket=values.get("ARCHIVE_BUCKET"),
+        admin_jwt_issuer=values.get("ADMIN_JWT_ISSUER"),
+        admin_jwt_claim=values.get("ADMIN_JWT_CLAIM", "muster_projects"),
         aws_region=values.get("AWS_REGION", "us-east-1"),
         aws_credentials=_credential_source(values),
     )
