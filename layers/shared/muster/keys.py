@@ -28,8 +28,8 @@ ANYONE = ()
 PREFIX_LENGTH = 8
 
 # What each kind of key may do: the one table, by the verb that a route, the service and its topic share. A route whose
-# verb is not in it cannot be made. Functions in SQL that take a key judge it in the statement that does the work; a
-# test asks every route with every kind of key whether they agree with this.
+# verb is not in it cannot be made. Functions in SQL that take a key judge it in the statement that does the work; tests
+# compare them with this, and ask every route with every kind of key.
 RIGHTS: Mapping[str, tuple[str, ...]] = {
     "save_events": WRITERS,
     "put_session": WRITERS,
