@@ -113,6 +113,7 @@ def _mixed() -> dict[str, Any]:
 
 
 _EVENTS = "POST /v1/events"
+_PILOT_TOKENS = "/v1/pilot-tokens"
 _SESSIONS = "/v1/sessions/{sessionId}"
 EVENTS: dict[str, Callable[[], Any]] = {
     "ingest-batch": lambda: _request(_EVENTS, BATCH, key="ADMIN-KEY"),
@@ -137,6 +138,12 @@ EVENTS: dict[str, Callable[[], Any]] = {
     ),
     "session-get-unknown": lambda: _request(
         f"GET {_SESSIONS}", key="READ-KEY", path={"sessionId": "00000000-0000-4000-8000-000000000000"}
+    ),
+    "pilot-issue": lambda: _request(
+        f"POST {_PILOT_TOKENS}", {"participantType": "tester", "count": 2, "note": "the first wave"}, key="ADMIN-KEY"
+    ),
+    "pilot-redeem-unknown": lambda: _request(
+        f"POST {_PILOT_TOKENS}/redeem", {"token": "mp_of-nobody", "userId": "ada"}, key="WRITE-KEY"
     ),
     "metrics-all": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=all&breakdown=eventType"),
     "metrics-bad-parameter": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=fortnight"),

@@ -7,6 +7,7 @@ import pytest
 from functions.diagnostics import app as diagnostics
 from functions.ingest import app as ingest
 from functions.metrics import app as metrics
+from functions.pilot import app as pilot
 from functions.session import app as session
 from muster import http
 from tests.support.databases import Project
@@ -35,6 +36,12 @@ def post(environment: pytest.MonkeyPatch, project: Project) -> Caller:
 def on_sessions(environment: pytest.MonkeyPatch, project: Project) -> Caller:
     """Calls the session function."""
     return Caller(session.lambda_handler, project, "muster_ingest", environment)
+
+
+@pytest.fixture
+def on_pilot(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the pilot function."""
+    return Caller(pilot.lambda_handler, project, "muster_ingest", environment)
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ OUTCOMES: dict[str, Outcome] = {
     "ingest-read-key": Outcome(403, "key_not_allowed"),
     "session-put": Outcome(200),
     "session-get-unknown": Outcome(404, "not_found"),
+    "pilot-issue": Outcome(201),
+    "pilot-redeem-unknown": Outcome(404, "token_not_found"),
     "metrics-all": Outcome(200),
     "metrics-funnel": Outcome(200),
     "metrics-bad-parameter": Outcome(400, "invalid_parameter"),

@@ -54,6 +54,11 @@ def modules_after(function: str, event: str) -> set[str]:
         ("ingest", "ingest-one-bad-event.json", ["pydantic", "muster.buffered", "muster.metrics"]),
         ("session", "session-put.json", ["pydantic", "muster.plain_batches", "muster.metrics"]),
         (
+            "pilot",
+            "pilot-issue.json",
+            ["pydantic", "crawlerdetect", "muster.events", "muster.sessions", "muster.metrics"],
+        ),
+        (
             "metrics",
             "metrics-all.json",
             ["pydantic", "crawlerdetect", "muster.events", "muster.sessions", "muster.diagnostics"],

@@ -45,6 +45,7 @@ FLOORS: dict[str, list[str]] = {
         "quarantine_models",
         "quarantine_requests",
         "replay_requests",
+        "pilot_requests",
     ],
     "database": ["rds_token", "logins", "database", "ingest_log"],
     "topics": [
@@ -59,6 +60,7 @@ FLOORS: dict[str, list[str]] = {
         "queue_look",
         "buffered",
         "sessions",
+        "pilot",
         "rollups",
         "metrics",
         "recent_events",

@@ -21,6 +21,7 @@ from muster.sql import query
 
 WRITERS = ("write", "admin")
 READERS = ("read", "admin")
+ADMINS = ("admin",)
 PREFIX_LENGTH = 8
 
 
