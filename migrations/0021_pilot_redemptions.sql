@@ -106,12 +106,14 @@ BEGIN
 END
 $$;
 
--- What a wrong token is answered, which is counted: 60 a minute in a project, and then no more are looked at.
--- A right token is not asked for this, so that nobody can lock its holder out.
+-- How many unknown tokens of a project are answered as such in a minute.
+CREATE FUNCTION muster.wrong_tokens_a_minute() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT 60 $$;
+
+-- What an unknown token is answered, which is counted. A right one does not come this far, so that nobody can lock its holder out.
 CREATE FUNCTION muster.count_wrong_token(p_project_id uuid) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_most CONSTANT integer := 60;
+    v_most CONSTANT integer := muster.wrong_tokens_a_minute();
     v_window CONSTANT interval := '1 minute';
     v_attempts muster.pilot_attempts;
 BEGIN
@@ -199,4 +201,4 @@ GRANT SELECT ON muster.pilot_redemptions TO muster_reader, muster_admin;
 GRANT SELECT ON muster.pilot_attempts TO muster_reader, muster_admin;
 GRANT EXECUTE ON FUNCTION muster.issue_pilot_tokens, muster.get_pilot_tokens, muster.revoke_pilot_token, muster.redeem_pilot_token,
       muster.show_session TO muster_ingest;
-GRANT EXECUTE ON FUNCTION muster.participant_type_of TO muster_reader, muster_admin;
+GRANT EXECUTE ON FUNCTION muster.participant_type_of, muster.wrong_tokens_a_minute TO muster_reader, muster_admin;

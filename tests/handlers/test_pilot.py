@@ -319,3 +319,48 @@ def test_a_write_key_does_not_hear_who_takes_part(on_pilot: Caller, on_sessions:
     answer = on_sessions(PUT, {"userId": "ada"}, path=f"/v1/sessions/{UNKNOWN}")
     assert "participantType" not in answer.json
     assert type_of(on_sessions, UNKNOWN) == "tester"
+
+
+def test_metrics_events_and_exports_are_told_by_participant_type(
+    post: Caller, on_pilot: Caller, on_metrics: Caller, on_diagnostics: Caller
+) -> None:
+    before, after, others = (a_batch(an_event(), userId=user) for user in ("ada", "ada", "bob"))
+    for batch in (before, others):
+        post("POST /v1/events", batch)
+    query = {"timeframe": "day", "breakdown": "participantType"}
+
+    def broken_down() -> list[dict[str, Any]]:
+        answer = on_metrics("GET /v1/metrics", kind="read", query=query)
+        assert answer.json["explain"]["source"] == "rollups"
+        found: list[dict[str, Any]] = answer.json["breakdown"]
+        return found
+
+    assert broken_down() == [{"value": None, "events": 2, "users": 2, "sessions": 2}]
+    redeem(on_pilot, issue(on_pilot)[0]["token"], userId="ada")
+    post("POST /v1/events", after)
+    assert broken_down() == [
+        {"value": "tester", "events": 2, "users": 1, "sessions": 2},
+        {"value": None, "events": 1, "users": 1, "sessions": 1},
+    ]
+    theirs = {"participantType": "tester"}
+    totals = on_metrics("GET /v1/metrics", kind="read", query=theirs).json["totals"]
+    assert (totals["events"], totals["users"], totals["sessions"], totals["activeUsersNow"]) == (2, 1, 2, 1)
+    ids = {batch["events"][0]["id"] for batch in (before, after)}
+    page = on_metrics("GET /v1/metrics/events", kind="read", query=theirs).json["events"]
+    assert {event["id"] for event in page} == ids
+    export = on_metrics("GET /v1/metrics/export", kind="read", query={**theirs, "format": "ndjson"})
+    assert {json.loads(line)["id"] for line in export.text.splitlines()} == ids
+    trace = on_diagnostics(
+        "GET /v1/diagnostics/events/{eventId}",
+        kind="read",
+        path=f"/v1/diagnostics/events/{others['events'][0]['id']}",
+        query=theirs,
+    )
+    assert "The filter participantType leaves it out" in trace.json["verdict"]
+    empty = on_metrics("GET /v1/metrics", kind="read", query={"participantType": "control"}).json["explain"]
+    assert "leave one out" in empty["hint"]
+
+
+def test_no_value_is_no_participant_type(on_metrics: Caller) -> None:
+    answer = on_metrics("GET /v1/metrics", kind="read", query={"participantType": ""})
+    assert (answer.status, answer.code) == (400, "invalid_parameter")
