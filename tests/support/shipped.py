@@ -41,6 +41,8 @@ OUTCOMES: dict[str, Outcome] = {
     "consent-get": Outcome(200, "unknown"),
     "consent-subject": Outcome(200),
     "consent-erase": Outcome(200),
+    "pilot-issue": Outcome(201),
+    "pilot-redeem-unknown": Outcome(404, "token_not_found"),
     "metrics-all": Outcome(200),
     "metrics-funnel": Outcome(200),
     "metrics-bad-parameter": Outcome(400, "invalid_parameter"),
