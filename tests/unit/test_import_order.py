@@ -71,6 +71,7 @@ FLOORS: dict[str, list[str]] = {
         "migrations",
         "archive",
         "maintenance",
+        "expiry",
         "schema_differences",
         "schema_history",
         "schema",
