@@ -21,7 +21,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
+.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build import doctor deploy-local sam-local invoke events costs migrate retention schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -34,6 +34,7 @@ help:
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make doctor    what works and what does not            (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
+	@echo "make retention what is older than its project keeps it  (APPLY=1 takes it away, DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
 	@echo "make invoke        one of events/*.json by sam local invoke (EVENT=events/ingest-batch.json, ENGINE=…)"
@@ -57,6 +58,9 @@ doctor: $(VENV)/.local
 
 migrate: $(VENV)/.local
 	@$(RUN) local.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+
+retention: $(VENV)/.local
+	@$(RUN) local.retention $(if $(APPLY),--apply) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 schema: $(VENV)/.local
 	@$(RUN) local.schema

@@ -100,6 +100,25 @@ def assert_kept(world: World) -> None:
     )
 
 
+def assert_users(world: World) -> None:
+    """What is folded of users is what a fold of the events that are left would hold."""
+    world.writer.rollback()
+    call(world, "SELECT muster.roll_forward(%s, 100000)", world.project)
+    days = "SELECT user_id, day, events, first_at, scopes, last_days FROM muster.rollup_user_days WHERE project_id = %s"
+    of_users = (
+        "WITH day AS (SELECT e.user_id, muster.day_of(e.occurred_at, s.time_zone) AS day, e.occurred_at"
+        " FROM muster.analytics_events e JOIN muster.rollup_state s USING (project_id)"
+        " WHERE e.project_id = %s AND e.user_id IS NOT NULL)"
+        " SELECT d.user_id, d.day, count(*), (SELECT min(f.occurred_at) FROM day f WHERE f.user_id = d.user_id)"
+        " FROM day d GROUP BY d.user_id, d.day"
+    )
+    folded = world.connection.execute(days.encode(), [world.project]).fetchall()
+    events = world.connection.execute(of_users.encode(), [world.project]).fetchall()
+    assert sorted(row[:4] for row in folded) == sorted(events)
+    oldest = min((row[1] for row in folded), default=None)
+    assert all(last_day >= oldest for row in folded for last_day in row[5])
+
+
 steps = st.one_of(
     often,
     often,
@@ -123,6 +142,7 @@ def test_rollups_answer_as_the_events_do_that_are_left(
         for request in asked:
             rolled = get_metrics(connection, world.project, request)
             assert comparable(rolled) == comparable(get_raw_metrics(connection, world.project, request))
+        assert_users(world)
     finally:
         writer.rollback()
         call(world, "DELETE FROM muster.analytics_events WHERE project_id = %s", world.project)

@@ -17,8 +17,8 @@ from muster.sql import query
 
 Connection = psycopg.Connection[Any]
 
-# No step begins after the first of these, and none goes on after the second: the function has 300. A partition that takes
-# longer than its share is left to the steps, of which each gets on by some days.
+# No step begins after the first of these, and none goes on after the second: the function has 300. A partition that
+# takes longer than its share is left to the steps, of which each gets on by some days.
 RETENTION_SECONDS, LAST_SECONDS, PARTITION_SECONDS = 150.0, 270.0, 90.0
 # Of days together, as few as hold so many; a day is taken as a whole.
 EVENTS_AT_ONCE = 50_000
