@@ -23,6 +23,8 @@ RETENTION_SECONDS, LAST_SECONDS, PARTITION_SECONDS = 150.0, 270.0, 90.0
 # Of days together, as few as hold so many; a day is taken as a whole.
 EVENTS_AT_ONCE = 50_000
 ROWS_AT_ONCE = 20_000
+# Of a fold that is going on.
+LOCK_TIMEOUT = "30s"
 # Others hold what a step needs, or it takes longer than there is time: the next run tries again.
 _NOT_NOW = (pg.LockNotAvailable, pg.ObjectInUse, pg.DeadlockDetected, pg.QueryCanceled)
 
@@ -117,7 +119,8 @@ class _Run:
         except _NOT_NOW as error:
             # Of a partition the steps after it delete the events; it is dropped the next time.
             self.is_complete = self.is_complete and name == "expire_partition"
-            log("WARN", "retention_step_failed", step=name, sqlstate=error.sqlstate, **parameters)
+            place = {"project": parameters.get("project_id"), "partition": parameters.get("partition")}
+            log("WARN", "retention_step_failed", step=name, sqlstate=error.sqlstate, **place)
             return []
 
     def _exists(self, name: str) -> bool:
@@ -137,7 +140,7 @@ def expire(connection: Connection, settings: Settings, *, dry_run: bool) -> dict
     if dry_run:
         names = [str(name) for (name,) in connection.execute(query("get_expired_partitions")).fetchall()]
         return _answer(expired, {each.project_id: _whole(each) for each in expired}, names, None)
-    connection.execute("SELECT set_config('lock_timeout', '30s', false)")
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
     run = _Run(connection)
     run.drop_partitions()
     for each in get_expired(connection) if run.partitions else expired:
