@@ -63,9 +63,9 @@ BEGIN
     DELETE FROM muster.rollup_returns WHERE scope_id = ANY (v_scopes) AND kind IN ('u', 's') AND day < p_before;
     WITH returned AS (
         -- By the days that the scopes have left: a look for each, and not at every day before.
-        DELETE FROM muster.rollup_returns r USING muster.rollup_days d, (VALUES ('u'::"char"), ('s'::"char")) k(kind)
-         WHERE d.scope_id = ANY (v_scopes) AND d.day >= p_before AND r.scope_id = d.scope_id AND r.kind = k.kind AND r.day = d.day
-           AND r.previous_day > '-infinity' AND r.previous_day < p_before
+        DELETE FROM muster.rollup_returns r USING muster.rollup_days d
+         WHERE d.scope_id = ANY (v_scopes) AND d.day >= p_before AND r.scope_id = d.scope_id AND r.kind IN ('u', 's')
+           AND r.day = d.day AND r.previous_day > '-infinity' AND r.previous_day < p_before
         RETURNING r.scope_id, r.kind, r.day, r.entities
     )
     INSERT INTO muster.rollup_returns AS r (scope_id, kind, day, previous_day, entities)

@@ -17,9 +17,9 @@ from muster.sql import query
 
 Connection = psycopg.Connection[Any]
 
-# No step begins after the first of these, and none goes on after the second: the function has 300. A partition that
+# No step begins after the first of these, and none goes on after the second: the function has 900. A partition that
 # takes longer than its share is left to the steps, of which each gets on by some days.
-RETENTION_SECONDS, LAST_SECONDS, PARTITION_SECONDS = 150.0, 270.0, 90.0
+RETENTION_SECONDS, LAST_SECONDS, PARTITION_SECONDS = 600.0, 870.0, 300.0
 # Of days together, as few as hold so many; a day is taken as a whole.
 EVENTS_AT_ONCE = 50_000
 ROWS_AT_ONCE = 20_000
@@ -84,8 +84,9 @@ class _Run:
                 gone = self.gone.setdefault(project_id, Gone())
                 gone.events += events
                 gone.sessions += sessions
-            if not self._exists(name):
-                self.partitions.append(name)
+            if self._exists(name):
+                break  # what was in the way of one is in the way of the next
+            self.partitions.append(name)
 
     def delete_events(self, expired: Expired) -> None:
         """Delete the old days of a project, the oldest first."""
