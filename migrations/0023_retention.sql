@@ -14,17 +14,16 @@ $$;
 
 -- Takes a project's days before p_before away: events, the sessions that end with them, and what is folded of them, in one
 -- transaction. Events of p_partition, whose month is from p_from to p_to, are not deleted, for it is dropped; then p_before is null,
--- and the first day that begins after the month is meant.
+-- and the first day that begins after the month is meant. Left to the caller are the sessions that go on, and how many events each
+-- has lost: ingest may be writing to them, and must not wait for all else.
 CREATE FUNCTION muster.forget_events(p_project_id uuid, p_before date, p_partition regclass, p_from timestamptz, p_to timestamptz,
-                                     OUT events bigint, OUT sessions bigint)
+                                     OUT events bigint, OUT sessions bigint, OUT session_ids uuid[], OUT counts bigint[])
 LANGUAGE plpgsql SET work_mem = '64MB' AS $$
 DECLARE
     v_state CONSTANT muster.rollup_state := muster.hold_rollups(p_project_id);
     v_before date := (SELECT least(k.first_day, p_before, muster.day_of(p_to - interval '1 microsecond', k.time_zone) + 1)
                         FROM muster.kept_days() k WHERE k.project_id = p_project_id);
     v_kept_from CONSTANT timestamptz := muster.day_start(v_before, v_state.time_zone);
-    v_ids uuid[];
-    v_counts bigint[];
 BEGIN
     events := 0;
     sessions := 0;
@@ -42,22 +41,41 @@ BEGIN
         CASE WHEN p_partition IS NOT NULL THEN format('AND (occurred_at < %L OR occurred_at >= %L)', p_from, p_to) END,
         CASE WHEN p_partition IS NOT NULL THEN
              format('UNION ALL SELECT session_id FROM %s WHERE project_id = %L', p_partition, p_project_id) END)
-        INTO v_ids, v_counts, events;
-    -- In the order in which ingest takes them. What it adds to a session meanwhile is of another transaction, and counts.
-    PERFORM FROM muster.analytics_sessions WHERE project_id = p_project_id AND id = ANY (v_ids) ORDER BY id FOR UPDATE;
-    DELETE FROM muster.analytics_sessions s USING unnest(v_ids) t(id)
+        INTO session_ids, counts, events;
+    PERFORM muster.forget_days(v_state, v_before);
+    -- In the order in which ingest takes them; then as they are once nobody else holds them.
+    PERFORM FROM muster.analytics_sessions
+      WHERE project_id = p_project_id AND id = ANY (session_ids) AND last_seen_at < v_kept_from ORDER BY id FOR UPDATE;
+    DELETE FROM muster.analytics_sessions s USING unnest(session_ids) t(id)
      WHERE s.project_id = p_project_id AND s.id = t.id AND s.last_seen_at < v_kept_from;
     GET DIAGNOSTICS sessions = ROW_COUNT;
-    UPDATE muster.analytics_sessions s SET events_count = s.events_count - t.number FROM unnest(v_ids, v_counts) t(id, number)
+    SELECT array_agg(t.id), array_agg(t.number) INTO session_ids, counts
+      FROM unnest(session_ids, counts) t(id, number)
+      JOIN muster.analytics_sessions s ON s.project_id = p_project_id AND s.id = t.id;
+END
+$$;
+
+-- Counts less events in sessions. What ingest adds to them meanwhile is of another transaction, and is counted.
+CREATE FUNCTION muster.lower_counts(p_project_id uuid, p_session_ids uuid[], p_counts bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM muster.analytics_sessions WHERE project_id = p_project_id AND id = ANY (p_session_ids) ORDER BY id FOR UPDATE;
+    UPDATE muster.analytics_sessions s SET events_count = s.events_count - t.number FROM unnest(p_session_ids, p_counts) t(id, number)
      WHERE s.project_id = p_project_id AND s.id = t.id;
-    PERFORM muster.forget_days(v_state, v_before);
 END
 $$;
 
 -- The same for what no partition is dropped for, up to p_before at most; a step is one or some days.
 CREATE FUNCTION muster.expire_events(p_project_id uuid, p_before date, OUT events bigint, OUT sessions bigint)
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
-    SELECT f.events, f.sessions FROM muster.forget_events(p_project_id, p_before, NULL, NULL, NULL) f
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
+DECLARE
+    v_ids uuid[];
+    v_counts bigint[];
+BEGIN
+    SELECT f.events, f.sessions, f.session_ids, f.counts INTO events, sessions, v_ids, v_counts
+      FROM muster.forget_events(p_project_id, p_before, NULL, NULL, NULL) f;
+    PERFORM muster.lower_counts(p_project_id, v_ids, v_counts);
+END
 $$;
 
 -- What is old beside events: sessions that hold none, rejections and what was ignored; at most p_most of each.
@@ -126,6 +144,11 @@ CREATE FUNCTION muster.expire_partition(p_name text) RETURNS TABLE (project_id u
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
     v_found record;
+    v_ids uuid[];
+    v_counts bigint[];
+    v_projects uuid[] := '{}'; -- of each session that goes on,
+    v_going_on uuid[] := '{}'; -- the sessions,
+    v_less bigint[] := '{}'; -- and what they lose
     v_tries integer := 0;
 BEGIN
     IF NOT EXISTS (SELECT FROM muster.expired_partitions() x WHERE x.name = p_name) THEN
@@ -138,17 +161,22 @@ BEGIN
         RETURN;
     END IF;
     FOREACH project_id IN ARRAY v_found.project_ids LOOP
-        SELECT f.events, f.sessions INTO events, sessions
+        SELECT f.events, f.sessions, f.session_ids, f.counts INTO events, sessions, v_ids, v_counts
           FROM muster.forget_events(project_id, NULL, format('muster.%I', p_name)::regclass, v_found.from_at, v_found.to_at) f;
         IF events = 0 THEN
             RAISE object_in_use USING MESSAGE = 'A project has come to keep the partition''s events.';
         END IF;
+        v_projects := v_projects || array_fill(project_id, ARRAY[coalesce(cardinality(v_ids), 0)]);
+        v_going_on := v_going_on || v_ids;
+        v_less := v_less || v_counts;
         RETURN NEXT;
     END LOOP;
     PERFORM set_config('lock_timeout', '20ms', true);
     LOOP
         BEGIN
             LOCK TABLE ONLY muster.analytics_events IN ACCESS EXCLUSIVE MODE;
+            PERFORM muster.lower_counts(t.id, array_agg(t.session_id), array_agg(t.number))
+               FROM unnest(v_projects, v_going_on, v_less) t(id, session_id, number) GROUP BY t.id ORDER BY t.id;
             EXECUTE format('DROP TABLE muster.%I', p_name);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN

@@ -5,6 +5,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -339,8 +340,11 @@ def test_a_reader_who_stays_keeps_nobody_from_writing(connection: Connection, da
         runs.start()
         ingest.execute("SET lock_timeout = '1s'")  # of what would be minutes
         writer, written = Store(ingest, days=EVER), 0
+        goes_on = copy(store)
+        goes_on.connection = ingest
         while runs.is_alive():
             writer.write(written, "ada", datetime.now(UTC))
+            goes_on.write(4, "eve", datetime.now(UTC))
             written += 1
         runs.join()
         assert len(writer.events()) == written
@@ -349,8 +353,9 @@ def test_a_reader_who_stays_keeps_nobody_from_writing(connection: Connection, da
         assert answers[0]["projects"][0]["events"] == 8
         assert partitions(connection) >= set(OLD_MONTHS)
         reader.rollback()
+    store.fold()
     store.answers()
-    assert store.sessions() == {4: 1, 5: 2}
+    assert store.sessions() == {4: 1 + written, 5: 2}
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == OLD_MONTHS
 
 
