@@ -165,6 +165,26 @@ def partitions(connection: Connection) -> set[str]:
     return {row[0].removeprefix("muster.") for row in rows}
 
 
+def users_of(store: Store) -> set[tuple[str, int]]:
+    """The users that rollups know, with their sessions."""
+    rows = store.connection.execute(
+        "SELECT user_id, session_id FROM muster.rollup_user_sessions FULL JOIN (SELECT DISTINCT project_id, user_id"
+        " FROM muster.rollup_user_days) d USING (project_id, user_id) WHERE project_id = %s",
+        [store.id],
+    ).fetchall()
+    return {(user, session.int) for user, session in rows}
+
+
+def scopes_of(store: Store) -> set[tuple[str, str | None]]:
+    """The values that rollups know, with their dimensions."""
+    rows = store.connection.execute(
+        "SELECT d.name, s.value FROM muster.rollup_scopes s JOIN muster.rollup_dimensions d ON d.id = s.dimension_id"
+        " WHERE d.project_id = %s",
+        [store.id],
+    ).fetchall()
+    return {(name, value) for name, value in rows}
+
+
 OLD_MONTHS = ["analytics_events_2021_01", "analytics_events_2021_02"]
 
 
@@ -196,6 +216,11 @@ def test_all_that_is_old_goes_and_nothing_else(connection: Connection) -> None:
     assert store.sessions() == {4: 1, 5: 2}
     store.answers()
     assert (keeps_all.events(), keeps_all.sessions(), keeps_all.answers()) == untouched
+    # Who was there before alone is nowhere any more, nor is what no event that is left says.
+    assert users_of(store) == {("ada", 5), ("eve", 4)}
+    assert users_of(keeps_all) == {("ada", 1), ("bob", 2), ("ada", 3), ("eve", 4), ("ada", 5)}
+    assert scopes_of(store) == {("all", None), ("eventType", "view"), ("area", "shop")}
+    assert scopes_of(keeps_all) == {("all", None), ("eventType", "view"), ("area", "shop"), ("userId", None)}
     kept = connection.execute("SELECT count(*) FROM muster.analytics_consent").fetchone()
     assert kept == (1,)
     assert maintain(connection, SETTINGS)["reconciled"]["differing"] == 0

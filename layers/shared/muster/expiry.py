@@ -20,8 +20,8 @@ Connection = psycopg.Connection[Any]
 # No step begins after the first of these, and none goes on after the second: the function has 900. A partition that
 # takes longer than its share is left to the steps, of which each gets on by some days.
 RETENTION_SECONDS, LAST_SECONDS, PARTITION_SECONDS = 600.0, 870.0, 300.0
-# Of days together, as few as hold so many; a day is taken as a whole.
-EVENTS_AT_ONCE = 50_000
+# Of days together, at most so many; a day is taken as a whole. Each step writes again the days of users who go on.
+EVENTS_AT_ONCE = 200_000
 ROWS_AT_ONCE = 20_000
 # Of a fold that is going on.
 LOCK_TIMEOUT = "30s"
