@@ -276,6 +276,7 @@ def test_projects_of_one_month_keep_their_own(connection: Connection) -> None:
     fill(long)
     short.fold()
     long.fold()
+    assert connection.execute("SELECT name FROM muster.expired_partitions()").fetchall() == []
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == []
     assert (len(short.events()), len(long.events())) == (3, 11)
     short.answers()
@@ -405,6 +406,13 @@ def test_who_dies_in_the_middle_has_changed_nothing(connection: Connection, data
         waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event IN ('PgSleep', 'relation')"
         while connection.execute(waits, [retention.info.backend_pid]).fetchone() is None:
             assert runs.is_alive()
+        # What is counted of the month stays so: who would add to it has to wait.
+        with psycopg.connect(database_url, autocommit=True) as importer:
+            importer.execute("SET lock_timeout = '100ms'")
+            late = copy(store)
+            late.connection = importer
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                late.write(9, "ada", JANUARY + timedelta(days=1))
         connection.execute("SELECT pg_terminate_backend(%s)", [retention.info.backend_pid])
         runs.join()
         assert [error.sqlstate for error in errors] == ["57P01"]
@@ -431,6 +439,30 @@ def test_a_month_that_is_written_to_is_not_dropped_under_the_writer(connection: 
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == [OLD_MONTHS[1]]
     assert late.sessions() == {1: 1}
     assert len(late.events()) == 1
+
+
+def test_a_session_stays_that_an_import_brings_an_event_of(connection: Connection, database_url: str) -> None:
+    store = Store(connection)
+    connection.execute(
+        "INSERT INTO muster.analytics_sessions (project_id, id, started_at, last_seen_at) VALUES (%s, %s, %s, %s)",
+        [store.id, uuid.UUID(int=7), JANUARY, JANUARY],
+    )
+    with psycopg.connect(database_url) as importer, psycopg.connect(database_url, autocommit=True) as retention:
+        importer.execute("SELECT 1")
+        late = copy(store)
+        late.connection = importer
+        late.write(7, "ada", JANUARY)
+        step = "SELECT * FROM muster.expire_rows(%s, 100)"
+        runs = threading.Thread(target=lambda: retention.execute(step, [store.id]))
+        runs.start()
+        waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        while connection.execute(waits, [retention.info.backend_pid]).fetchone() is None:
+            assert runs.is_alive()
+        importer.commit()
+        runs.join()
+    assert store.sessions() == {7: 1}
+    expire(connection, SETTINGS, dry_run=False)
+    assert store.sessions() == {}
 
 
 def test_the_months_that_would_be_made_again_stay(connection: Connection) -> None:
