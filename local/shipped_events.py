@@ -166,6 +166,8 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "consume-unknown-key": lambda: _messages(_unknown_key()),
     "maintain-hourly": lambda: json.loads(_generated("cloudwatch", "scheduled-event")),
     "maintain-fold": lambda: {"work": "fold"},
+    "maintain-retention": lambda: {"work": "retention"},
+    "maintain-retention-dry-run": lambda: {"work": "retention", "dryRun": True},
     "migrate": lambda: {"action": "migrate"},
     "migrate-verify": lambda: {"action": "verify"},
     "migrate-create-project": lambda: {"action": "create_project", "name": "My pilot"},

@@ -52,6 +52,8 @@ OUTCOMES: dict[str, Outcome] = {
     "consume-unknown-key": Outcome(None, []),
     "maintain-hourly": Outcome("ok"),
     "maintain-fold": Outcome("ok"),
+    "maintain-retention": Outcome("ok"),
+    "maintain-retention-dry-run": Outcome("ok"),
     "migrate": Outcome("ok"),
     "migrate-verify": Outcome("ok"),
     "migrate-create-project": Outcome("ok"),

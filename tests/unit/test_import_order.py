@@ -78,6 +78,7 @@ FLOORS: dict[str, list[str]] = {
         "migrations",
         "archive",
         "maintenance",
+        "expiry",
         "schema_differences",
         "schema_history",
         "schema",
