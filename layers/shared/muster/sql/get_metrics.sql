@@ -256,10 +256,10 @@ WITH state AS MATERIALIZED (
       FROM muster.count_folded_lately(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f
      WHERE NOT %(is_rolled)s AND %(participant_types)s::text[] IS NULL
     UNION ALL
-    SELECT count(*), true
-      FROM muster.participant_events(%(project_id)s, %(watermark)s, '-infinity', 'infinity', %(participant_types)s, %(user_ids)s,
-                                     %(event_types)s, %(areas)s, %(data)s) f
-     WHERE %(participant_types)s::text[] IS NOT NULL HAVING %(participant_types)s::text[] IS NOT NULL
+    SELECT f.events, f.is_all
+      FROM muster.count_participants_lately(%(project_id)s, %(watermark)s, %(participant_types)s, %(user_ids)s, %(event_types)s,
+                                            %(areas)s, %(data)s) f
+     WHERE %(participant_types)s::text[] IS NOT NULL
 ), whole AS (
     SELECT (SELECT count(*) FROM tail WHERE matches) + e.events AS events, e.is_all FROM counted_ever e
 )
