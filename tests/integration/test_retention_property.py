@@ -42,6 +42,7 @@ def connections(postgres: Cluster) -> Iterator[tuple[Connection, Connection]]:
         connection.execute(
             "CREATE OR REPLACE FUNCTION muster.long_session() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 6'"
         )
+        connection.execute("SET jit = off")  # as the functions' connections have it
         make_months(connection)
         yield connection, writer
 
