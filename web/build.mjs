@@ -5,7 +5,9 @@ import { build } from "esbuild";
 import { minify } from "terser";
 
 const common = { bundle: true, target: "es2022", write: false, legalComments: "none", logLevel: "warning" };
-const compress = { passes: 3, ecma: 2020, unsafe_arrows: true, keep_fargs: false };
+// What these leave as it is written packs better.
+const asWritten = { reduce_funcs: false, conditionals: false, sequences: false };
+const compress = { passes: 3, ecma: 2020, unsafe_arrows: true, keep_fargs: false, ...asWritten };
 
 async function make(entry, format, file, options = {}) {
   const built = await build({ ...common, ...options, entryPoints: [entry], format, outfile: file });
