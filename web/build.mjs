@@ -24,6 +24,7 @@ async function make(entry, format, file, options = {}) {
 for (const folder of ["client/dist", "react/dist"]) mkdirSync(folder, { recursive: true });
 await make("client/src/global.ts", "iife", "client/dist/muster.js");
 await make("client/src/index.ts", "esm", "client/dist/muster.mjs");
+await make("react/src/index.tsx", "esm", "react/dist/index.mjs", { jsx: "automatic", packages: "external" });
 for (const file of ["client/dist/muster.js", "client/dist/muster.mjs"]) {
   const content = readFileSync(file);
   console.log(`web/${file}: ${content.length} bytes, ${gzipSync(content, { level: 9 }).length} gzipped`);

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, Playwright, Route
 
 from tests.support.browser import (
     ARGUMENTS,
-    HASTE,
     Server,
     Site,
     chromium_program,
@@ -23,7 +22,7 @@ from tests.support.browser import (
     status,
 )
 
-QUIET = {"flushMs": 100_000, "flushEvents": 100_000}
+QUIET: dict[str, Any] = {"flushMs": 100_000, "flushEvents": 100_000}
 DAY_MS = 86_400_000
 
 
@@ -317,6 +316,6 @@ def test_a_browser_that_is_killed_loses_nothing_that_was_acknowledged(
     with playwright.chromium.launch_persistent_context(tmp_path / "profile", **options) as again:
         site = Site(again, server, server.url)
         site.serve()
-        page = site.open(**HASTE)
+        page = site.open()
         eventually(page, lambda: server.events(kind), list(range(50)))
         eventually(page, lambda: status(page)["sent"], {"accepted": 50})
