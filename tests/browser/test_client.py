@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.support.browser import (
     refuse,
     status,
 )
+from tests.support.web import WEB
 
 QUIET: dict[str, Any] = {"flushMs": 100_000, "flushEvents": 100_000}
 DAY_MS = 86_400_000
@@ -246,6 +248,28 @@ def test_a_page_of_another_origin_sends_through_cors(site: Site, kind: str) -> N
     track(page, kind, 2, 4)
     page.goto("about:blank")
     eventually(page, lambda: site.server.events(kind), [0, 1, 2, 3])
+
+
+def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_its_moment(site: Site, kind: str) -> None:
+    text = (WEB.parent / "docs" / "browser.md").read_text("utf-8")
+    snippet = text.partition("```html\n")[2].partition("```")[0]
+    key = site.server.project.keys["write"]
+    snippet = snippet.replace("https://YOUR-API", site.origin).replace("YOUR-WRITE-KEY", key)
+    waiting: list[Route] = []
+    site.context.route(f"{site.origin}/muster.js", waiting.append)
+    page = site.context.new_page()
+    page.goto(site.put("/snippet", snippet), wait_until="commit")
+    page.evaluate(f"void muster.track('{kind}', 'tests', {{n: 1}}).then((tracked) => {{ window.tracked = tracked }})")
+    page.wait_for_timeout(300)
+    before = page.evaluate("Date.now()")
+    waiting[0].fulfill(path=WEB / "client" / "dist" / "muster.js", content_type="text/javascript")
+    page.wait_for_function("window.tracked")
+    page.evaluate("muster.flush()")
+    eventually(page, lambda: site.server.events(kind), [1])
+    moments = {each["eventType"]: each["timestamp"] for batch in site.requests for each in batch["events"]}
+    assert moments.keys() == {"page_view", kind}
+    for moment in moments.values():
+        assert datetime.fromisoformat(moment).timestamp() * 1000 < before - 200
 
 
 def test_under_a_strict_policy_a_script_tag_is_enough_and_leaves_one_name(site: Site) -> None:
