@@ -246,7 +246,8 @@ def test_a_page_of_another_origin_sends_through_cors(site: Site, kind: str) -> N
     page.evaluate("muster.flush()")
     eventually(page, lambda: site.server.events(kind), [0, 1])
     track(page, kind, 2, 4)
-    page.goto("about:blank")
+    # As if it were left: of a page that is really gone the browser has nobody to ask for that permission.
+    page.evaluate("dispatchEvent(new Event('pagehide'))")
     eventually(page, lambda: site.server.events(kind), [0, 1, 2, 3])
 
 
@@ -256,7 +257,11 @@ def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_it
     key = site.server.project.keys["write"]
     snippet = snippet.replace("https://YOUR-API", site.origin).replace("YOUR-WRITE-KEY", key)
     waiting: list[Route] = []
-    site.context.route(f"{site.origin}/muster.js", waiting.append)
+
+    def wait(route: Route) -> None:
+        waiting.append(route)
+
+    site.context.route(f"{site.origin}/muster.js", wait)
     page = site.context.new_page()
     page.goto(site.put("/snippet", snippet), wait_until="commit")
     page.evaluate(f"void muster.track('{kind}', 'tests', {{n: 1}}).then((tracked) => {{ window.tracked = tracked }})")
