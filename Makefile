@@ -13,6 +13,10 @@ RUN := PYTHONPATH=layers/shared $(BIN)/python -m
 UV := $(CURDIR)/$(BIN)/uv
 PORT ?= 3000
 ARCH ?= arm64
+# The browser client is built with Node; running and testing the API needs none.
+NODE := $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && \
+  command -v npm >/dev/null 2>&1 && echo web/node_modules/.ready)
+NO_NODE := this machine has no npm, or a Node before 20 (install Node 20 or later)
 
 export UV
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -21,7 +25,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -39,6 +43,7 @@ help:
 	@echo "make key       NAME=… KIND=write, read or admin: one more (NOTE=…);  make revoke KEY=… ends one, at once"
 	@echo "make retention what is older than its project keeps it  (APPLY=1 takes it away, DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
+	@echo "make build-web     the browser client, to web/client/dist and web/react/dist"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
 	@echo "make invoke        one of events/*.json by sam local invoke (EVENT=events/ingest-batch.json, ENGINE=…)"
 	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
@@ -87,7 +92,7 @@ retention: $(VENV)/.local
 schema: $(VENV)/.local
 	@$(RUN) local.schema
 
-test: $(VENV)/.dev .venv-ministack/.ready
+test: $(VENV)/.dev .venv-ministack/.ready $(NODE)
 	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev .venv-checkov/.ready
@@ -100,6 +105,12 @@ check: $(VENV)/.dev .venv-checkov/.ready
 	@mkdir -p .aws-sam
 	@$(RUN) local.cloudformation >.aws-sam/cloudformation.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/cloudformation.yaml
+ifdef NODE
+	@$(MAKE) --no-print-directory $(NODE)
+	npm run --silent --prefix web check
+else
+	@echo "The browser client is not checked: $(NO_NODE)."
+endif
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
@@ -144,8 +155,13 @@ events: $(VENV)/.dev
 deploy-local: $(VENV)/.dev .venv-ministack/.ready
 	@$(RUN) local.deploy $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))
 
-build: $(VENV)/.dev
+build: $(VENV)/.dev $(if $(NODE),build-web)
+	$(if $(NODE),,@echo "The browser client is not built: $(NO_NODE).")
 	ARCH=$(ARCH) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
+
+build-web: $(NODE)
+	$(if $(NODE),,$(error The browser client cannot be built: $(NO_NODE)))
+	@npm run --silent --prefix web build
 
 lock: $(VENV)/.uv
 	$(UV) lock
@@ -154,7 +170,12 @@ lock: $(VENV)/.uv
 	  --no-header --no-annotate --output-file local/$$name.txt local/$$name.in; done
 
 clean:
-	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam
+	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam web/node_modules web/client/dist web/react/dist
+
+web/node_modules/.ready: web/package-lock.json
+	@echo "Installing what the browser client is built with."
+	@npm ci --silent --prefix web
+	@touch $@
 
 # uv installs all else, from uv.lock and its hashes; it comes by pip, by hash too.
 $(VENV)/.uv: local/bootstrap.txt
