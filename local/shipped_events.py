@@ -138,6 +138,14 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "session-get-unknown": lambda: _request(
         f"GET {_SESSIONS}", key="READ-KEY", path={"sessionId": "00000000-0000-4000-8000-000000000000"}
     ),
+    "consent-put": lambda: _request(
+        "PUT /v1/consent",
+        {"userId": "ada", "status": "granted", "version": "2026-05", "dataUsageAccepted": True},
+        key="WRITE-KEY",
+    ),
+    "consent-get": lambda: _request("GET /v1/consent", key="READ-KEY", query="userId=nobody"),
+    "consent-subject": lambda: _request("GET /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "ada"}),
+    "consent-erase": lambda: _request("DELETE /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "nobody"}),
     "metrics-all": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=all&breakdown=eventType"),
     "metrics-bad-parameter": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=fortnight"),
     "metrics-funnel": lambda: _request(

@@ -69,7 +69,7 @@ def test_a_built_function_answers_every_one_of_its_routes(
     for route in routes:
         ask = ASKS[route]
         headers = {"authorization": f"Bearer {local_database.keys[ask.kind]}"} if ask.kind else {}
-        event = http_event(route, parameters=ask.path, headers=headers, json_body=ask.body)
+        event = http_event(route, parameters=ask.path, query=ask.query, headers=headers, json_body=ask.body)
         response = emulator.invoke(event)
         assert response.get("statusCode") == ask.status, f"{route}: {response}\n{emulator.log}"
         assert not ask.expected or ask.expected.items() <= to_payload(response).items()

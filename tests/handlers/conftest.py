@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from functions.consent import app as consent
 from functions.diagnostics import app as diagnostics
 from functions.ingest import app as ingest
 from functions.metrics import app as metrics
@@ -35,6 +36,12 @@ def post(environment: pytest.MonkeyPatch, project: Project) -> Caller:
 def on_sessions(environment: pytest.MonkeyPatch, project: Project) -> Caller:
     """Calls the session function."""
     return Caller(session.lambda_handler, project, "muster_ingest", environment)
+
+
+@pytest.fixture
+def on_consent(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the consent function."""
+    return Caller(consent.lambda_handler, project, "muster_ingest", environment)
 
 
 @pytest.fixture

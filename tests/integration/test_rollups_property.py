@@ -103,6 +103,15 @@ def delete(sessions: list[uuid.UUID], user: str | None) -> Step:
     return lambda world: call(world, "SELECT muster.delete_events(%s, %s, %s)", world.project, sessions, user)
 
 
+def claim(session: uuid.UUID, user: str) -> Step:
+    """As a session does whose user becomes known, where the project wants its earlier events to be the user's."""
+
+    def step(world: World) -> None:
+        call(world, "SELECT muster.claim_session(%s, %s, %s)", world.project, session, user)
+
+    return step
+
+
 def change(zone: str, keys: list[str]) -> Step:
     return lambda world: call(
         world, "UPDATE muster.projects SET time_zone = %s, rollup_keys = %s WHERE id = %s", zone, keys, world.project
@@ -133,6 +142,7 @@ often = st.one_of(
 seldom = st.one_of(
     st.lists(st.integers(0, 100), min_size=1, max_size=5).map(replay),
     st.builds(delete, st.lists(st.sampled_from(SESSIONS), min_size=1, max_size=5), st.sampled_from(USERS)),
+    st.builds(claim, st.sampled_from(SESSIONS), st.sampled_from(["ada", "bob"])),
     st.builds(change, st.sampled_from(ZONES), st.sampled_from([[], ["colour"]])),
     st.sampled_from([3, 2**40]).map(restore),
 )

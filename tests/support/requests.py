@@ -18,6 +18,7 @@ class Ask:
     body: Any = None
     expected: dict[str, Any] = field(default_factory=dict)
     status: int = 200
+    query: str = ""
 
 
 def new_batch() -> dict[str, Any]:
@@ -30,6 +31,12 @@ ASKS: dict[str, Ask] = {
     "POST /v1/events": Ask("write", {}, new_batch(), {"status": "committed", "received": 1}),
     "PUT /v1/sessions/{sessionId}": Ask("write", {"sessionId": SESSION_ID}, {}, {"sessionId": SESSION_ID}),
     "GET /v1/sessions/{sessionId}": Ask("read", {"sessionId": SESSION_ID}, None, {"sessionId": SESSION_ID}),
+    "PUT /v1/consent": Ask(
+        "write", {}, {"sessionId": SESSION_ID, "status": "granted"}, {"status": "granted", "purge": []}
+    ),
+    "GET /v1/consent": Ask("read", query="userId=nobody", expected={"status": "unknown"}),
+    "GET /v1/subjects/{userId}": Ask("admin", {"userId": "nobody"}, None, {"events": []}),
+    "DELETE /v1/subjects/{userId}": Ask("admin", {"userId": "nobody"}, None, {"events": 0}),
     "GET /v1/metrics": Ask("read"),
     "GET /v1/metrics/events": Ask("read"),
     "GET /v1/metrics/users/{userId}": Ask("read", {"userId": "nobody"}, status=404),

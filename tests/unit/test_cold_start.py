@@ -53,6 +53,7 @@ def modules_after(function: str, event: str) -> set[str]:
         ("ingest", "ingest-batch.json", ["pydantic", "muster.close_batches", "muster.metrics"]),
         ("ingest", "ingest-one-bad-event.json", ["pydantic", "muster.buffered", "muster.metrics"]),
         ("session", "session-put.json", ["pydantic", "muster.plain_batches", "muster.metrics"]),
+        ("consent", "consent-put.json", ["pydantic", "crawlerdetect", "muster.plain_batches", "muster.subjects"]),
         (
             "metrics",
             "metrics-all.json",

@@ -41,7 +41,7 @@ def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchRes
     batch = _read(settings, sender, body)
     batch_id = str(uuid.uuid4())
     received_at = datetime.now(UTC).isoformat()
-    described = {**describe(batch, batch_id, sender.request_id), "receivedAt": received_at}
+    described = {**describe(batch, batch_id, sender), "receivedAt": received_at}
     started = time.perf_counter()
     send(settings, list(_messages(sender, described, batch.body)))
     result = summed_up(batch_id, "queued", judged_events(batch, "queued"))

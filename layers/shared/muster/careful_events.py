@@ -31,7 +31,7 @@ def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBa
         # Who came so far has been tried the short way, or cannot go it.
         batch.is_plain = False
     batch_id = str(uuid.uuid4())
-    described = described_text(describe(batch, batch_id, sender.request_id))
+    described = described_text(describe(batch, batch_id, sender))
     clock = Clock(database)
     answer = database.run(record, sender.key_hash, described, batch.body)
     raise_if_refused(answer, WRITERS)
@@ -78,14 +78,15 @@ def record(connection: Connection, key_hash: bytes | None, described: str, body:
     return call(connection, "store_batch", {**parameters, "project_id": project.project_id})
 
 
-def describe(batch: Batch, batch_id: str, request_id: str) -> dict[str, Any]:
+def describe(batch: Batch, batch_id: str, sender: Sender) -> dict[str, Any]:
     """The batch as the database's function takes it, less its body."""
     envelope = batch.envelope
     # Absent, not null, where all are candidates: PostgreSQL's 'null' -> 0 is 'null'.
     indexes = {} if len(batch.candidates) == len(batch.ids) else {"indexes": batch.candidates}
     return {
         **indexes,
-        "requestId": request_id,
+        "requestId": sender.request_id,
+        "optsOut": sender.opts_out,
         "batchId": batch_id,
         "sessionId": envelope.get("sessionId"),
         "userId": envelope.get("userId"),
@@ -128,7 +129,9 @@ def _result(batch: Batch, batch_id: str, answer: dict[str, Any]) -> BatchResult:
             events[index]["reason"] = reason
         if status == "rejected":
             events[index]["details"] = [_explained(reason, index, answer["windowDays"])]
-    return summed_up(batch_id, "committed", events)
+    result = summed_up(batch_id, "committed", events)
+    result["redacted"] = answer["redacted"]
+    return result
 
 
 def judged_events(batch: Batch, candidates: EventStatus) -> list[EventResult]:

@@ -37,7 +37,7 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
         DatabaseUnavailable: nothing was stored; the same batch may be sent again.
     """
     plain = read_plain_batch(text, sender.user_agent)
-    if plain is not None and sender.key_hash is not None:
+    if plain is not None and sender.key_hash is not None and not sender.opts_out:
         stored = save_plain(database, sender, plain, sender.key_hash)
         if stored is not None:
             return stored

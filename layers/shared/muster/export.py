@@ -11,8 +11,9 @@ import msgspec
 import orjson
 
 from muster.database import Connection
+from muster.event_cursors import to_cursor
 from muster.metrics_models import StoredEvent
-from muster.metrics_requests import MetricsRequest, to_cursor
+from muster.metrics_requests import MetricsRequest
 from muster.recent_events import get_recent_events
 
 Format = Literal["csv", "ndjson"]

@@ -84,7 +84,13 @@ def service(request: Request) -> AnalyticsService:
     key = request.key
     if not key:
         raise errors.MissingKey
-    return AnalyticsService(database(), key=key, request_id=request.id, user_agent=request.header("user-agent") or "")
+    return AnalyticsService(
+        database(),
+        key=key,
+        request_id=request.id,
+        user_agent=request.header("user-agent") or "",
+        opts_out="1" in (request.header("sec-gpc"), request.header("dnt")),
+    )
 
 
 def public_service() -> AnalyticsService:

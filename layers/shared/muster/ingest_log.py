@@ -53,6 +53,8 @@ def log_batch(
         "EventsUnaccounted": abs(result["accepted"] - answer["accepted"]),
         **timings,
     }
+    if result.get("redacted"):
+        metrics["ValuesRedacted"] = result["redacted"]
     if sent_at is not None:
         metrics["IngestLagMs"] = (datetime.now(UTC) - datetime.fromisoformat(sent_at)).total_seconds() * 1000
     log_with_metrics(

@@ -43,6 +43,8 @@ class Sender:
     user_agent: str = ""
     key_prefix: str = ""
     """The key's first characters, which say its kind."""
+    opts_out: bool = False
+    """Whether the browser says so: Sec-GPC or DNT."""
 
 
 def hash_key(key: str | None) -> bytes:

@@ -91,6 +91,7 @@ def _fold(connection: Connection) -> dict[str, Any]:
     events, complete = 0, True
     for (project_id,) in connection.execute(query("get_all_project_ids")).fetchall():
         done = False
+        connection.execute(query("settle_identities"), {"project_id": project_id})
         while not done and time.monotonic() < until:
             folded, done = roll_forward(connection, project_id, FOLDED_AT_ONCE)
             events += folded

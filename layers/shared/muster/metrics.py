@@ -14,7 +14,7 @@ from muster.database import Connection
 from muster.metrics_models import Breakdown, Bucket, Explain, Metrics, Range, Totals
 from muster.metrics_requests import MetricsRequest
 from muster.parameters import DATA
-from muster.rollups import RollupState, fold_if_due, get_state, one_snapshot
+from muster.rollups import RollupState, fold_if_due, get_state, one_snapshot, settle_identities
 from muster.sql import query
 from muster.time_ranges import TimeRange, boundaries
 
@@ -43,7 +43,7 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
 
 def current_state(connection: Connection, project_id: UUID) -> RollupState:
     """How far the project is folded; the first to ask folds what there is, as far as that is soon done."""
-    state = get_state(connection, project_id)
+    state = settle_identities(connection, project_id, get_state(connection, project_id))
     if state.watermark is None and fold_if_due(connection, project_id, state, 0):
         return get_state(connection, project_id)
     return state

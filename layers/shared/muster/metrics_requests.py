@@ -1,8 +1,5 @@
 """Reads a metrics request from a query string, naming the parameter that cannot be used."""
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -11,6 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from muster.errors import InvalidParameter
+from muster.event_cursors import Cursor, cursor_of
 from muster.parameters import DATA, DEFAULT_LIMIT, MAX_LIMIT, check_names, choice, limit_of, one, time_of, uuid_of
 from muster.time_ranges import (
     GRANULARITIES,
@@ -29,7 +27,6 @@ _METRICS = (*_RANGE, "granularity", "breakdown", "limit", *_FIELDS)
 _EVENTS = (*_RANGE, "limit", "cursor", *_FIELDS)
 
 BreakdownField = Literal["eventType", "area", "userId", "data"]
-Cursor = tuple[datetime, UUID, UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ def parse_events_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
         InvalidParameter: naming the first parameter that cannot be used.
     """
     check_names(query, _EVENTS, data=True)
-    return _request(query, default_timeframe="all", cursor=_cursor(one(query, "cursor")))
+    return _request(query, default_timeframe="all", cursor=cursor_of(one(query, "cursor")))
 
 
 def parse_range(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
@@ -154,12 +151,6 @@ def parse_trace_request(query: Mapping[str, Sequence[str]]) -> TraceRequest:
     session_id = one(query, "sessionId")
     view = parse_metrics_request({name: values for name, values in query.items() if name != "sessionId"})
     return TraceRequest(view, None if session_id is None else uuid_of("sessionId", session_id))
-
-
-def to_cursor(occurred_at: datetime, session_id: UUID, event_id: UUID) -> str:
-    """The cursor of the page after an event."""
-    text = json.dumps([occurred_at.isoformat(), str(session_id), str(event_id)])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _request(
@@ -210,16 +201,3 @@ def _breakdown(text: str | None) -> tuple[BreakdownField | None, str | None]:
 
 def _instant(when: datetime | date, zone: ZoneInfo) -> datetime:
     return when.astimezone(UTC) if isinstance(when, datetime) else day_start(when, zone)
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    if text is None:
-        return None
-    try:
-        occurred_at, session_id, event_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        cursor = (datetime.fromisoformat(occurred_at), UUID(session_id), UUID(event_id))
-    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.") from error
-    if cursor[0].tzinfo is None:
-        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
-    return cursor

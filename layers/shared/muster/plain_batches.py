@@ -15,6 +15,7 @@ from muster.bounds import context_faults
 from muster.event_ids import derive_event_id
 from muster.limits import MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENTS, MAX_INT4, TIME_PATTERN, UUID_PATTERN, whole
 from muster.poison import depth_of
+from muster.redaction import may_need_redaction
 from muster.validation import time_faults
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ def _data(events: list[_Event]) -> str | None:
         return None
     is_flat = joined.translate(None, _NO_BRACKETS) == b"{" * len(texts)
     if not is_flat and any(depth_of(value) > MAX_DEPTH for value in values):
+        return None
+    if may_need_redaction(joined, values, is_flat=is_flat):
         return None
     return _SEPARATOR.join(texts).decode()
 

@@ -38,6 +38,7 @@ def _all_accepted(batch_id: str, ids: list[str]) -> BatchResult:
         "duplicates": 0,
         "rejected": 0,
         "ignored": 0,
+        "redacted": 0,
         "events": events,
     }
 

@@ -8,10 +8,11 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from muster.database import Connection
+from muster.event_cursors import to_cursor
 from muster.metrics import filters_of, span_of
 from muster.metrics_models import EventPage, StoredEvent
-from muster.metrics_requests import MetricsRequest, to_cursor
-from muster.rollups import get_state
+from muster.metrics_requests import MetricsRequest
+from muster.rollups import get_state, settle_identities
 from muster.sql import query
 
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
@@ -28,7 +29,7 @@ def get_recent_events(connection: Connection, project_id: UUID, request: Metrics
     the page is spread over, and no index in the order of time, for which every event would pay. With filters, only the
     days are looked at on which rollups know of such events, and what is not folded yet.
     """
-    state = get_state(connection, project_id)
+    state = settle_identities(connection, project_id, get_state(connection, project_id))
     first, last = span_of(connection, project_id, state)
     time_range = request.time_range(state.now.astimezone(UTC), (first or state.now, last or state.now))
     if first is None or last is None:

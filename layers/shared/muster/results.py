@@ -27,4 +27,6 @@ class BatchResult(TypedDict):
     duplicates: int
     rejected: int
     ignored: int
+    redacted: NotRequired[int]
+    """Values left out of events' data, for the project does not keep such; not known of a queued batch."""
     events: list[EventResult]

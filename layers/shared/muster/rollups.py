@@ -35,6 +35,8 @@ class RollupState:
     last_at: datetime | None
     is_old: bool | None
     """Whether that was more than a minute ago."""
+    has_pending: bool
+    """Whether sessions wait for their earlier events to become their users'."""
 
 
 def get_state(connection: Connection, project_id: UUID) -> RollupState:
@@ -43,6 +45,14 @@ def get_state(connection: Connection, project_id: UUID) -> RollupState:
         state = cursor.execute(query("get_rollup_state"), {"project_id": project_id}).fetchone()
     assert state is not None  # noqa: S101 - the statement answers one row, whatever there is
     return state
+
+
+def settle_identities(connection: Connection, project_id: UUID, state: RollupState) -> RollupState:
+    """Let sessions claim their earlier events, that had to wait for who folded; the state thereafter."""
+    if not state.has_pending:
+        return state
+    connection.execute(query("settle_identities"), {"project_id": project_id})
+    return get_state(connection, project_id)
 
 
 @contextmanager

@@ -33,6 +33,10 @@ class Routes:
         """The decorated function answers POST."""
         return self._route("POST", path)
 
+    def delete(self, path: str) -> Callable[[R], R]:
+        """The decorated function answers DELETE."""
+        return self._route("DELETE", path)
+
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
         """The route with the parameters of a decoded path."""
         if fixed := self._fixed.get((method, path)):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from muster.bodies import RawBody
+    from muster.consent import Consent, ConsentRequest, Decision
     from muster.database import Connection, Database
     from muster.diagnostics import Diagnostics
     from muster.export import ExportPage, Format
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from muster.quarantine_requests import RejectionsRequest
     from muster.results import BatchResult
     from muster.sessions import Session
+    from muster.subjects import Receipt, Subject, SubjectRequest
     from muster.traces import Trace
 
 T = TypeVar("T")
@@ -39,7 +41,13 @@ class AnalyticsService:
     """
 
     def __init__(
-        self, database: Database, *, key: str | None = None, request_id: str | None = None, user_agent: str = ""
+        self,
+        database: Database,
+        *,
+        key: str | None = None,
+        request_id: str | None = None,
+        user_agent: str = "",
+        opts_out: bool = False,
     ) -> None:
         self._database = database
         self._sender = Sender(
@@ -47,6 +55,7 @@ class AnalyticsService:
             request_id=request_id or str(uuid.uuid4()),
             user_agent=user_agent,
             key_prefix=(key or "")[:PREFIX_LENGTH],
+            opts_out=opts_out,
         )
 
     def save_events(
@@ -79,6 +88,22 @@ class AnalyticsService:
     def get_session(self, session_id: str) -> Session:
         """A session and what is known of it."""
         return topics.sessions.get_session(self._database, self._sender, session_id)
+
+    def put_consent(self, body: RawBody) -> Decision:
+        """Keep what a user or a session decided about being counted."""
+        return topics.consent.put_request(self._database, self._sender, body)
+
+    def get_consent(self, request: ConsentRequest) -> Consent:
+        """The decision that counts for a user or a session."""
+        return topics.consent.get_consent(self._database, self._sender, request)
+
+    def get_subject(self, user_id: str, request: SubjectRequest) -> Subject:
+        """A page of everything stored about a user; needs an admin key."""
+        return topics.subjects.get_subject(self._database, self._sender, user_id, request)
+
+    def erase_subject(self, user_id: str) -> Receipt:
+        """Erase a user; needs an admin key."""
+        return topics.subjects.erase_subject(self._database, self._sender, user_id)
 
     def get_metrics(self, request: MetricsRequest) -> Metrics:
         """Totals, series and breakdown of a range, exact and fresh."""

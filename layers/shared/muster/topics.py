@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from muster import (
         buffered,
+        consent,
         diagnostics,
         events,
         export,
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
         replay,
         retention,
         sessions,
+        subjects,
         traces,
         users,
     )
 
 __all__ = [
     "buffered",
+    "consent",
     "diagnostics",
     "events",
     "export",
@@ -44,6 +47,7 @@ __all__ = [
     "replay",
     "retention",
     "sessions",
+    "subjects",
     "traces",
     "users",
 ]

@@ -86,6 +86,11 @@ class _Ignored:
 
 
 @dataclass(frozen=True, slots=True)
+class _Erased:
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Rejected:
     id: int
     reason: str
@@ -121,6 +126,8 @@ def trace_event(
     ignored = _one(connection, _Ignored, "find_ignored", wanted)
     if ignored is not None:
         return _of_ignored(ignored)
+    if _one(connection, _Erased, "find_erased", wanted).erased:
+        return _of_erased()
     return _of_queued(settings, event_id) or _of_unknown(connection, project_id, settings, event_id, request)
 
 
@@ -225,6 +232,21 @@ def _of_ignored(row: _Ignored) -> Trace:
         verdict=f"It was ignored on purpose: {row.reason}.",
         remedy=_IGNORED[row.reason],
         batch_id=row.batch_id,
+    )
+
+
+def _of_erased() -> Trace:
+    return Trace(
+        found=True,
+        stages=_way(
+            _passed("received"),
+            _passed("validated"),
+            _passed("consent"),
+            _passed("deduplicated"),
+            _failed("stored", None, "erased"),
+        ),
+        verdict="It was stored, and erased with all of its user by DELETE /v1/subjects; it is not stored again.",
+        remedy=None,
     )
 
 

@@ -17,6 +17,7 @@ REMEDIES = {
     "sentAt": _TIME,
     "startedAt": _TIME,
     "endedAt": _TIME,
+    "decidedAt": _TIME,
     "id": _UUID,
     "sessionId": _UUID,
 }

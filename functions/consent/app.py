@@ -1,0 +1,44 @@
+"""Keeps what people decided, shows them what is stored about them, and erases it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muster import topics
+from muster.http import lambda_handler_for, service
+from muster.routing import Routes
+
+if TYPE_CHECKING:
+    from muster.consent import Consent, Decision
+    from muster.requests import Request
+    from muster.subjects import Receipt, Subject
+
+routes = Routes()
+
+
+@routes.put("/v1/consent")
+def put_consent(request: Request) -> Decision:
+    """Keep a decision."""
+    return service(request).put_consent(request.body)
+
+
+@routes.get("/v1/consent")
+def get_consent(request: Request) -> Consent:
+    """The decision that counts for a user or a session."""
+    return service(request).get_consent(topics.consent.parse_consent_request(request.query))
+
+
+@routes.get("/v1/subjects/{userId+}")
+def get_subject(request: Request) -> Subject:
+    """A page of everything stored about a user."""
+    asked = topics.subjects.parse_subject_request(request.query)
+    return service(request).get_subject(request.path_parameters["userId"], asked)
+
+
+@routes.delete("/v1/subjects/{userId+}")
+def erase_subject(request: Request) -> Receipt:
+    """Erase a user."""
+    return service(request).erase_subject(request.path_parameters["userId"])
+
+
+lambda_handler = lambda_handler_for(routes)

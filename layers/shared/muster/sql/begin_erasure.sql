@@ -1,0 +1,1 @@
+SELECT muster.begin_erasure(%(key_hash)s, %(user_id)s)

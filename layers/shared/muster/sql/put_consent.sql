@@ -1,0 +1,1 @@
+SELECT muster.put_consent(%(key_hash)s, %(decision)s)

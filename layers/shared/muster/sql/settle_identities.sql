@@ -1,0 +1,1 @@
+SELECT muster.settle_identities(%(project_id)s)

@@ -1,0 +1,178 @@
+"""GET and DELETE /v1/subjects/{userId}."""
+
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from muster.careful_events import described_text, record
+from muster.keys import hash_key
+from tests.handlers.test_consent import count, decide, known
+from tests.support.functions import Answer, Caller, a_batch, an_event
+
+ROUTE = "POST /v1/events"
+
+
+def erase(call: Caller, user: str, **options: Any) -> Answer:
+    return call("DELETE /v1/subjects/{userId}", path=f"/v1/subjects/{user}", **{"kind": "admin", **options})
+
+
+def show(call: Caller, user: str, **options: Any) -> Any:
+    return call("GET /v1/subjects/{userId}", path=f"/v1/subjects/{user}", kind="admin", **options).json
+
+
+def events_of(database_url: str) -> int:
+    return count(database_url, "SELECT count(*) FROM muster.analytics_events")
+
+
+def test_everything_that_is_stored_about_a_user_is_shown_and_then_erased(
+    post: Caller, on_consent: Caller, on_metrics: Caller, database_url: str
+) -> None:
+    anonymous = a_batch(an_event())
+    post(ROUTE, anonymous)
+    post(ROUTE, {**anonymous, "events": [an_event(), {}], "userId": "lovelace"})
+    old = (datetime.now(UTC) - timedelta(days=100)).isoformat()
+    post(ROUTE, a_batch(an_event(timestamp=old), userId="lovelace"))
+    post(ROUTE, a_batch(an_event(), userId="bob"))
+    decide(on_consent, "granted", userId="lovelace")
+    on_metrics("GET /v1/metrics", kind="read")
+    found = show(on_consent, "lovelace")
+    assert {name: len(value) for name, value in found.items() if isinstance(value, list)} == {
+        "events": 3, "sessions": 2, "consents": 1, "rejections": 1, "redemptions": 0
+    }  # fmt: skip
+    assert found["userId"] == "lovelace"
+    receipt = erase(on_consent, "lovelace").json
+    assert {name: receipt[name] for name in ("events", "sessions", "consents", "rejections", "redemptions")} == {
+        "events": 3, "sessions": 2, "consents": 1, "rejections": 1, "redemptions": 0
+    }  # fmt: skip
+    assert uuid.UUID(receipt["receiptId"])
+    empty = show(on_consent, "lovelace")
+    assert not any(value for value in empty.values() if isinstance(value, list))
+    assert known(on_consent, userId="lovelace")["status"] == "unknown"
+    totals = on_metrics("GET /v1/metrics", kind="read", query={"timeframe": "all"}).json["totals"]
+    assert (totals["events"], totals["users"], totals["sessions"]) == (1, 1, 1)
+    with psycopg.connect(database_url) as connection:
+        for (table,) in connection.execute(
+            "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'muster'::regnamespace AND c.relkind = 'r'"
+        ).fetchall():
+            rows = connection.execute(f"SELECT t::text FROM muster.{table} t".encode()).fetchall()
+            assert [row for row in rows if "lovelace" in row[0].replace("created_at", "")] == [], table
+
+
+def test_a_user_of_many_events_is_shown_in_pages(post: Caller, on_consent: Caller) -> None:
+    sent = [an_event() for _ in range(7)]
+    for part in (sent[:4], sent[4:]):
+        post(ROUTE, a_batch(*part, userId="ada"))
+    seen, query = list[str](), {"limit": "3"}
+    while True:
+        page = show(on_consent, "ada", query=query)
+        assert ("sessions" in page) == ("cursor" not in query)
+        seen += [event["id"] for event in page["events"]]
+        if "nextCursor" not in page:
+            break
+        query = {"limit": "3", "cursor": page["nextCursor"]}
+    assert sorted(seen) == sorted(event["id"] for event in sent)
+
+
+def test_what_was_erased_stays_erased_when_it_comes_again(post: Caller, on_consent: Caller, database_url: str) -> None:
+    anonymous = a_batch(an_event(), sequence=1)
+    post(ROUTE, anonymous)
+    named = {**anonymous, "events": [an_event()], "userId": "ada", "sequence": 2}
+    post(ROUTE, named)
+    erase(on_consent, "ada")
+    for batch in (anonymous, named, {**named, "events": [*named["events"], {}]}):
+        answer = post(ROUTE, batch).json
+        assert (answer["accepted"], answer["ignored"], answer["events"][0]["reason"]) == (0, 1, "erased")
+    # Never seen before, but of the time before: from a client's queue, with and without the name.
+    before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    for batch in (
+        a_batch(an_event(timestamp=before), userId="ada"),
+        {**anonymous, "events": [an_event(timestamp=before)]},
+    ):
+        assert post(ROUTE, batch).json["events"][0]["reason"] == "erased"
+    assert events_of(database_url) == 0
+    assert count(database_url, "SELECT count(*) FROM muster.analytics_sessions") == 0
+    # Who comes back is counted from then on.
+    after = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    assert post(ROUTE, a_batch(an_event(timestamp=after), userId="ada")).json["accepted"] == 1
+    assert post(ROUTE, a_batch(userId="bob")).json["accepted"] == 1
+
+
+def test_an_erased_event_is_found_as_such(post: Caller, on_consent: Caller, on_diagnostics: Caller) -> None:
+    batch = a_batch(userId="ada")
+    post(ROUTE, batch)
+    erase(on_consent, "ada")
+    event_id = batch["events"][0]["id"]
+    found = on_diagnostics(
+        "GET /v1/diagnostics/events/{eventId}", kind="read", path=f"/v1/diagnostics/events/{event_id}"
+    ).json
+    assert found["found"] is True
+    assert [stage["status"] for stage in found["stages"]] == ["pass", "pass", "pass", "pass", "fail", "skip"]
+    assert "erased" in found["verdict"]
+
+
+def test_what_waited_in_the_queue_meanwhile_is_caught(post: Caller, on_consent: Caller, database_url: str) -> None:
+    session, ahead = str(uuid.uuid4()), (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    request = {
+        "requestId": "r", "batchId": str(uuid.uuid4()), "sessionId": session, "userId": "ada", "count": 1,
+        "careful": False, "bots": [], "contexts": {}, "rejections": [], "receivedAt": datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+    erase(on_consent, "ada")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        body = f'{{"events":[{{"id":"{uuid.uuid4()}","eventType":"x","timestamp":"{ahead}"}}]}}'
+        answer = record(connection, hash_key(post.project.keys["write"]), described_text(request), body)
+    assert answer["others"] == [[0, "ignored", "erased"]]
+    assert events_of(database_url) == 0
+
+
+def test_two_users_of_one_device_are_erased_apart(post: Caller, on_consent: Caller, database_url: str) -> None:
+    session = a_batch(userId="ada")
+    post(ROUTE, session)
+    post(ROUTE, {**session, "events": [an_event()], "userId": "bob"})
+    assert erase(on_consent, "ada").json["events"] == 1
+    assert count(database_url, "SELECT count(*) FROM muster.analytics_events WHERE user_id = 'bob'") == 1
+    assert len(show(on_consent, "bob")["events"]) == 1
+    assert erase(on_consent, "bob").json["sessions"] == 1
+    assert events_of(database_url) == 0
+
+
+def test_an_erasure_waits_for_a_batch_that_began_before_it(post: Caller, on_consent: Caller, database_url: str) -> None:
+    batch = a_batch(userId="ada")
+    post(ROUTE, batch)
+    with psycopg.connect(database_url) as writing:
+        writing.execute(
+            "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, "
+            "event_type, area) VALUES (%s, %s, gen_random_uuid(), now(), gen_random_uuid(), 'ada', 'x', 'y')",
+            (post.project.id, batch["sessionId"]),
+        )
+        timer = threading.Timer(0.3, writing.commit)
+        timer.start()
+        receipt = erase(on_consent, "ada")
+        timer.join()
+    assert (receipt.status, receipt.json["events"], events_of(database_url)) == (200, 2, 0)
+
+
+def test_an_erasure_that_cannot_be_sure_is_a_503_and_goes_on_when_it_is_asked_again(
+    post: Caller, on_consent: Caller, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muster.subjects.WAIT_SECONDS", 0.1)
+    post(ROUTE, a_batch(userId="ada"))
+    with psycopg.connect(database_url) as writing:
+        writing.execute("SELECT pg_current_xact_id()")
+        refused = erase(on_consent, "ada")
+        assert (refused.status, refused.code) == (503, "database_unavailable")
+        assert events_of(database_url) == 1
+        writing.rollback()
+    receipt = erase(on_consent, "ada").json
+    assert receipt["events"] == 1
+    assert count(database_url, "SELECT count(*) FROM muster.erasures") == 1
+
+
+def test_only_an_admin_may(on_consent: Caller) -> None:
+    for kind in ("read", "write"):
+        assert erase(on_consent, "ada", kind=kind).code == "key_not_allowed"
+    assert erase(on_consent, "a" * 201).code == "invalid_parameter"
+    assert erase(on_consent, "a/b c").json["events"] == 0
