@@ -84,7 +84,7 @@ FLOORS: dict[str, list[str]] = {
         "diagnostics",
     ],
     "service": ["topics", "service"],
-    "http": ["requests", "responses", "routing", "snap_start", "http"],
+    "http": ["requests", "responses", "routing", "static_files", "snap_start", "http"],
 }
 ORDER = [module for floor in FLOORS.values() for module in floor]
 
