@@ -24,7 +24,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate schema lock format clean
+.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate projects project keys key revoke schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -37,6 +37,9 @@ help:
 	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
 	@echo "make doctor    what works and what does not            (URL=… KEY=…)"
 	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
+	@echo "make project   NAME='My pilot': a project, or its settings (SET='timeZone=Europe/Berlin retentionDays=90', DATABASE_URL=…)"
+	@echo "make projects  all of them;  make keys NAME=… a project's keys"
+	@echo "make key       NAME=… KIND=write, read or admin: one more (NOTE=…);  make revoke KEY=… ends one, at once"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
 	@echo "make build-web     the browser client, to web/client/dist and web/react/dist"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
@@ -61,6 +64,25 @@ doctor: $(VENV)/.local
 
 migrate: $(VENV)/.local
 	@$(RUN) local.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+
+OF_DATABASE = $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+OF_PROJECT = "$(if $(NAME),$(NAME),$(error NAME= names the project))"
+
+projects: $(VENV)/.local
+	@$(RUN) local.projects $(OF_DATABASE) list
+
+project: $(VENV)/.local
+	@$(RUN) local.projects $(OF_DATABASE) project $(OF_PROJECT) $(SET)
+
+keys: $(VENV)/.local
+	@$(RUN) local.projects $(OF_DATABASE) keys $(OF_PROJECT)
+
+key: $(VENV)/.local
+	@$(RUN) local.projects $(OF_DATABASE) key $(OF_PROJECT) $(if $(KIND),$(KIND),$(error KIND= is write, read or admin)) \
+	  $(if $(NOTE),--note "$(NOTE)")
+
+revoke: $(VENV)/.local
+	@$(RUN) local.projects $(OF_DATABASE) revoke $(if $(KEY),"$(KEY)",$(error KEY= is a key, its prefix or its id))
 
 schema: $(VENV)/.local
 	@$(RUN) local.schema

@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 
+from local.chosen_database import database_url
 from muster.actions import run_action
 from muster.errors import MusterError
 
 ROOT = Path(__file__).resolve().parents[1]
-STATE = ROOT / ".muster" / "local.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the answer as the function gives it")
     options = parser.parse_args(arguments)
     try:
-        url = options.database_url or _local_url()
+        url = database_url(options.database_url, "make migrate")
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             answer = run_action(connection, options.migrations, {"action": options.action})
     except MusterError as error:
@@ -37,14 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(json.dumps(answer, indent=2) if options.json else _sentences(answer))
     return 0 if answer["status"] == "ok" else 1
-
-
-def _local_url() -> str:
-    try:
-        return str(json.loads(STATE.read_text("utf-8"))["databaseUrl"])
-    except FileNotFoundError:
-        message = "Name a database: make migrate DATABASE_URL=postgresql://…, or start one first with make run."
-        raise MusterError(message) from None
 
 
 def _sentences(answer: dict[str, Any]) -> str:

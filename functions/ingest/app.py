@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from muster import origins
 from muster.http import lambda_handler_for, service
 from muster.requests import Request
 from muster.responses import Response, json_response
@@ -15,6 +16,12 @@ def save_events(request: Request) -> Response:
     """A batch of events: 200 when it is committed, 202 when it is durably queued."""
     result = service(request).save_request(request.body)
     return json_response(result, HTTPStatus.OK if result["status"] == "committed" else HTTPStatus.ACCEPTED)
+
+
+@routes.options("/{proxy+}")
+def answer_preflight(request: Request) -> Response:
+    """What browsers ask of any route before they send."""
+    return origins.answer_preflight(request)
 
 
 lambda_handler = lambda_handler_for(routes)

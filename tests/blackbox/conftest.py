@@ -75,7 +75,7 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         stack: Deployment = request.getfixturevalue("deployment")
         keys = request.getfixturevalue("deployed_keys")
         stack.deploy({"IngestMode": "direct" if kind == DIRECT else "buffered"})
-        yield Api(stack.url, keys, breaks_gzip=True)
+        yield Api(stack.url, keys, breaks_gzip=True, answers_options=True)
     else:
         written = json.loads(Path(request.config.getoption("--keys")).read_text("utf-8"))
         yield Api(kind, written["keys"])

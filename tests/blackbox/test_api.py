@@ -107,3 +107,28 @@ def test_it_says_that_it_is_well(api: Api) -> None:
     assert answer.status_code == 200
     failing = [check for check in answer.json()["checks"] if check["status"] == "fail"]
     assert failing == []
+
+
+def test_a_page_is_told_that_it_may_send_and_read(api: Api) -> None:
+    page = {"origin": "https://shop.example"}
+    answer = api.post(a_batch(), headers=page)
+    assert answer.status_code in STORED, answer.text
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    assert "access-control-allow-origin" not in api.post(a_batch()).headers
+    refused = api.post(a_batch(), kind=None, headers=page)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://shop.example")
+
+
+def test_a_browser_may_ask_first_without_a_key(api: Api) -> None:
+    if api.answers_options:
+        pytest.skip("MiniStack answers OPTIONS itself, with 403, and hands it on to no function")
+    asking = {
+        "origin": "https://shop.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+    }
+    answer = api.request("OPTIONS", "/v1/events", headers=asking)
+    assert answer.status_code == 204, answer.text
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    assert "authorization" in answer.headers["access-control-allow-headers"]
+    assert "POST" in answer.headers["access-control-allow-methods"]

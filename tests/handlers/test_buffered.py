@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from functions.consume import app as consume
 from functions.ingest import app as ingest
-from muster import http, queue
+from muster import http, key_use, queue
 from tests.support.databases import Cluster, Project
 from tests.support.functions import Caller, Context, a_batch, an_event
 
@@ -218,3 +218,14 @@ def test_what_was_queued_with_a_long_number_is_stored(
         database_url, "SELECT count(*) FROM muster.analytics_sessions WHERE context ->> 'n' = '1' || repeat('0', 30)"
     )
     assert counted == 2
+
+
+def test_a_key_counts_as_used_once_what_it_queued_is_stored(
+    post: Caller, sqs: Any, environment: pytest.MonkeyPatch, database_url: str
+) -> None:
+    last_used = "SELECT count(last_used_at) FROM muster.api_keys"
+    key_use._noted.clear()
+    assert post(ROUTE, a_batch()).status == 202
+    assert (http.database().is_open, stored(database_url, last_used)) == (False, 0)
+    assert deliver(environment, take(sqs)) == []
+    assert stored(database_url, last_used) == 1

@@ -1,5 +1,6 @@
 """The function migrate, by direct invocation."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from muster.errors import MusterError
 from muster.schema import table_names
 from tests.support.databases import MIGRATIONS, Cluster, Project
 from tests.support.functions import Caller, Context, a_batch
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
@@ -88,10 +91,37 @@ def test_keys_are_stored_as_hashes_alone(invoke: Any, database_url: str) -> None
         ({"action": "create_project"}, "'name' is required"),
         ({"action": "create_project", "name": "tests"}, "There is a project of this name already"),
         ({"action": "create_project", "name": "x" * 201}, "1 to 200 characters"),
+        (
+            {"action": "create_project", "name": "a", "timezone": "UTC"},
+            "no such setting as 'timezone'; known",
+        ),
+        ({"action": "create_project", "name": "a", "timeZone": "Mars/Olympus"}, "'timeZone' is the IANA name"),
+        ({"action": "create_project", "name": "a", "timeZone": 7}, "'timeZone' is the IANA name"),
+        ({"action": "create_project", "name": "a", "timeZone": "FOO+3"}, "'timeZone' is the IANA name"),
+        ({"action": "update_project", "project": "tests"}, "There is nothing to change"),
+        ({"action": "update_project", "project": "nowhere", "consentMode": "off"}, "There is no project 'nowhere'"),
+        ({"action": "update_project", "project": NOBODY, "consentMode": "off"}, "There is no project of this id"),
+        ({"action": "update_project", "project": "tests", "consentMode": "maybe"}, "'consentMode' is one of off"),
+        ({"action": "update_project", "project": "tests", "allowedOrigins": "*"}, "'allowedOrigins' is a list"),
+        ({"action": "update_project", "project": "tests", "eventWindowDays": 0}, "from 1 to 36500"),
+        ({"action": "update_project", "project": "tests", "eventWindowDays": True}, "from 1 to 36500"),
+        ({"action": "update_project", "project": "tests", "eventWindowDays": None}, "from 1 to 36500"),
+        ({"action": "update_project", "project": "tests", "retentionDays": "90"}, "or null, which keeps events"),
+        ({"action": "update_project", "project": "tests", "rollupKeys": ["plan", "plan"]}, "keys of data, each once"),
+        ({"action": "update_project", "project": "tests", "rollupKeys": [""]}, "a text of 1 to 100"),
+        ({"action": "update_project", "project": "tests", "redactedKeys": "email"}, "at most 100 keys of data"),
+        ({"action": "update_project", "project": "tests", "redactedKeys": [7]}, "a text of 1 to 100"),
+        ({"action": "update_project", "project": "tests", "redactsCards": "no"}, "is true or false"),
+        ({"action": "update_project", "project": "tests", "name": "x" * 201}, "1 to 200 characters"),
+        ({"action": "revoke_key", "key": "mw_nobod"}, "There is no such key"),
+        ({"action": "revoke_key"}, "'key' is required"),
+        ({"action": "list_keys", "project": "nowhere"}, "There is no project 'nowhere'"),
+        ({"action": "list_keys", "project": NOBODY}, "There is no project of this id"),
+        ({"action": "create_key", "project": "tests", "kind": "read", "note": 7}, "'note' is a text"),
         ({"action": "create_key", "project": "nowhere", "kind": "read"}, "There is no project 'nowhere'"),
         ({"action": "create_key", "project": "tests", "kind": "root"}, "'kind' is one of"),
         (
-            {"action": "create_key", "project": "00000000-0000-0000-0000-000000000000", "kind": "read"},
+            {"action": "create_key", "project": NOBODY, "kind": "read"},
             "There is no project of this id",
         ),
     ],
@@ -101,6 +131,107 @@ def test_what_cannot_be_done_fails_the_invocation_with_a_sentence(
 ) -> None:
     with pytest.raises(MusterError, match=sentence):
         invoke(**event)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/shop",
+        "https://App.example.com",
+        "https://app.example.com:443",
+        "http://app.example.com:80",
+        "https://bücher.example",
+        "https://*.example.com",
+        "null",
+        "",
+        7,
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(invoke: Any, project: Project, origin: Any) -> None:
+    with pytest.raises(MusterError, match="as browsers send them"):
+        invoke(action="update_project", project="tests", allowedOrigins=[origin])
+
+
+def test_a_project_takes_settings_and_keeps_those_that_are_not_named(invoke: Any) -> None:
+    origins = ["https://app.example.com", "http://localhost:5173", "capacitor://localhost", "http://[::1]:8080"]
+    made = invoke(action="create_project", name="My pilot", timeZone="Europe/Berlin", allowedOrigins=origins)
+    days = invoke(
+        action="update_project", project="My pilot", eventWindowDays=30, retentionDays=90, rollupKeys=["plan"]
+    )
+    last = invoke(action="update_project", project=made["projectId"], name="Our pilot", consentMode="opt_in")["project"]
+    assert days["project"]["retentionDays"] == 90
+    assert invoke(action="list_projects")["projects"] == [last]
+    assert last.pop("createdAt")
+    assert last == {
+        "id": made["projectId"],
+        "name": "Our pilot",
+        "timeZone": "Europe/Berlin",
+        "consentMode": "opt_in",
+        "allowedOrigins": origins,
+        "eventWindowDays": 30,
+        "retentionDays": 90,
+        "rollupKeys": ["plan"],
+        "honorsSignals": False,
+        "identifiesBackwards": False,
+        "redactedKeys": ["email", "password", "token"],
+        "redactsCards": True,
+    }
+    forever = invoke(action="update_project", project="Our pilot", retentionDays=None)["project"]
+    assert (forever["retentionDays"], forever["eventWindowDays"]) == (None, 30)
+
+
+def test_a_project_with_a_setting_that_is_wrong_is_not_made_at_all(invoke: Any) -> None:
+    with pytest.raises(MusterError, match="consentMode"):
+        invoke(action="create_project", name="half", consentMode="perhaps")
+    assert invoke(action="list_projects")["projects"] == []
+
+
+def test_a_name_that_another_project_has_is_refused(invoke: Any, project: Project) -> None:
+    invoke(action="create_project", name="other")
+    with pytest.raises(MusterError, match="There is a project of this name already"):
+        invoke(action="update_project", project="other", name="tests")
+
+
+def test_keys_are_listed_without_themselves_and_their_hashes(invoke: Any) -> None:
+    made = invoke(action="create_project", name="My pilot")
+    note = invoke(action="create_key", project="My pilot", kind="read", note="for the dashboard")
+    listed = invoke(action="list_keys", project="My pilot")
+    assert [(key["kind"], key["note"]) for key in listed["keys"]][-1] == ("read", "for the dashboard")
+    assert set(listed["keys"][0]) == {"id", "prefix", "kind", "note", "createdAt", "lastUsedAt", "revokedAt"}
+    for key in [*made["keys"].values(), note["key"]]:
+        assert key[:8] in str(listed)
+        assert key not in str(listed)
+        assert hashlib.sha256(key.encode()).hexdigest() not in str(listed)
+
+
+@pytest.mark.parametrize("by", ["id", "prefix", "itself"])
+def test_a_revoked_key_is_refused_at_once_on_connections_that_are_warm(
+    invoke: Any, post: Caller, on_metrics: Caller, project: Project, by: str
+) -> None:
+    keys = {key["kind"]: key for key in invoke(action="list_keys", project="tests")["keys"]}
+    post.environment.setenv("DATABASE_ROLE", "muster_ingest")
+    assert post("POST /v1/events", a_batch()).status == 200
+    named = {"itself": project.keys["write"], **keys["write"]}[by]
+    post.environment.delenv("DATABASE_ROLE")
+    revoked = invoke(action="revoke_key", key=named)
+    assert (revoked["projectId"], revoked["key"]["kind"]) == (str(project.id), "write")
+    post.environment.setenv("DATABASE_ROLE", "muster_ingest")
+    refused = post("POST /v1/events", a_batch())
+    assert (refused.status, refused.code) == (401, "invalid_key")
+    assert on_metrics("GET /v1/metrics", kind="read").status == 200
+    post.environment.delenv("DATABASE_ROLE")
+    # Revoked once more it stays as it is.
+    assert invoke(action="revoke_key", key=named) == revoked
+
+
+def test_a_prefix_that_two_keys_have_revokes_neither(invoke: Any, database_url: str, project: Project) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE muster.api_keys SET prefix = 'mw_alike'")
+    with pytest.raises(MusterError, match="More than one key begins so"):
+        invoke(action="revoke_key", key="mw_alike")
+    assert {key["revokedAt"] for key in invoke(action="list_keys", project="tests")["keys"]} == {None}
 
 
 def test_before_the_migration_a_project_is_refused_with_the_remedy(

@@ -19,6 +19,8 @@ class Api:
     keys: dict[str, str]
     breaks_gzip: bool = False
     """What stands for API Gateway hands a gzip body on as broken text."""
+    answers_options: bool = False
+    """What stands for API Gateway answers OPTIONS itself, whatever routes there are."""
 
     def request(self, method: str, path: str, *, kind: str | None = None, **options: Any) -> httpx.Response:
         """Send a request with the key of a kind."""

@@ -69,6 +69,7 @@ class Caller:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         gzipped: bool = False,
+        claims: Mapping[str, Any] | None = None,
     ) -> Answer:
         """Send a request; `body` is bytes or text as they are, any other value is sent as JSON."""
         if os.environ["DATABASE_ROLE"] != self.role:
@@ -86,6 +87,8 @@ class Caller:
         sent |= headers or {}
         request = Request(method, path or pattern, urlencode(query or {}, doseq=True), list(sent.items()), content)
         event = to_event(request, Route(method, pattern, "Function"), {}, request_id="test-request")
+        if claims is not None:
+            event["requestContext"]["authorizer"] = {"jwt": {"claims": dict(claims), "scopes": None}}
         context = Context()
         response = self.handler(event, context)
         text, kind_of_text = response["body"], response["headers"]["Content-Type"]

@@ -50,5 +50,6 @@ ASKS: dict[str, Ask] = {
     ),
     "GET /v1/diagnostics/rejections": Ask("read", expected={"rejections": [], "nextCursor": None}),
     "POST /v1/diagnostics/rejections/replay": Ask("admin", expected={"replayed": 0, "stillRejected": 0}),
+    "OPTIONS /{proxy+}": Ask(None, {"proxy+": "v1/events"}, status=204),
     "GET /healthz": Ask(None, expected={"status": "ok"}),
 }

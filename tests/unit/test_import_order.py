@@ -48,9 +48,10 @@ FLOORS: dict[str, list[str]] = {
         "quarantine_requests",
         "replay_requests",
     ],
-    "database": ["rds_token", "logins", "database", "ingest_log"],
+    "database": ["rds_token", "logins", "database", "key_use", "ingest_log"],
     "topics": [
         "keys",
+        "project_settings",
         "projects",
         "plain_events",
         "careful_events",
@@ -78,13 +79,14 @@ FLOORS: dict[str, list[str]] = {
         "schema_differences",
         "schema_history",
         "schema",
+        "project_actions",
         "actions",
         "custom_resource",
         "checks",
         "diagnostics",
     ],
     "service": ["topics", "service"],
-    "http": ["requests", "responses", "routing", "static_files", "snap_start", "http"],
+    "http": ["requests", "responses", "origins", "admin_login", "routing", "static_files", "snap_start", "http"],
 }
 ORDER = [module for floor in FLOORS.values() for module in floor]
 

@@ -1,23 +1,19 @@
 """What the function migrate does when it is invoked: each action by its name."""
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
 
 from muster.errors import MusterError
-from muster.keys import PREFIX_LENGTH
 from muster.migrations import compare, ensure_partitions, get_applied, migrate, read_migrations
-from muster.projects import KINDS, create_key, create_project, find_project
+from muster.project_actions import PROJECT_ACTIONS
 from muster.schema import table_names, verify
 
 Connection = psycopg.Connection[Any]
 Event = Mapping[str, Any]
-_UUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 
 
 def run_action(connection: Connection, directory: Path, event: Event) -> dict[str, Any]:
@@ -60,31 +56,6 @@ def _status(connection: Connection, directory: Path, _: Event) -> dict[str, Any]
     return {"status": "refused" if history["faults"] else "pending" if history["pending"] else "ok", **history}
 
 
-def _create_project(connection: Connection, _: Path, event: Event) -> dict[str, Any]:
-    name = _text(event, "name")
-    try:
-        with connection.transaction():
-            project_id = create_project(connection, name)
-            keys = {kind: create_key(connection, project_id, kind) for kind in KINDS}
-    except psycopg.errors.UniqueViolation as error:
-        raise MusterError("There is a project of this name already; choose another, or create a key for it.") from error
-    except psycopg.errors.CheckViolation as error:
-        raise MusterError("The name of a project has 1 to 200 characters.") from error
-    return {"status": "ok", "projectId": str(project_id), "name": name, "keys": keys}
-
-
-def _create_key(connection: Connection, _: Path, event: Event) -> dict[str, Any]:
-    project, kind = _text(event, "project"), _text(event, "kind")
-    if kind not in KINDS:
-        raise MusterError(f"'kind' is one of {', '.join(KINDS)}.")
-    project_id = UUID(project) if _UUID.match(project) else find_project(connection, project)
-    try:
-        key = create_key(connection, project_id, kind, event.get("note"))
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise MusterError("There is no project of this id; give its name or its id.") from error
-    return {"status": "ok", "projectId": str(project_id), "kind": kind, "prefix": key[:PREFIX_LENGTH], "key": key}
-
-
 def _maintain(connection: Connection, _: Path, __: Event) -> dict[str, Any]:
     return {"status": "ok", "partitionsCreated": ensure_partitions(connection)}
 
@@ -93,8 +64,7 @@ _ACTIONS: dict[str, Callable[[Connection, Path, Event], dict[str, Any]]] = {
     "migrate": _migrate,
     "verify": _verify,
     "status": _status,
-    "create_project": _create_project,
-    "create_key": _create_key,
+    **PROJECT_ACTIONS,
     "maintain": _maintain,
 }
 
@@ -136,10 +106,3 @@ def _table(connection: Connection, name: str) -> dict[str, Any]:
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         return {"exists": False, "rows": None}
     return {"exists": True, "rows": row[0] if row else None}
-
-
-def _text(event: Event, name: str) -> str:
-    value = event.get(name)
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise MusterError(f"'{name}' is required, as a text that is not blank.")
-    return value

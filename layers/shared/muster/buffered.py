@@ -17,7 +17,8 @@ from muster.database import Database, call
 from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey, KeyNotAllowed, RequestRefused
 from muster.ingest_log import log_rejection, log_rejections
 from muster.json_slices import Slice, elements, members
-from muster.keys import WRITERS, Sender
+from muster.key_use import note_use
+from muster.keys import RIGHTS, Sender
 from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
@@ -100,6 +101,8 @@ def store_message(database: Database, text: str) -> None:
         log("ERROR", "batch_refused", reason=refusal, key_prefix=message["keyPrefix"], **where)
         log_with_metrics("consume_refused", {"EventsRefused": received}, service=service, stage=stage, **where)
         return
+    if database.is_open:
+        note_use(database.connection(), key_hash)
     _log_rejected(message, answer["others"])
     others = Counter(status for _, status, _ in answer["others"])
     metrics = {
@@ -161,7 +164,7 @@ def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | No
 
 def _check_kind(sender: Sender) -> None:
     if sender.key_prefix.startswith(_READ_PREFIX):
-        raise KeyNotAllowed(WRITERS)
+        raise KeyNotAllowed(RIGHTS["save_events"])
     if not sender.key_prefix.startswith(_WRITE_PREFIXES):
         raise InvalidKey
 

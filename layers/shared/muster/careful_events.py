@@ -12,7 +12,7 @@ from muster.batches import Batch
 from muster.database import Connection, Database, call
 from muster.errors import Detail, MusterError, RequestRefused
 from muster.ingest_log import Clock, log_batch
-from muster.keys import WRITERS, Sender, only_project, raise_if_refused
+from muster.keys import RIGHTS, Sender, only_project, raise_if_refused
 from muster.observability import log
 from muster.plain_batches import PlainBatch
 from muster.reading import in_full
@@ -34,7 +34,7 @@ def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBa
     described = described_text(describe(batch, batch_id, sender))
     clock = Clock(database)
     answer = database.run(record, sender.key_hash, described, batch.body)
-    raise_if_refused(answer, WRITERS)
+    raise_if_refused(answer, RIGHTS["save_events"])
     result = _result(batch, batch_id, answer)
     log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
     return result
@@ -60,7 +60,7 @@ def note_refused(database: Database, sender: Sender, refusal: RequestRefused, te
         # The client must hear what is wrong with its request even while nobody can count it.
         log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
         return
-    raise_if_refused(answer, WRITERS)
+    raise_if_refused(answer, RIGHTS["save_events"])
 
 
 def refusal_row(refusal: RequestRefused, text: str | None) -> dict[str, Any]:

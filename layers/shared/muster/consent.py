@@ -12,7 +12,7 @@ from muster.database import Database, call
 from muster.errors import Detail, InvalidParameter, RequestRefused
 from muster.json_forms import convert_form
 from muster.json_slices import members
-from muster.keys import WRITERS, Sender, raise_if_refused
+from muster.keys import RIGHTS, Sender, raise_if_refused
 from muster.limits import TIME_PATTERN, UUID_PATTERN, whole
 from muster.observability import log
 from muster.parameters import check_names, one, uuid_of
@@ -71,7 +71,7 @@ def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
     values, decision = _decision(read_text(body))
     parameters = {"key_hash": sender.key_hash, "decision": msgspec.json.encode(values).decode()}
     answer = database.run(call, "put_consent", parameters)
-    raise_if_refused(answer, WRITERS)
+    raise_if_refused(answer, RIGHTS["put_consent"])
     log("INFO", "consent_stored", request_id=sender.request_id, status=decision.status)
     return Decision(**answer, purge=[] if answer["status"] == "granted" else PURGED)
 
@@ -85,7 +85,7 @@ def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> 
     """
     parameters = {"key_hash": sender.key_hash, "user_id": request.user_id, "session_id": request.session_id}
     answer = database.run(call, "get_consent", parameters)
-    raise_if_refused(answer, WRITERS)
+    raise_if_refused(answer, RIGHTS["get_consent"])
     return Consent(**answer)
 
 

@@ -57,6 +57,11 @@ class Database:
         """Names by statement, on this connection."""
         self._numbers = count()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection now, so that what is only useful need not open one."""
+        return self._connection is not None and not self._connection.closed
+
     def connection(self) -> Connection:
         """The open connection, connecting first if there is none.
 

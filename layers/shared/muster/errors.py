@@ -5,7 +5,9 @@ MusterError
 ├── KeyRefused
 │   ├── MissingKey
 │   ├── InvalidKey
-│   └── KeyNotAllowed
+│   ├── KeyNotAllowed
+│   ├── OriginNotAllowed
+│   └── LoginNotAllowed
 ├── RequestRefused                  the whole request; nothing of it was stored
 │   ├── InvalidJson
 │   ├── InvalidBatch
@@ -81,6 +83,24 @@ class KeyNotAllowed(KeyRefused):
 
     def __init__(self, allowed: Sequence[str]) -> None:
         super().__init__(f"This route needs a key of kind {' or '.join(allowed)}; this key is of another kind.")
+
+
+class OriginNotAllowed(KeyRefused):
+    """A web page sends the key that the project does not allow to."""
+
+    code = "origin_not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Pages of this origin may not use this key; add the origin to the project's allowedOrigins, by the action "
+            "update_project of the function migrate, and to the stack's AllowedOrigins where that is not '*'."
+        )
+
+
+class LoginNotAllowed(KeyRefused):
+    """A login that the gateway let in opens no project, or not this one."""
+
+    code = "login_not_allowed"
 
 
 class RequestRefused(MusterError):

@@ -7,9 +7,13 @@ from http import HTTPStatus
 from typing import Any
 
 from muster import errors
+from muster.admin_login import key_of_login
 from muster.database import Database
 from muster.errors import MusterError
+from muster.key_use import note_use
+from muster.keys import hash_key
 from muster.observability import log, work_for
+from muster.origins import check_origin, cors_headers
 from muster.requests import Request
 from muster.responses import Response, json_response
 from muster.routing import Routes
@@ -24,6 +28,8 @@ STATUS: Mapping[type[MusterError], HTTPStatus] = {
     errors.MissingKey: HTTPStatus.UNAUTHORIZED,
     errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
     errors.KeyNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.OriginNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.LoginNotAllowed: HTTPStatus.FORBIDDEN,
     errors.RequestRefused: HTTPStatus.BAD_REQUEST,
     errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -42,8 +48,11 @@ def lambda_handler_for(routes: Routes) -> Handler:
         work_for(request.id)
         try:
             response = _answer(routes, request)
+            _note_use(request)
         except Exception as error:  # whatever it is, the client must hear that nothing is known to be stored
             response = _error_response(request, error)
+        if request.origin is not None:
+            response.headers = {**response.headers, **cors_headers(request)}
         return response.payload(request.id)
 
     if starts_from_snapshot():
@@ -62,6 +71,12 @@ def _answer(routes: Routes, request: Request) -> Response:
     return value if isinstance(value, Response) else json_response(value)
 
 
+def _note_use(request: Request) -> None:
+    # Without a connection the database has not judged the key: ingest has queued the batch, and consume will know.
+    if request.key_used is not None and database().is_open:
+        note_use(database().connection(), request.key_used)
+
+
 def _reconnect() -> None:
     # What the snapshot knows is of another time: credentials, and perhaps the address.
     database.cache_clear()
@@ -76,17 +91,20 @@ def database() -> Database:
 
 
 def service(request: Request) -> AnalyticsService:
-    """The service for the request's key.
+    """The service for the request's key, or for its login.
 
     Raises:
-        MissingKey: the request has none.
+        KeyRefused: the request has no key, or it may not be used so; only the database knows whether it is a key.
     """
-    key = request.key
-    if not key:
-        raise errors.MissingKey
+    claims = request.claims
+    key = "login" if claims is not None else request.key
+    key_hash = hash_key(key) if claims is None else key_of_login(database(), request, claims)
+    check_origin(database(), request, key_hash)
+    request.key_used = key_hash
     return AnalyticsService(
         database(),
         key=key,
+        key_hash=key_hash,
         request_id=request.id,
         user_agent=request.header("user-agent") or "",
         opts_out="1" in (request.header("sec-gpc"), request.header("dnt")),

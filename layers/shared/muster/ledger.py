@@ -74,7 +74,7 @@ def find_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> S
     )
 
 
-def get_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> SessionLedger:
+def get_session_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> SessionLedger:
     """What has come of a session.
 
     Raises:

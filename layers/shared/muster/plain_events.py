@@ -4,7 +4,7 @@ import uuid
 
 from muster.database import Database
 from muster.ingest_log import Clock, log_batch
-from muster.keys import WRITERS, Sender, raise_if_refused
+from muster.keys import RIGHTS, Sender, raise_if_refused
 from muster.plain_batches import PlainBatch
 from muster.results import BatchResult, EventResult
 from muster.sql import query
@@ -19,7 +19,7 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
         return None
     kind, value, *project = text.split()
     if kind == "refused":
-        raise_if_refused({kind: value}, WRITERS)
+        raise_if_refused({kind: value}, RIGHTS["save_events"])
     result = _all_accepted(batch_id, batch.ids)
     answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix, "mode": "plain"}
     log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)

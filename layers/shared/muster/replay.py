@@ -14,7 +14,7 @@ from muster.bodies import RawBody, read_text
 from muster.careful_events import describe, described_text
 from muster.database import Connection, Database, call
 from muster.errors import MissingKey, RequestRefused
-from muster.keys import Access, Sender, authenticate, raise_if_refused
+from muster.keys import RIGHTS, Access, Sender, authenticate, raise_if_refused
 from muster.observability import log
 from muster.quarantine_models import Replay
 from muster.quarantine_requests import cursor_of
@@ -22,7 +22,6 @@ from muster.reading import read_batch
 from muster.replay_requests import ReplayIn, parse_replay
 from muster.sql import query
 
-ADMINS = ("admin",)
 ROWS_AT_ONCE = 200
 # A function's invocation ends after ten seconds.
 REPLAY_SECONDS = 6.0
@@ -66,7 +65,7 @@ def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> R
 def _access(connection: Connection, sender: Sender) -> Access:
     if sender.key_hash is None:
         raise MissingKey
-    return authenticate(connection, sender.key_hash, ADMINS)
+    return authenticate(connection, sender.key_hash, RIGHTS["replay_rejections"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool)
         "body": batch.body,
     }
     answer = database.run(call, "replay_rejection", parameters)
-    raise_if_refused(answer, ADMINS)
+    raise_if_refused(answer, RIGHTS["replay_rejections"])
     return str(answer["outcome"])
 
 

@@ -13,7 +13,7 @@ from muster.errors import InvalidKey
 class Request:
     """A request to one route."""
 
-    __slots__ = ("_event", "id", "method", "path", "path_parameters")
+    __slots__ = ("_event", "id", "is_origin_refused", "key_used", "method", "origin", "path", "path_parameters")
 
     def __init__(self, event: Mapping[str, Any], request_id: str) -> None:
         self._event = event
@@ -22,6 +22,13 @@ class Request:
         self.path: str = event["rawPath"]
         """Decoded."""
         self.path_parameters: Mapping[str, str] = {}
+        # Small as API Gateway writes it, or as sam local does: the look for any other case costs each request more.
+        headers: Mapping[str, str] = event.get("headers") or {}
+        self.origin: str | None = headers.get("origin") or headers.get("Origin")
+        """The web page that sends it, where a browser says so."""
+        self.is_origin_refused = False
+        self.key_used: bytes | None = None
+        """The hash of the key that its route has acted by; none until then, and on routes that need none."""
 
     @property
     def route_key(self) -> str | None:
@@ -35,6 +42,13 @@ class Request:
         if name in headers:
             return headers[name]
         return next((value for other, value in headers.items() if other.lower() == name), None)
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        """What the gateway has read of a token that it verified; only the gateway writes there."""
+        authorizer: Mapping[str, Any] = self._event["requestContext"].get("authorizer") or {}
+        found: Mapping[str, Any] | None = (authorizer.get("jwt") or {}).get("claims")
+        return found
 
     @property
     def query(self) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from muster.keys import RIGHTS
 from muster.requests import Request
 
 Route = Callable[[Request], object]
@@ -20,6 +21,8 @@ class Routes:
     def __init__(self) -> None:
         self._fixed: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Route]] = []
+        self.verbs: dict[str, str] = {}
+        """By route, as the template names it: what it does, by its name in muster.keys.RIGHTS."""
 
     def get(self, path: str) -> Callable[[R], R]:
         """The decorated function answers GET."""
@@ -37,6 +40,10 @@ class Routes:
         """The decorated function answers DELETE."""
         return self._route("DELETE", path)
 
+    def options(self, path: str) -> Callable[[R], R]:
+        """The decorated function answers OPTIONS, which browsers ask before they send."""
+        return self._route("OPTIONS", path)
+
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
         """The route with the parameters of a decoded path."""
         if fixed := self._fixed.get((method, path)):
@@ -48,6 +55,11 @@ class Routes:
 
     def _route(self, method: str, path: str) -> Callable[[R], R]:
         def register(route: R) -> R:
+            if route.__name__ not in RIGHTS:
+                raise LookupError(
+                    f"{route.__name__} is not in RIGHTS of muster/keys.py: say there which keys may do it."
+                )
+            self.verbs[f"{method} {path.replace('+}', '}')}"] = route.__name__
             if "{" not in path:
                 self._fixed[method, path] = route
                 return route

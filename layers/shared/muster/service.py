@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from muster import topics
 from muster.errors import DatabaseUnavailable
-from muster.keys import PREFIX_LENGTH, READERS, Access, Sender, authenticate, hash_key, only_project
+from muster.key_use import note_use
+from muster.keys import PREFIX_LENGTH, RIGHTS, Access, Sender, authenticate, hash_key, only_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,13 +46,14 @@ class AnalyticsService:
         database: Database,
         *,
         key: str | None = None,
+        key_hash: bytes | None = None,
         request_id: str | None = None,
         user_agent: str = "",
         opts_out: bool = False,
     ) -> None:
         self._database = database
         self._sender = Sender(
-            key_hash=None if key is None else hash_key(key),
+            key_hash=key_hash if key_hash or key is None else hash_key(key),
             request_id=request_id or str(uuid.uuid4()),
             user_agent=user_agent,
             key_prefix=(key or "")[:PREFIX_LENGTH],
@@ -135,7 +137,7 @@ class AnalyticsService:
 
     def get_session_ledger(self, session_id: UUID) -> SessionLedger:
         """Which batches of a session have arrived, and which have not."""
-        return self._read(topics.ledger.get_ledger, session_id)
+        return self._read(topics.ledger.get_session_ledger, session_id)
 
     def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
         """The quarantine, the newest first, or by reason."""
@@ -147,7 +149,7 @@ class AnalyticsService:
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""
-        return topics.diagnostics.run_diagnostics(self._database.settings, self._access)
+        return topics.diagnostics.run_diagnostics(self._database.settings, self._access_for("run_diagnostics"))
 
     def check_health(self) -> dict[str, str]:
         """{"status": "ok"}, or an error when the database does not answer or its schema is not current."""
@@ -162,12 +164,21 @@ class AnalyticsService:
             return False
 
     def _read(self, work: Callable[Concatenate[Connection, UUID, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        access = self._access_for(work.__name__)
+
         def read(connection: Connection) -> T:
-            return work(connection, self._access(connection).project_id, *args, **kwargs)
+            return work(connection, access(connection).project_id, *args, **kwargs)
 
         return self._database.run(read)
 
-    def _access(self, connection: Connection) -> Access:
-        if self._sender.key_hash is None:
-            return only_project(connection)
-        return authenticate(connection, self._sender.key_hash, READERS)
+    def _access_for(self, verb: str) -> Callable[[Connection], Access]:
+        allowed, key_hash = RIGHTS[verb], self._sender.key_hash
+        if key_hash is None:
+            return only_project
+
+        def access(connection: Connection) -> Access:
+            found = authenticate(connection, key_hash, allowed)
+            note_use(connection, key_hash)
+            return found
+
+        return access

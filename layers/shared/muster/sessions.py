@@ -14,7 +14,7 @@ from muster.database import Connection, Database, call
 from muster.errors import InvalidBatch
 from muster.json_forms import convert_form
 from muster.json_slices import members
-from muster.keys import READERS, WRITERS, Sender, only_project, raise_if_refused
+from muster.keys import RIGHTS, Sender, only_project, raise_if_refused
 from muster.limits import MAX_INT4, TIME_PATTERN, whole
 from muster.observability import log
 from muster.parameters import uuid_of
@@ -71,7 +71,7 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
     """
     parameters = {"session_id": uuid_of("sessionId", session_id), "change": _change(text, sender.user_agent)}
     answer = database.run(_put, sender, parameters)
-    raise_if_refused(answer, WRITERS)
+    raise_if_refused(answer, RIGHTS["put_session"])
     log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
     return Session(**answer)
 
@@ -87,7 +87,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> Session:
     """
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
     answer = database.run(call, "get_session", parameters)
-    raise_if_refused(answer, READERS)
+    raise_if_refused(answer, RIGHTS["get_session"])
     return Session(**answer)
 
 

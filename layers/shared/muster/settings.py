@@ -33,8 +33,17 @@ class Settings:
     dead_letter_queue_url: str | None = None
     archive_bucket: str | None = None
     """Where events are copied to; None keeps no archive."""
+    admin_jwt_issuer: str | None = None
+    """Whose logins stand for admin keys, where the gateway lets them in; None takes none."""
+    admin_jwt_claim: str = "muster_projects"
+    """Of the token: the ids of the projects that it is for."""
     aws_region: str = "us-east-1"
     aws_credentials: CredentialSource = field(default_factory=CredentialSource)
+
+    @property
+    def only_queues(self) -> bool:
+        """Whether this is buffered ingest, which has no way to the database."""
+        return self.ingest_mode == "buffered" and self.database_role == "muster_ingest"
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -59,6 +68,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         queue_url=values.get("QUEUE_URL"),
         dead_letter_queue_url=values.get("DEAD_LETTER_QUEUE_URL"),
         archive_bucket=values.get("ARCHIVE_BUCKET"),
+        admin_jwt_issuer=values.get("ADMIN_JWT_ISSUER"),
+        admin_jwt_claim=values.get("ADMIN_JWT_CLAIM", "muster_projects"),
         aws_region=values.get("AWS_REGION", "us-east-1"),
         aws_credentials=_credential_source(values),
     )
@@ -69,6 +80,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     ):
         raise SettingMissing("DATABASE_URL")
     return settings
+
+
+def load_allowed_origins(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The web origins that the deployment allows, before any project is asked."""
+    values = os.environ if environment is None else environment
+    return [origin.strip() for origin in (values.get("ALLOWED_ORIGINS") or "*").split(",")]
 
 
 def starts_from_snapshot() -> bool:

@@ -12,13 +12,12 @@ import msgspec
 from muster.database import Connection, Database, call
 from muster.errors import DatabaseUnavailable, InvalidParameter
 from muster.event_cursors import Cursor, cursor_of, to_cursor
-from muster.keys import Sender, raise_if_refused
+from muster.keys import RIGHTS, Sender, raise_if_refused
 from muster.observability import log
 from muster.parameters import check_names, limit_of, one
 from muster.sql import query
 from muster.wire import WireModel
 
-ADMINS = ("admin",)
 # A function's answer may have 6 MB.
 MAX_BYTES = 4 * 1024 * 1024
 SESSIONS_AT_ONCE = 100
@@ -81,7 +80,7 @@ def get_subject(database: Database, sender: Sender, user_id: str, request: Subje
         "limit": request.limit + 1,
     }
     answer = database.run(call, "get_subject", parameters)
-    raise_if_refused(answer, ADMINS)
+    raise_if_refused(answer, RIGHTS["get_subject"])
     found: list[dict[str, Any]] = answer.pop("events")
     events, size = list[dict[str, Any]](), 0
     for event in found[: request.limit]:
@@ -106,13 +105,13 @@ def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
     """
     who = {"key_hash": sender.key_hash, "user_id": _checked(user_id)}
     begun = database.run(call, "begin_erasure", who)
-    raise_if_refused(begun, ADMINS)
+    raise_if_refused(begun, RIGHTS["erase_subject"])
     receipt_id = begun["receipt_id"]
     database.run(_wait_for_earlier_batches)
     until = time.monotonic() + ERASE_SECONDS
     while True:
         answer = database.run(call, "run_erasure", {**who, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
-        raise_if_refused(answer, ADMINS)
+        raise_if_refused(answer, RIGHTS["erase_subject"])
         if answer.pop("done"):
             break
         if time.monotonic() > until:

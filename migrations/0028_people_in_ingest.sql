@@ -3,10 +3,18 @@
 -- Whether a batch of a session and user must be looked at event by event.
 CREATE FUNCTION muster.must_look_closer(p_project muster.projects, p_session_id uuid, p_user_id text, p_text text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    -- Though it may be off: a session's decision follows to its user for when it is on again.
-    SELECT p_project.has_decisions AND (
-               EXISTS (SELECT FROM muster.analytics_consent c WHERE c.project_id = p_project.id AND c.session_id = p_session_id)
-               OR EXISTS (SELECT FROM muster.analytics_consent c WHERE c.project_id = p_project.id AND c.user_id = p_user_id))
+    SELECT (p_project.has_decisions OR p_project.consent_mode = 'opt_in') AND (
+               SELECT p_project.consent_mode = 'opt_in' AND c.consent IS DISTINCT FROM 'granted'
+                      OR p_project.consent_mode = 'opt_out' AND c.consent IN ('denied', 'withdrawn')
+                 FROM (SELECT muster.consent_of(p_project.id, p_user_id, p_session_id) AS consent) c)
+        -- Though consent may be off: a session's decision follows to its user for when it is on again.
+        OR p_project.has_decisions AND p_user_id IS NOT NULL AND EXISTS (
+               SELECT FROM muster.analytics_consent c
+                WHERE c.project_id = p_project.id AND c.session_id = p_session_id AND c.user_id IS NULL
+                  AND NOT EXISTS (SELECT FROM muster.analytics_consent f
+                                   WHERE f.project_id = p_project.id AND f.followed_from = c.id AND f.user_id = coalesce(
+                                         (SELECT s.user_id FROM muster.analytics_sessions s
+                                           WHERE s.project_id = p_project.id AND s.id = p_session_id), p_user_id)))
         OR p_project.has_erasures AND (
                EXISTS (SELECT FROM muster.erased_sessions s
                         WHERE s.project_id = p_project.id AND s.session_hash = muster.subject_hash(p_project.id, p_session_id::text))
@@ -34,22 +42,21 @@ DECLARE
     v_xid CONSTANT xid8 := pg_current_xact_id();
     v_project uuid;
     v_kind text;
-    v_consent_mode text;
     v_looks boolean;
     v_oldest timestamptz;
     v_user text := p_user_id;
     v_accepted integer;
 BEGIN
-    SELECT k.project_id, k.kind, p.consent_mode,
-           p.has_decisions OR p.has_erasures OR NOT p.redacted_keys <@ '{email,password,token}' OR p.identifies_backwards,
+    SELECT k.project_id, k.kind,
+           p.consent_mode = 'opt_in' OR p.has_decisions OR p.has_erasures OR NOT p.redacted_keys <@ '{email,password,token}' OR p.identifies_backwards,
            CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00' ELSE now() - make_interval(days => p.event_window_days) END
-      INTO v_project, v_kind, v_consent_mode, v_looks, v_oldest
+      INTO v_project, v_kind, v_looks, v_oldest
       FROM muster.api_keys k JOIN muster.projects p ON p.id = k.project_id WHERE k.key_hash = p_key_hash AND k.revoked_at IS NULL;
     IF NOT FOUND THEN
         RETURN 'refused invalid_key';
     ELSIF v_kind NOT IN ('write', 'admin') THEN
         RETURN 'refused key_not_allowed';
-    ELSIF p_first < v_oldest OR p_last > now() + interval '24 hours' OR v_consent_mode = 'opt_in' THEN
+    ELSIF p_first < v_oldest OR p_last > now() + interval '24 hours' THEN
         RETURN 'closer';
     END IF;
     IF p_user_id IS NULL THEN
@@ -338,7 +345,7 @@ BEGIN
     v_oldest := CASE WHEN p_kind = 'admin' THEN '1970-01-01 00:00:00+00'::timestamptz
                      ELSE v_received - make_interval(days => v_project.event_window_days) END;
     IF NOT v_careful THEN
-        v_careful := v_project.consent_mode = 'opt_in' OR v_project.honors_signals AND coalesce((p_request ->> 'optsOut')::boolean, false)
+        v_careful := v_project.honors_signals AND coalesce((p_request ->> 'optsOut')::boolean, false)
             OR muster.must_look_closer(v_project, v_session,
                    coalesce(p_request ->> 'userId', muster.user_of(p_project_id, v_session)), p_body);
     END IF;

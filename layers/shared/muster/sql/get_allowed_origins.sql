@@ -1,0 +1,1 @@
+SELECT muster.allowed_origins(%(key_hash)s)

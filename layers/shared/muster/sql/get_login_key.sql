@@ -1,0 +1,1 @@
+SELECT muster.login_key(%(project_id)s)

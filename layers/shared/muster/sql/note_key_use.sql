@@ -1,0 +1,1 @@
+SELECT muster.note_key_use(%(key_hash)s)

@@ -1,0 +1,13 @@
+-- When a key was last used, to the hour: enough to see which keys can go, and no row that ingest's batches would queue up for.
+
+-- Functions call it once an hour each for a key, after their work and beside it. Where somebody notes the key at this moment it is
+-- noted already, so nobody waits; nothing else ever locks the row.
+CREATE FUNCTION muster.note_key_use(p_key_hash bytea) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
+    UPDATE muster.api_keys SET last_used_at = now()
+     WHERE id = (SELECT k.id FROM muster.api_keys k
+                  WHERE k.key_hash = p_key_hash AND k.revoked_at IS NULL
+                    AND (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 hour')
+                    FOR NO KEY UPDATE SKIP LOCKED)
+$$;
+GRANT EXECUTE ON FUNCTION muster.note_key_use TO muster_ingest, muster_reader, muster_admin;

@@ -1,0 +1,151 @@
+"""People who log in at an identity provider: the gateway has verified their token, its claim names projects."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from muster import origins
+from muster.projects import allow_logins
+from tests.support.databases import Project, make_project
+from tests.support.functions import Answer, Caller, a_batch, an_event
+
+METRICS, REPLAY = "GET /v1/metrics", "POST /v1/diagnostics/rejections/replay"
+ISSUER = "https://login.example"
+
+
+@pytest.fixture(autouse=True)
+def logins(environment: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment with AdminJwtIssuer."""
+    environment.setenv("ADMIN_JWT_ISSUER", ISSUER)
+    environment.setenv("ADMIN_JWT_CLAIM", "muster_projects")
+    origins._known.clear()
+    yield
+    origins._known.clear()
+
+
+@pytest.fixture
+def owner(database_url: str, project: Project) -> Iterator[psycopg.Connection[Any]]:
+    """The database, in which the project takes logins."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        allow_logins(connection, project.id)
+        yield connection
+
+
+def claims(*projects: Any, **others: Any) -> dict[str, Any]:
+    listed = {"muster_projects": f"[{' '.join(str(each) for each in projects)}]"} if projects else {}
+    return {"iss": ISSUER, "sub": "ada", "aud": "muster", "exp": "1900000000", **listed, **others}
+
+
+def ask(call: Caller, token: dict[str, Any], route: str = METRICS, **headers: str) -> Answer:
+    sent = {"authorization": "Bearer ey.what.ever", **headers}
+    return call(route, kind=None, headers=sent, claims=token)
+
+
+def refused(answer: Answer, sentence: str) -> bool:
+    assert (answer.status, answer.code) == (403, "login_not_allowed"), answer.text
+    return sentence in answer.json["error"]["message"]
+
+
+def test_a_login_is_as_good_as_an_admin_key(
+    post: Caller, on_metrics: Caller, on_diagnostics: Caller, project: Project, owner: psycopg.Connection[Any]
+) -> None:
+    post("POST /v1/events", a_batch(an_event(), an_event(eventType=7)))
+    assert ask(on_metrics, claims(project.id)).json["totals"]["events"] == 1
+    assert ask(on_diagnostics, claims(project.id), "GET /v1/diagnostics").status == 200
+    assert ask(on_diagnostics, claims(project.id), REPLAY).json["stillRejected"] == 1
+    used = owner.execute("SELECT last_used_at IS NOT NULL FROM muster.api_keys WHERE prefix = 'login'").fetchone()
+    assert used == (True,)
+
+
+@pytest.mark.parametrize("form", ["{0}", "[{0}]", '["{0}"]', "{0} {1}", "{1},{0}", "[{1} {0}]", "admins {0}"])
+def test_the_claim_is_read_as_identity_providers_write_it(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], form: str
+) -> None:
+    token = claims(muster_projects=form.format(project.id, uuid.uuid4()))
+    assert ask(on_metrics, token, **{"x-muster-project": str(project.id).upper()}).status == 200
+
+
+def test_a_login_for_several_projects_names_one(
+    post: Caller, on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], database_url: str
+) -> None:
+    other = make_project(database_url, "other")
+    allow_logins(owner, other.id)
+    post("POST /v1/events", a_batch())
+    both = claims(project.id, other.id)
+    assert refused(ask(on_metrics, both), "name one by its id in x-muster-project")
+    answers = [ask(on_metrics, both, **{"x-muster-project": str(each.id)}) for each in (project, other)]
+    found = [answer.json["totals"]["events"] for answer in answers]
+    assert found == [1, 0]
+
+
+def test_a_project_that_the_token_is_not_for_stays_closed(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], database_url: str
+) -> None:
+    other = make_project(database_url, "other")
+    allow_logins(owner, other.id)
+    for named in (str(project.id), "tests", "", f"{other.id} {project.id}", f"{other.id}\n"):
+        answer = ask(on_metrics, claims(other.id), **{"x-muster-project": named})
+        assert refused(answer, "The token is not for the project")
+        assert str(project.id) not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("token", "sentence"),
+    [
+        (claims(), "holds no project's id"),
+        (claims(muster_projects="tests"), "holds no project's id"),
+        (claims(groups="3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"), "holds no project's id"),
+        (claims(uuid.uuid4()), "The project takes no logins"),
+        (claims(uuid.uuid4(), iss="https://evil.example"), "another issuer"),
+        ({}, "another issuer"),
+    ],
+)
+def test_a_token_that_opens_nothing_is_a_403_that_says_why(
+    on_metrics: Caller, owner: psycopg.Connection[Any], token: dict[str, Any], sentence: str
+) -> None:
+    assert refused(ask(on_metrics, token), sentence)
+
+
+def test_a_project_takes_logins_only_when_it_is_said_and_until_it_is_revoked(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], database_url: str
+) -> None:
+    other = make_project(database_url, "other")
+    assert refused(ask(on_metrics, claims(other.id)), "The project takes no logins")
+    assert ask(on_metrics, claims(project.id)).status == 200
+    owner.execute("UPDATE muster.api_keys SET revoked_at = now() WHERE prefix = 'login'")
+    assert refused(ask(on_metrics, claims(project.id)), "The project takes no logins")
+
+
+def test_a_deployment_without_an_issuer_takes_no_login(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any]
+) -> None:
+    on_metrics.environment.setenv("ADMIN_JWT_ISSUER", "")
+    assert refused(ask(on_metrics, claims(project.id, iss="")), "another issuer")
+
+
+def test_a_token_that_no_gateway_has_verified_is_an_unknown_key(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any]
+) -> None:
+    headers = {"authorization": "Bearer ey.what.ever", "x-muster-project": str(project.id)}
+    assert on_metrics(METRICS, kind=None, headers=headers).code == "invalid_key"
+    # Nor is what stands for the login in the list of keys one that can be sent.
+    assert on_metrics(METRICS, kind=None, headers={"authorization": "Bearer login"}).code == "invalid_key"
+
+
+def test_a_key_beside_the_token_changes_nothing(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], database_url: str
+) -> None:
+    other = make_project(database_url, "other")
+    answer = on_metrics(METRICS, kind=None, query={"key": other.keys["admin"]}, claims=claims(other.id))
+    assert refused(answer, "The project takes no logins")
+
+
+def test_pages_of_other_origins_are_refused_here_too(
+    on_metrics: Caller, project: Project, owner: psycopg.Connection[Any]
+) -> None:
+    owner.execute("UPDATE muster.projects SET allowed_origins = '{https://app.example.com}'")
+    assert ask(on_metrics, claims(project.id), origin="https://app.example.com").status == 200
+    assert ask(on_metrics, claims(project.id), origin="https://evil.example").code == "origin_not_allowed"

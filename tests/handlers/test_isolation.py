@@ -1,0 +1,365 @@
+"""One project never reads or changes another's rows: every route, every kind of key, aimed at ids of the other's."""
+
+import hashlib
+import importlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from local.template import load_template
+from muster.keys import RIGHTS
+from muster.projects import create_key, revoke_key
+from muster.rollups import roll_forward
+from tests.support.databases import Project, make_project
+from tests.support.functions import Answer, Caller, a_batch, an_event
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEMPLATE = load_template(PROJECT / "template.yaml")
+# No other number of the test's is near it: that it is in an answer says that rows of the other project were counted.
+EVENTS = 4_321
+_ROUTE_OF_A_FUNCTION = [route for route in TEMPLATE.routes if route.method != "OPTIONS"]
+
+
+@dataclass(frozen=True)
+class Victim:
+    """The project whose rows nobody else may see or change: its ids, and texts that are in its rows alone."""
+
+    project: Project
+    session_id: str
+    event_id: str
+    rejected_id: str
+    batch_id: str
+    rejections: list[int]
+    cursors: dict[str, str]
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request that is aimed at the victim's rows."""
+
+    path: Mapping[str, str] | None = None
+    body: Any = None
+    query: Mapping[str, str] | None = None
+
+    def of(self, pattern: str) -> str:
+        """The path that is asked for."""
+        return pattern.format(**(self.path or {}))
+
+
+USER, DOCUMENT = "victim-user", "victim-data"
+
+
+def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
+    """For each route, what somebody who knows all of the victim's ids would try."""
+    session, event = {"sessionId": victim.session_id}, {"eventId": victim.event_id}
+    # The same event under the same session, as a retry of the victim's own batch would send it.
+    again = an_event(id=victim.event_id, eventType="intruder")
+    filters = [{"userId": USER}, {"eventType": "victim-type"}, {"area": "victim-area"}, {"data.secret": DOCUMENT}]
+    everything = [{}, *filters, *({"breakdown": name} for name in ("eventType", "area", "userId", "data.secret"))]
+    whole = {"timeframe": "all"}
+    steps = [{"eventType": "victim-type"}, {"eventType": "victim-type", "area": "victim-area"}]
+    return {
+        "POST /v1/events": [
+            Attempt(body=a_batch(again, sessionId=victim.session_id, userId=USER, sequence=99, dropped=99)),
+            Attempt(body=a_batch(an_event(eventType=7, id=victim.rejected_id), sessionId=victim.session_id)),
+            Attempt(body={"sessionId": victim.session_id, "projectId": str(victim.project.id), "events": "none"}),
+        ],
+        "PUT /v1/sessions/{sessionId}": [
+            Attempt(session, {"userId": "intruder", "endedAt": "2026-05-17T10:05:03Z", "context": {"a": 1}}),
+        ],
+        "GET /v1/sessions/{sessionId}": [Attempt(session)],
+        "PUT /v1/consent": [
+            Attempt(body={"userId": USER, "status": "withdrawn"}),
+            Attempt(body={"sessionId": victim.session_id, "userId": USER, "status": "withdrawn"}),
+        ],
+        "GET /v1/consent": [Attempt(query={"userId": USER}), Attempt(query={"sessionId": victim.session_id})],
+        "GET /v1/subjects/{userId}": [
+            Attempt({"userId": USER}),
+            Attempt({"userId": USER}, query={"cursor": victim.cursors["events"]}),
+        ],
+        "DELETE /v1/subjects/{userId}": [Attempt({"userId": USER}), Attempt({"userId": "%"})],
+        "GET /v1/metrics": [Attempt(query=whole | query) for query in everything],
+        "GET /v1/metrics/events": [
+            *(Attempt(query=whole | query) for query in [{}, *filters]),
+            Attempt(query=whole | {"cursor": victim.cursors["events"]}),
+        ],
+        "GET /v1/metrics/users/{userId}": [Attempt({"userId": USER}), Attempt({"userId": "%"})],
+        "POST /v1/metrics/funnel": [
+            Attempt(body={"steps": steps, "by": by, "timeframe": "all"}) for by in ("user", "session")
+        ],
+        "GET /v1/metrics/retention": [Attempt(query={"period": period, **whole}) for period in ("day", "week")],
+        "GET /v1/metrics/export": [
+            Attempt(query={"format": "csv", **whole}),
+            Attempt(query={"format": "ndjson", **whole, "userId": USER}),
+            Attempt(query={"format": "ndjson", **whole, "cursor": victim.cursors["export"]}),
+        ],
+        "GET /v1/diagnostics": [Attempt()],
+        "GET /v1/diagnostics/events/{eventId}": [
+            Attempt(event),
+            Attempt(event, query={"sessionId": victim.session_id}),
+            Attempt({"eventId": victim.rejected_id}),
+        ],
+        "GET /v1/diagnostics/sessions/{sessionId}": [Attempt(session)],
+        "GET /v1/diagnostics/rejections": [
+            Attempt(query={"state": "all"}),
+            Attempt(query={"group": "reason", "state": "all"}),
+            Attempt(query={"cursor": victim.cursors["rejections"], "state": "all"}),
+            *(
+                Attempt(query={name: value, "state": "all"})
+                for name, value in {
+                    "sessionId": victim.session_id,
+                    "eventId": victim.rejected_id,
+                    "batchId": victim.batch_id,
+                    "userId": USER,
+                }.items()
+            ),
+        ],
+        "POST /v1/diagnostics/rejections/replay": [
+            Attempt(),
+            Attempt(body={"ids": victim.rejections, "history": True}),
+            Attempt(body={"sessionId": victim.session_id, "history": True}),
+            Attempt(body={"batchId": victim.batch_id, "cursor": "0"}),
+        ],
+        "GET /healthz": [Attempt()],
+    }
+
+
+@pytest.fixture
+def call(environment: pytest.MonkeyPatch, project: Project) -> Callable[..., Answer]:
+    """Ask the function that the template names for a route, as its own role, with a key in clear."""
+
+    def ask(route: str, key: str | None, attempt: Attempt) -> Answer:
+        (found,) = (each for each in TEMPLATE.routes if each.key == route)
+        module = importlib.import_module(f"functions.{found.function.removesuffix('Function').lower()}.app")
+        role = TEMPLATE.functions[found.function].environment["DATABASE_ROLE"]
+        caller = Caller(module.lambda_handler, Project(None, {"it": key or ""}), role, environment)
+        path = attempt.of(found.path)
+        return caller(route, attempt.body, kind="it" if key else None, path=path, query=attempt.query)
+
+    return ask
+
+
+@pytest.fixture
+def victim(database_url: str, project: Project, call: Callable[..., Answer]) -> Victim:
+    """A project with rows in every table."""
+    session, event, rejected = (str(uuid.uuid4()) for _ in range(3))
+    write, admin = project.keys["write"], project.keys["admin"]
+    fields = {"eventType": "victim-type", "area": "victim-area", "data": {"secret": DOCUMENT}}
+    events = [an_event(id=event, **fields), an_event(id=rejected, eventType=7), an_event(**fields)]
+    batch = a_batch(*events, sessionId=session, userId=USER, sequence=3, dropped=2, context={"c": "victim-context"})
+    batch_id = call("POST /v1/events", write, Attempt(body=batch)).json["batchId"]
+    call("POST /v1/events", write, Attempt(body=a_batch(an_event(timestamp="2001-01-01T00:00:00Z"), userId=USER)))
+    call("POST /v1/events", write, Attempt(body=a_batch(userId=USER, context={"userAgent": "Googlebot/2.1"})))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        _fill(connection, project.id, session)
+    pages = {
+        name: call(route, admin, Attempt(query={"limit": "2", **query}))
+        for name, route, query in (
+            ("events", "GET /v1/metrics/events", {"timeframe": "all"}),
+            ("export", "GET /v1/metrics/export", {"timeframe": "all", "format": "csv"}),
+            ("rejections", "GET /v1/diagnostics/rejections", {"state": "all"}),
+        )
+    }
+    rows = pages["rejections"].json["rejections"]
+    assert len(rows) == 2
+    totals = call("GET /v1/metrics", admin, Attempt(query={"timeframe": "all"})).json["totals"]
+    # The test would see nothing of what it looks for, were this project's own answers without it.
+    assert totals["events"] == EVENTS + 2
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # Last, for whoever asks for metrics settles it.
+        connection.execute(
+            "INSERT INTO muster.pending_identities (project_id, session_id, user_id) VALUES (%s, %s, 'victim')",
+            (project.id, uuid.uuid4()),
+        )
+    cursors = {
+        "events": pages["events"].json["nextCursor"],
+        "export": pages["export"].headers["x-next-cursor"],
+        "rejections": str(rows[0]["id"] + 1),
+    }
+    keys = [key[:8] for key in project.keys.values()]
+    texts = [session, event, rejected, batch_id, str(project.id), USER, "victim", *keys]
+    return Victim(project, session, event, rejected, batch_id, [row["id"] for row in rows], cursors, texts)
+
+
+def _fill(connection: psycopg.Connection[Any], project_id: Any, session: str) -> None:
+    values = {"project": project_id, "session": session, "user": USER, "secret": DOCUMENT, "events": EVENTS}
+    for statement in (
+        """INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type,
+                                                area, data)
+           SELECT %(project)s, %(session)s, gen_random_uuid(), now() - interval '1 day', gen_random_uuid(), %(user)s,
+                  'victim-type', 'victim-area', jsonb_build_object('secret', %(secret)s::text)
+             FROM generate_series(1, %(events)s)""",
+        """INSERT INTO muster.analytics_consent (project_id, user_id, session_id, status, version)
+           VALUES (%(project)s, %(user)s, %(session)s, 'granted', 'victim')""",
+        """INSERT INTO muster.pilot_tokens (project_id, token_hash, prefix, participant_type, note)
+           VALUES (%(project)s, sha256('victim'), 'victim-p', 'victim-type', 'victim-note')""",
+        """INSERT INTO muster.erasures (project_id, user_hash, completed_at)
+           VALUES (%(project)s, gen_random_uuid(), now())""",
+        """INSERT INTO muster.erased_sessions (project_id, session_hash, erased_at, is_whole)
+           VALUES (%(project)s, gen_random_uuid(), now(), true)""",
+        """INSERT INTO muster.erased_events (project_id, event_hash, session_hash)
+           VALUES (%(project)s, gen_random_uuid(), gen_random_uuid())""",
+        "UPDATE muster.projects SET rollup_keys = '{secret}', name = 'victim-project' WHERE id = %(project)s",
+        "SELECT count(*) FROM muster.reconcile_sessions(100)",
+    ):
+        connection.execute(statement, values)
+    while not roll_forward(connection, project_id, 100_000)[1]:
+        pass
+
+
+@pytest.fixture
+def intruder(database_url: str) -> dict[str, str]:
+    """Keys of another project, by kind, and one that is revoked and one that never was."""
+    other = make_project(database_url, "intruder")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        revoked = create_key(connection, other.id, "admin")
+        revoke_key(connection, revoked)
+        connection.execute("UPDATE muster.projects SET rollup_keys = '{secret}' WHERE id = %s", [other.id])
+    return {**other.keys, "revoked": revoked, "unknown": "ma_" + "x" * 43}
+
+
+def _tables(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """By table, the condition that picks a project's rows."""
+    tables = [
+        row[0]
+        for row in connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'muster'::regnamespace"
+            " AND relkind IN ('r', 'p') AND NOT relispartition"
+        )
+    ]
+    columns = connection.execute(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'muster'"
+    ).fetchall()
+    of = {name: {column for table, column in columns if table == name} for name in tables}
+    by_dimension = "dimension_id IN (SELECT id FROM muster.rollup_dimensions WHERE project_id = %(id)s)"
+    by_scope = f"scope_id IN (SELECT id FROM muster.rollup_scopes WHERE {by_dimension})"
+    found = {}
+    for name in set(tables) - {"schema_migrations", "archive_state"}:
+        if "project_id" in of[name]:
+            found[name] = "project_id = %(id)s"
+        elif name == "projects":
+            found[name] = "id = %(id)s"
+        else:
+            found[name] = by_dimension if "dimension_id" in of[name] else by_scope
+            assert of[name] & {"dimension_id", "scope_id"}, f"say here which rows of {name} are a project's"
+    return found
+
+
+def checksums(database_url: str, project_id: Any) -> dict[str, tuple[int, str | None]]:
+    """Of each table, how many rows the project has and what they are."""
+    found = {}
+    with psycopg.connect(database_url) as connection:
+        for name, condition in _tables(connection).items():
+            statement = sql.SQL(
+                f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM muster.{{}} t WHERE {condition}"
+            ).format(sql.Identifier(name))
+            row = connection.execute(statement, {"id": project_id}).fetchone()
+            assert row is not None
+            found[name] = (int(row[0]), row[1])
+    return found
+
+
+def _expected(verb: str, holder: str, kind: str) -> tuple[int, str] | None:
+    """The refusal that a key must meet; None where the route is its own project's to use."""
+    allowed = RIGHTS[verb]
+    if not allowed:
+        return None
+    if kind == "none":
+        return (401, "missing_key")
+    if kind in ("revoked", "unknown"):
+        return (401, "invalid_key")
+    if kind not in allowed:
+        return (403, "key_not_allowed")
+    assert holder == "intruder"
+    return None
+
+
+def _verbs() -> dict[str, str]:
+    """By route, its name in RIGHTS, from the functions' own tables."""
+    found: dict[str, str] = {}
+    for path in (PROJECT / "functions").glob("*/app.py"):
+        module = importlib.import_module(f"functions.{path.parent.name}.app")
+        if hasattr(module, "routes"):
+            found |= module.routes.verbs
+    return {route: verb for route, verb in found.items() if not route.startswith("OPTIONS ")}
+
+
+def test_every_route_is_tried(victim: Victim) -> None:
+    # A new route belongs into _attempts above, with all that could lead it to another project's rows.
+    assert {route.key for route in _ROUTE_OF_A_FUNCTION} == set(_verbs()) == set(_attempts(victim))
+
+
+def test_no_route_shows_or_changes_another_projects_rows(
+    database_url: str, victim: Victim, intruder: dict[str, str], call: Callable[..., Answer]
+) -> None:
+    before, verbs = checksums(database_url, victim.project.id), _verbs()
+    empty = sorted(name for name, (count, _) in before.items() if not count)
+    assert empty == [], "the victim has rows in every table, or the test proves nothing of them"
+    own = victim.project.keys
+    # The reads first: until the intruder has stored something, every number that it is told must be 0.
+    attempts = sorted(
+        _attempts(victim).items(), key=lambda item: "write" in RIGHTS[verbs[item[0]]] or item[0][:3] != "GET"
+    )
+    for route, listed in attempts:
+        keys: list[tuple[str, str, str | None]] = [("intruder", "none", None)]
+        keys += [("intruder", kind, key) for kind, key in intruder.items()]
+        # The victim's own keys, where they are of a kind that may not.
+        keys += [("victim", kind, key) for kind, key in own.items() if kind not in (RIGHTS[verbs[route]] or own)]
+        for holder, kind, key in keys:
+            for attempt in listed:
+                answer = call(route, key, attempt)
+                place = f"{route} with {kind} of {holder}: {attempt} {answer.status} {answer.text[:500]}"
+                refusal = _expected(verbs[route], holder, kind)
+                if refusal is None:
+                    assert answer.status not in (401, 403, 500, 503), place
+                else:
+                    assert (answer.status, answer.code) == refusal, place
+                _assert_shows_nothing(answer, attempt, victim, place)
+        assert checksums(database_url, victim.project.id) == before, route
+
+
+def _assert_shows_nothing(answer: Answer, attempt: Attempt, victim: Victim, place: str) -> None:
+    # An answer may repeat what was asked for.
+    sent = json.dumps([attempt.path, attempt.body, attempt.query])
+    said = answer.text + json.dumps(dict(answer.headers))
+    for text in victim.texts:
+        assert text in sent or text not in said, place
+    assert not re.search(rf"(?<![\w.-])(?:{EVENTS}|{EVENTS + 2})(?![\w.-])", said), place
+    assert hashlib.sha256(victim.project.keys["write"].encode()).hexdigest() not in said, place
+
+
+def test_the_intruder_has_only_what_it_stored_itself(
+    database_url: str, victim: Victim, intruder: dict[str, str], call: Callable[..., Answer]
+) -> None:
+    """The same ids in two projects are two rows each: neither finds the other's."""
+    for attempt in _attempts(victim)["POST /v1/events"][:1]:
+        answer = call("POST /v1/events", intruder["write"], attempt)
+        assert (answer.json["accepted"], answer.json["duplicates"]) == (1, 0)
+    session = call("GET /v1/sessions/{sessionId}", intruder["read"], Attempt({"sessionId": victim.session_id}))
+    assert (session.json["eventsCount"], session.json["userId"]) == (1, USER)
+    trace = call("GET /v1/diagnostics/events/{eventId}", intruder["read"], Attempt({"eventId": victim.event_id}))
+    assert trace.json["found"] is True
+    totals = call("GET /v1/metrics", intruder["read"], Attempt(query={"timeframe": "all"})).json["totals"]
+    assert (totals["events"], totals["sessions"]) == (1, 1)
+    with psycopg.connect(database_url) as connection:
+        statement = "SELECT project_id, event_type FROM muster.analytics_events WHERE id = %s ORDER BY event_type"
+        found = connection.execute(statement, [victim.event_id]).fetchall()
+    assert [row[1] for row in found] == ["intruder", "victim-type"]
+
+
+def test_a_route_without_rights_cannot_be_made() -> None:
+    from muster.routing import Routes  # noqa: PLC0415 - of this test alone
+
+    with pytest.raises(LookupError, match="not in RIGHTS"):
+
+        @Routes().get("/v1/new")
+        def not_in_the_table(_: object) -> None: ...
