@@ -113,25 +113,27 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
   async function toMemory(error: unknown): Promise<Store> {
     const memory = memoryStore();
     const { decision, user } = seen;
-    const state = { ...newState(), decision, user, error: fault("storage_unavailable", String(error)) };
+    const state = { ...newState(), decision, user, lastError: fault("storage_unavailable", String(error)) };
     await memory.run(async (tx) => tx.put("meta", state));
     return memory;
   }
 
-  async function transact<T>(work: (tx: Tx, state: State) => Promise<T>): Promise<T> {
+  /** One step of the queue; without work it only looks. */
+  async function transact<T>(work?: (tx: Tx, state: State) => Promise<T>): Promise<T> {
     let latest = seen;
     const on = (target: Store): Promise<T> => {
       kind = target.kind;
       return target.run(async (tx) => {
         latest = await readState(tx);
-        const result = await work(tx, latest);
+        const result = (await work?.(tx, latest)) as T;
         // Before a required consent not even a counter is written.
-        if (!isConsentRequired || latest.decision || kind === "memory") tx.put("meta", latest);
+        if (work && (!isConsentRequired || latest.decision || kind === "memory")) tx.put("meta", latest);
         return result;
       });
     };
     let result: T;
-    let target = await open();
+    const opened = open();
+    const target = await opened;
     try {
       try {
         result = await on(target);
@@ -139,20 +141,25 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
         if (!isFull(error)) throw error;
         await target.run(async (tx) => {
           const state = await readState(tx);
-          await drop(tx, state, { maxEvents: state.count >> 1, maxBytes });
+          await drop(tx, state, { maxEvents: state.queued >> 1, maxBytes });
           tx.put("meta", state);
         });
         result = await on(target);
       }
     } catch (error) {
-      store = toMemory(error);
-      target = await store;
-      result = await on(target);
+      // Two steps may fail at once, and must find the same memory.
+      if (store === opened) store = toMemory(error);
+      result = await on(await open());
     }
     seen = latest;
     if (isForbidden(seen)) unsent.clear();
-    if (listeners.size) for (const listener of listeners) listener(snapshot());
+    if (work) for (const listener of listeners) tell(listener, snapshot());
     return result;
+  }
+
+  /** Whatever the app does with what it hears, it does not disturb the queue. */
+  function tell<T>(listener: (value: T) => void, value: T): void {
+    setTimeout(listener, 0, value);
   }
 
   // ---- In
@@ -231,7 +238,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
 
   // ---- Out
 
-  const isDue = (state = seen): boolean => !stopped && !!(state.decisions.length || (state.count && isGranted(state)));
+  const isDue = (state = seen): boolean => !stopped && !!(state.decisions.length || (state.queued && isGranted(state)));
 
   function schedule(ms: number): void {
     const at = performance.now() + ms;
@@ -246,16 +253,19 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     clearTimeout(timer);
     due = 0;
     flushing ??= (async () => {
-      while (isAgain) {
-        isAgain = false;
-        await writing;
-        await exclusively(async () => {
-          fresh = 0;
-          while (!stopped && (await sendNext()));
-        });
+      try {
+        while (isAgain) {
+          isAgain = false;
+          await writing;
+          await exclusively(async () => {
+            fresh = 0;
+            while (!stopped && (await sendNext()));
+          });
+        }
+      } finally {
+        flushing = undefined;
+        if (isDue()) schedule(Math.max(flushMs, isPaused(seen) ? seen.until - Date.now() : 0));
       }
-      flushing = undefined;
-      if (isDue()) schedule(Math.max(flushMs, isPaused(seen) ? seen.until - Date.now() : 0));
     })();
     return flushing;
   }
@@ -304,7 +314,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     inFlight = undefined;
     report(
       await transact(async (tx, state) => {
-        state.error = verdict === "done" ? null : fault(code, message);
+        state.lastError = verdict === "done" ? null : fault(code, message);
         if (verdict === "failed") {
           state.until = Date.now() + pauseMs(state.failures++, retryAfterMs, retryMs, retryMaxMs);
           return [];
@@ -323,12 +333,12 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     if (verdict === "stopped") {
       stopped = code;
       console.error(`Muster sends nothing, and keeps what is queued: ${code} ${message}`);
-    }
+    } else if (decision && verdict === "refused") console.error(`Muster refuses the decision: ${code} ${message}`);
     return verdict !== "failed";
   }
 
   function report(rejected: Rejected[]): void {
-    if (rejected.length) onRejected?.(rejected);
+    if (rejected.length && onRejected) tell(onRejected, rejected);
   }
 
   /** The page may be gone after this: what cannot wait goes by beacon, and stays queued until it is answered. */
@@ -358,7 +368,8 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
   // ---- The app's side
 
   function snapshot(): Status {
-    const { session, user, decision, count, tracked, sent, rejected, ignored, dropped, purged, error, until } = seen;
+    const { session, user, decision, queued, tracked, sent, rejected, ignored, dropped, purged, lastError, until } =
+      seen;
     const consent = decision ? "consent_denied" : "consent_required";
     const reason = isOff ? "do_not_track" : isGranted(seen) ? (stopped ?? null) : consent;
     return {
@@ -370,13 +381,13 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
       consent: decision?.status ?? null,
       held: held.filter((each) => each.kind === "event").length,
       tracked,
-      queued: count,
+      queued,
       sent,
       rejected,
       ignored,
       dropped,
       purged,
-      lastError: error,
+      lastError,
       retryAt: isPaused(seen) ? new Date(until).toISOString() : null,
     };
   }
@@ -431,7 +442,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
       }).then(flush);
     });
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "hidden" && isDue()) void flush();
+      if (document.visibilityState === "hidden") void flush();
     });
     void write();
   }
@@ -453,7 +464,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
       await flush();
     },
     async status() {
-      if (!isOff) await transact(async () => {});
+      if (!isOff) await transact();
       return snapshot();
     },
     subscribe(listener) {

@@ -76,7 +76,7 @@ export async function add(
     const event = { k: state.nextKey++, json, bytes, session: sessionAt(state, at), user: state.user };
     tx.put("events", event);
     queued.push(event);
-    state.count++;
+    state.queued++;
     state.bytes += bytes;
   }
   return { queued, dropped: await drop(tx, state, limits) };
@@ -85,12 +85,12 @@ export async function add(
 /** Gives up the oldest events, but no batch that is numbered, until what is left is within the limits. */
 export async function drop(tx: Tx, state: State, limits: Limits): Promise<number> {
   let last = 0;
-  while (state.count > limits.maxEvents || state.bytes > limits.maxBytes) {
+  while (state.queued > limits.maxEvents || state.bytes > limits.maxBytes) {
     const [oldest] = await tx.all("events", 1);
     if (!oldest) break;
     last = oldest.k;
     tx.remove("events", last, last);
-    state.count--;
+    state.queued--;
     state.bytes -= oldest.bytes;
     state.dropped++;
     state.untold++;
@@ -186,7 +186,7 @@ export async function split(tx: Tx, state: State, batch: Batch, fate: Fate): Pro
   const put = (sequence: number, events: string[]): void => {
     const bytes = Math.round((batch.bytes * events.length) / length);
     tx.put("batches", { ...batch, k: state.nextKey++, sequence, events, bytes });
-    state.count += events.length;
+    state.queued += events.length;
     state.bytes += bytes;
   };
   put(batch.sequence, batch.events.slice(0, half));
@@ -199,8 +199,8 @@ async function take(tx: Tx, state: State, batch: Batch): Promise<boolean> {
   const waiting = await tx.all("batches", MAX_BATCH_EVENTS);
   if (!waiting.some((each) => each.k === batch.k)) return false;
   tx.remove("batches", batch.k, batch.k);
-  state.count -= batch.events.length;
-  state.bytes = state.count ? Math.max(0, state.bytes - batch.bytes) : 0;
+  state.queued -= batch.events.length;
+  state.bytes = state.queued ? Math.max(0, state.bytes - batch.bytes) : 0;
   return true;
 }
 
@@ -215,8 +215,8 @@ export function decide(tx: Tx, state: State, status: ConsentStatus, version: str
   if (status === "granted") return;
   tx.remove("events", 0, EVER);
   tx.remove("batches", 0, EVER);
-  state.purged += state.count;
-  state.count = state.bytes = 0;
+  state.purged += state.queued;
+  state.queued = state.bytes = 0;
   state.session = null;
   state.sequences = {};
   state.told = {};

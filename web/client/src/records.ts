@@ -43,7 +43,7 @@ export interface State {
   /** Events dropped of which no batch has told, and what each session has told. */
   untold: number;
   told: Counts;
-  count: number;
+  queued: number;
   bytes: number;
   tracked: number;
   sent: Counts;
@@ -59,7 +59,7 @@ export interface State {
   /** Until then nobody asks the server. */
   until: number;
   lease: { tab: string; until: number } | null;
-  error: Fault | null;
+  lastError: Fault | null;
 }
 
 export const newState = (): State => ({
@@ -70,7 +70,7 @@ export const newState = (): State => ({
   sequences: {},
   untold: 0,
   told: {},
-  count: 0,
+  queued: 0,
   bytes: 0,
   tracked: 0,
   sent: {},
@@ -84,5 +84,5 @@ export const newState = (): State => ({
   failures: 0,
   until: 0,
   lease: null,
-  error: null,
+  lastError: null,
 });

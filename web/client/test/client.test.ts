@@ -2,6 +2,10 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Rejected } from "../src/types";
 import { json, KEY, refusal, until, World } from "./world";
 
+interface NodeJS {
+  once(event: string, listener: () => void): void;
+}
+
 let world: World;
 
 beforeEach(() => {
@@ -172,6 +176,7 @@ describe("what cannot be sent", () => {
     const rejected: Rejected[] = [];
     const client = world.open({ ...QUIET, onRejected: (events) => rejected.push(...events) });
     expect(await client.track("bad", "a", data)).toMatchObject({ state: "refused", reason });
+    await until(() => rejected.length > 0);
     expect(rejected).toMatchObject([{ reason, event: { eventType: "bad" } }]);
     expect(await client.status()).toMatchObject({ tracked: 1, queued: 0, rejected: { [reason]: 1 } });
   });
@@ -210,6 +215,7 @@ describe("the server's answers", () => {
     await client.flush();
     await client.flush();
     expect(world.asks).toHaveLength(1);
+    await until(() => rejected.length > 0);
     expect(rejected).toMatchObject([
       { event: { eventType: "b" }, reason: "timestamp_out_of_range", details: [{ type: "late" }] },
     ]);
@@ -230,6 +236,7 @@ describe("the server's answers", () => {
     await Promise.all(Array.from({ length: 10 }, (_, n) => client.track(`e${n}`)));
     await client.flush();
     expect(world.types.sort()).toEqual(["e0", "e1", "e2", "e3", "e4", "e6", "e7", "e8", "e9"]);
+    await until(() => rejected.length > 0);
     expect(rejected).toMatchObject([{ event: { eventType: "e5" }, reason: "invalid_batch" }]);
     const answered = world.batches.filter(({ events }) => !events.some(({ eventType }) => eventType === "e5"));
     expect(new Set(answered.map(({ sequence }) => sequence)).size).toBe(answered.length);
@@ -519,6 +526,38 @@ describe("leaving the page", () => {
     world.documents.dispatchEvent(new Event("visibilitychange"));
     await until(() => world.types.length === 1);
     expect(world.asks[0]!.init.keepalive).toBe(true);
+  });
+});
+
+describe("an app that listens", () => {
+  test("hears of every change", async () => {
+    const heard: number[] = [];
+    const client = world.open(QUIET);
+    const stop = client.subscribe(({ queued }) => heard.push(queued));
+    await client.track("a");
+    await until(() => heard.at(-1) === 1);
+    await client.flush();
+    await until(() => heard.at(-1) === 0);
+    stop();
+    await client.track("b");
+    await client.status();
+    expect(heard.at(-1)).toBe(0);
+  });
+
+  test("and fails at it does not stop the queue", async () => {
+    const thrown = vi.fn();
+    (globalThis as unknown as { process: NodeJS }).process.once("uncaughtException", thrown);
+    world.answer = () => json(200, { events: [{ index: 0, status: "rejected", reason: "invalid_event" }] });
+    const client = world.open({
+      onRejected: () => {
+        throw new Error("of the app's own");
+      },
+    });
+    await client.track("a");
+    await until(() => thrown.mock.calls.length === 1);
+    world.answer = (ask) => world.store(ask);
+    await client.track("b");
+    await until(() => world.types.includes("b"));
   });
 });
 

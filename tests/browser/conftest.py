@@ -1,0 +1,59 @@
+"""A browser, a server and a site for each test that needs them."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from tests.support.browser import Server, Site, launch, serving
+from tests.support.databases import Cluster, Project, make_project
+from tests.support.web import node
+
+
+# Not for the session: while it is open this thread has an event loop, which other tests must not find.
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    """Drives the browser."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Debian's Chromium."""
+    node("node", "build.mjs")
+    with launch(playwright) as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Cluster) -> Iterator[Server]:
+    """The API on a database of the module's own."""
+    with postgres.database() as url, serving(url, make_project(url)) as started:
+        yield started
+
+
+@pytest.fixture
+def fragile(database_url: str, project: Project) -> Iterator[Server]:
+    """The API on a database of the test's own, to be killed."""
+    with serving(database_url, project) as started:
+        yield started
+
+
+@pytest.fixture
+def site(browser: Browser, server: Server) -> Iterator[Site]:
+    """A site of the API's own origin, in a profile of the test's own."""
+    yield from _site(browser, server)
+
+
+@pytest.fixture
+def fragile_site(browser: Browser, fragile: Server) -> Iterator[Site]:
+    """A site whose API will be killed."""
+    yield from _site(browser, fragile)
+
+
+def _site(browser: Browser, server: Server) -> Iterator[Site]:
+    with browser.new_context() as context:
+        made = Site(context, server, server.url)
+        made.serve()
+        yield made

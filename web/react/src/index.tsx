@@ -1,0 +1,81 @@
+/** Muster in React: `<AnalyticsProvider url writeKey>` above, `useAnalytics()` below. */
+import {
+  type Client,
+  type ConsentStatus,
+  flush,
+  identify,
+  init,
+  type Options,
+  page,
+  reset,
+  type Status,
+  setConsent,
+  track,
+} from "muster-client";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+
+export interface Analytics {
+  /** Resolves when the event is durable on this device. */
+  trackEvent: Client["track"];
+  trackPage: Client["page"];
+  identify: Client["identify"];
+  reset: Client["reset"];
+  setConsent: Client["setConsent"];
+  flush: Client["flush"];
+  /** Whether events leave; if not, `status.reason` says why. */
+  enabled: boolean;
+  consent: ConsentStatus | null;
+  sessionId: string | null;
+  userId: string | null;
+  /** Events that wait on this device. */
+  queued: number;
+  /** All that the client knows of its events; null until it has looked. */
+  status: Status | null;
+}
+
+const Context = createContext<Analytics | null>(null);
+// A page has one client, however often React mounts its provider.
+let started: Client | undefined;
+
+/** React keeps `key` for itself. */
+export type AnalyticsProviderProps = Omit<Options, "key"> & { writeKey: string; children?: ReactNode };
+
+/** The client's options, which count as they are when it is first mounted. */
+export function AnalyticsProvider({ children, writeKey, ...options }: AnalyticsProviderProps): ReactNode {
+  const [status, setStatus] = useState<Status | null>(null);
+  useEffect(() => {
+    started ??= init({ ...options, key: writeKey });
+    let isMounted = true;
+    const stop = started.subscribe(setStatus);
+    void started.status().then((first) => isMounted && setStatus((known) => known ?? first));
+    return () => {
+      isMounted = false;
+      stop();
+    };
+  }, []);
+  const analytics = useMemo(
+    () => ({
+      // They may be called before the client is started, as children's effects do: then they wait for it.
+      trackEvent: track,
+      trackPage: page,
+      identify,
+      reset,
+      setConsent,
+      flush,
+      enabled: status?.enabled ?? false,
+      consent: status?.consent ?? null,
+      sessionId: status?.sessionId ?? null,
+      userId: status?.userId ?? null,
+      queued: status?.queued ?? 0,
+      status,
+    }),
+    [status],
+  );
+  return <Context.Provider value={analytics}>{children}</Context.Provider>;
+}
+
+export function useAnalytics(): Analytics {
+  const analytics = useContext(Context);
+  if (!analytics) throw new Error("useAnalytics needs an <AnalyticsProvider> above it.");
+  return analytics;
+}
