@@ -51,7 +51,8 @@ def get_client(request: Request) -> Response:
 @routes.get("/openapi.json")
 def get_description(request: Request) -> Response:
     """The API's description."""
-    return file_response(request, HERE / "openapi.json", headers=FOR_ALL_SITES)
+    packed = BUILT / "openapi.json"
+    return file_response(request, packed if packed.exists() else HERE / "openapi.json", headers=FOR_ALL_SITES)
 
 
 lambda_handler = lambda_handler_for_files(routes)

@@ -15,8 +15,8 @@ import pytest
 from psycopg import sql
 
 from local.template import load_template
-from muster.keys import RIGHTS
 from muster.projects import create_key, revoke_key
+from muster.rights import RIGHTS
 from muster.rollups import roll_forward
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, a_batch, an_event

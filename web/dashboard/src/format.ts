@@ -11,6 +11,8 @@ const plural = new Intl.PluralRules("en");
 export const count = (value: number): string => whole.format(value);
 export const decimal = (value: number): string => fine.format(value);
 export const compact = (value: number): string => short.format(value);
+const rough = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 0 });
+export const rounded = (value: number): string => rough.format(value);
 export const percent = (value: number): string => share.format(value);
 
 export function counted(value: number, one: string, many = `${one}s`): string {
