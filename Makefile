@@ -24,7 +24,7 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate projects project keys key revoke schema lock format clean
+.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
@@ -40,6 +40,7 @@ help:
 	@echo "make project   NAME='My pilot': a project, or its settings (SET='timeZone=Europe/Berlin retentionDays=90', DATABASE_URL=…)"
 	@echo "make projects  all of them;  make keys NAME=… a project's keys"
 	@echo "make key       NAME=… KIND=write, read or admin: one more (NOTE=…);  make revoke KEY=… ends one, at once"
+	@echo "make retention what is older than its project keeps it  (APPLY=1 takes it away, DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
 	@echo "make build-web     the browser client, to web/client/dist and web/react/dist"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
@@ -83,6 +84,9 @@ key: $(VENV)/.local
 
 revoke: $(VENV)/.local
 	@$(RUN) local.projects $(OF_DATABASE) revoke $(if $(KEY),"$(KEY)",$(error KEY= is a key, its prefix or its id))
+
+retention: $(VENV)/.local
+	@$(RUN) local.retention $(if $(APPLY),--apply) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 schema: $(VENV)/.local
 	@$(RUN) local.schema

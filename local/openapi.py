@@ -1,4 +1,4 @@
-"""`make openapi`: writes functions/web/openapi.json, the API's description, from the routes below and the code's own models.
+"""`make openapi`: writes functions/web/openapi.json, the API's description, from routes below and the code's own models.
 
 What a route answers is described by the model that it answers with, so that the two cannot disagree.
 """
@@ -17,6 +17,8 @@ from muster.funnel_requests import FunnelIn
 from muster.ledger import SessionLedger
 from muster.limits import TIME_PATTERN, UUID_PATTERN
 from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
+from muster.pilot import IssuedTokens, PilotToken, Redemption, TokenPage
+from muster.pilot_requests import IssueIn, RedeemIn
 from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
 from muster.replay_requests import ReplayIn
 from muster.rights import RIGHTS
@@ -29,6 +31,7 @@ FILE = PROJECT / "functions" / "web" / "openapi.json"
 MODELS = (
     SessionIn, Session, DecisionIn, Consent, Decision, Subject, Receipt, Metrics, EventPage, UserSummary, FunnelIn,
     Funnel, Retention, Diagnostics, Trace, SessionLedger, RejectionPage, RejectionGroups, ReplayIn, Replay,
+    IssueIn, IssuedTokens, TokenPage, PilotToken, RedeemIn, Redemption,
 )  # fmt: skip
 Json = dict[str, Any]
 
@@ -70,6 +73,7 @@ FILTERS = [
     _several("eventType", "Only events of these types."),
     _several("area", "Only events of these areas."),
     _several("userId", "Only events of these users."),
+    _several("participantType", "Only events of participants of these types."),
     _parameter(
         "data",
         "data.<key>=<value>: only events whose data has one of these values under the key.",
@@ -82,8 +86,10 @@ PAGE = [
     _parameter("limit", "How many rows.", {"type": "integer", "minimum": 1, "maximum": 1000}),
     _parameter("cursor", "The nextCursor of the page before."),
 ]
-GRANULARITY = _parameter("granularity", "How long a bucket is; by the range's length unless sent.", {"enum": list(GRANULARITIES)})
-BREAKDOWN = _parameter("breakdown", "eventType, area, userId or data.<key>.")
+GRANULARITY = _parameter(
+    "granularity", "How long a bucket is; by the range's length unless sent.", {"enum": list(GRANULARITIES)}
+)
+BREAKDOWN = _parameter("breakdown", "eventType, area, userId, participantType or data.<key>.")
 METRICS = [*RANGE, GRANULARITY, BREAKDOWN, PAGE[0], *FILTERS]
 USER = _parameter("userId", "Whose.")
 SESSION = _parameter("sessionId", "Of which session.", UUID)
@@ -117,7 +123,8 @@ BATCH_IN = _object(
         "sessionId": UUID,
         "userId": _nullable({"type": "string", "minLength": 1, "maxLength": 200}),
         "sentAt": _nullable(TIME) | {"description": "The client's clock when it was sent."},
-        "sequence": _nullable({"type": "integer", "minimum": 1}) | {"description": "The batch's number in its session."},
+        "sequence": _nullable({"type": "integer", "minimum": 1})
+        | {"description": "The batch's number in its session."},
         "dropped": _nullable(COUNT) | {"description": "Events that the client had to give up so far."},
         "context": _nullable({"type": "object"}) | {"description": "At most 4 KB of JSON."},
         "events": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _ref("EventIn")},
@@ -168,8 +175,10 @@ _STATUSES = {
     "403": "The key is of another kind, or this page may not use it.",
     "404": "There is no such thing in this project.",
     "409": "The session belongs to another user.",
+    "410": "The token is expired, revoked or used up.",
     "413": "Over 1 MB as sent or 4 MB inflated.",
     "415": "A content type or encoding that is not read.",
+    "429": "Too many requests, or too many tokens that are none; send it again later.",
     "503": "The database cannot be reached; nothing was stored. Send the same request again.",
 }
 _READ = ("400", "401", "403", "503")
@@ -187,7 +196,7 @@ def _body(schema: Json, *, is_required: bool = True) -> Json:
     return {"required": is_required, "content": {each: {"schema": schema} for each in types}}
 
 
-def _route(  # noqa: PLR0913 - what an operation is made of
+def _route(
     verb: str,
     tag: str,
     summary: str,
@@ -244,6 +253,20 @@ ROUTES: dict[str, Json] = {
         "get_subject", "People", "A page of everything stored about a user", "Subject", query=PAGE, errors=_READ
     ),
     "DELETE /v1/subjects/{userId}": _route("erase_subject", "People", "Erase a user", "Receipt", errors=_READ),
+    "POST /v1/pilot-tokens": _route(
+        "issue_pilot_tokens", "Pilot", "New tokens, in clear this one time", None, body=_body(_ref("IssueIn")),
+        answers={"201": _answer("They are issued.", _ref("IssuedTokens"))}, errors=_WRITE,
+    ),
+    "GET /v1/pilot-tokens": _route(
+        "get_pilot_tokens", "Pilot", "The tokens and what has become of them", "TokenPage", query=PAGE, errors=_READ
+    ),
+    "DELETE /v1/pilot-tokens/{id}": _route(
+        "revoke_pilot_token", "Pilot", "Nobody redeems it any more", "PilotToken", errors=(*_READ, "404")
+    ),
+    "POST /v1/pilot-tokens/redeem": _route(
+        "redeem_pilot_token", "Pilot", "Make a user or a session a participant", "Redemption",
+        body=_body(_ref("RedeemIn")), errors=(*_WRITE, "404", "409", "410", "429"),
+    ),
     "GET /v1/metrics": _route(
         "get_metrics", "Metrics", "Totals, series and breakdown of a range", "Metrics", query=METRICS, errors=_READ
     ),
@@ -299,7 +322,7 @@ ROUTES: dict[str, Json] = {
     "GET /muster.js": _file("get_client", "The browser client", "text/javascript", errors=("404",)),
     "GET /openapi.json": _file("get_description", "This description", "application/json"),
 }  # fmt: skip
-_PATH_PARAMETERS = {"sessionId": UUID, "eventId": UUID, "userId": TEXT | {"maxLength": 200}, "name": TEXT}
+_PATH_PARAMETERS = {"id": UUID, "sessionId": UUID, "eventId": UUID, "userId": TEXT | {"maxLength": 200}, "name": TEXT}
 
 
 def describe() -> Json:
@@ -323,7 +346,7 @@ def describe() -> Json:
         "info": {
             "title": "Muster",
             "version": "1",
-            "description": "Every event, present and accounted for. A 2xx answer means durably stored, or durably queued.",
+            "description": "Every event, present and accounted for. 2xx means durably stored, or durably queued.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -335,9 +358,7 @@ def describe() -> Json:
                 "basic": {"type": "http", "scheme": "basic", "description": "The key as user name."},
                 "query": {"type": "apiKey", "in": "query", "name": "key", "description": "For beacons."},
             },
-            "responses": {
-                status: _answer(description, _ref("Error")) for status, description in _STATUSES.items()
-            },
+            "responses": {status: _answer(description, _ref("Error")) for status, description in _STATUSES.items()},
             "schemas": dict(sorted(schemas.items())),
         },
     }

@@ -113,6 +113,7 @@ def _mixed() -> dict[str, Any]:
 
 
 _EVENTS = "POST /v1/events"
+_PILOT_TOKENS = "/v1/pilot-tokens"
 _SESSIONS = "/v1/sessions/{sessionId}"
 EVENTS: dict[str, Callable[[], Any]] = {
     "ingest-batch": lambda: _request(_EVENTS, BATCH, key="ADMIN-KEY"),
@@ -146,6 +147,12 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "consent-get": lambda: _request("GET /v1/consent", key="READ-KEY", query="userId=nobody"),
     "consent-subject": lambda: _request("GET /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "ada"}),
     "consent-erase": lambda: _request("DELETE /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "nobody"}),
+    "pilot-issue": lambda: _request(
+        f"POST {_PILOT_TOKENS}", {"participantType": "tester", "count": 2, "note": "the first wave"}, key="ADMIN-KEY"
+    ),
+    "pilot-redeem-unknown": lambda: _request(
+        f"POST {_PILOT_TOKENS}/redeem", {"token": "mp_of-nobody", "userId": "ada"}, key="WRITE-KEY"
+    ),
     "metrics-all": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=all&breakdown=eventType"),
     "metrics-bad-parameter": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=fortnight"),
     "metrics-funnel": lambda: _request(
@@ -159,6 +166,8 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "consume-unknown-key": lambda: _messages(_unknown_key()),
     "maintain-hourly": lambda: json.loads(_generated("cloudwatch", "scheduled-event")),
     "maintain-fold": lambda: {"work": "fold"},
+    "maintain-retention": lambda: {"work": "retention"},
+    "maintain-retention-dry-run": lambda: {"work": "retention", "dryRun": True},
     "migrate": lambda: {"action": "migrate"},
     "migrate-verify": lambda: {"action": "verify"},
     "migrate-create-project": lambda: {"action": "create_project", "name": "My pilot"},

@@ -9,7 +9,7 @@ from muster.routing import Routes
 
 if TYPE_CHECKING:
     from muster.requests import Request
-    from muster.sessions import Session
+    from muster.sessions import KnownSession, Session
 
 routes = Routes()
 
@@ -21,7 +21,7 @@ def put_session(request: Request) -> Session:
 
 
 @routes.get("/v1/sessions/{sessionId}")
-def get_session(request: Request) -> Session:
+def get_session(request: Request) -> KnownSession:
     """A session and what is known of it."""
     return service(request).get_session(request.path_parameters["sessionId"])
 

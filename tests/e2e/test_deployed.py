@@ -185,12 +185,12 @@ def stages_of(stack: Deployment, request_id: str) -> set[str]:
 def test_a_broken_schema_fails_the_next_deployment_and_is_named(
     stack: Deployment, api: Api, postgres: Postgres
 ) -> None:
-    execute(postgres, "DROP TABLE muster.pilot_tokens CASCADE")
+    execute(postgres, "DROP TABLE muster.pilot_attempts CASCADE")
     report = stack.invoke("MigrateFunction", {"action": "verify"})
     assert report["verified"] is False
-    assert report["differences"][0]["object"] == "table muster.pilot_tokens"
+    assert report["differences"][0]["object"] == "table muster.pilot_attempts"
     assert api.get("/healthz", kind=None).status_code == 503
-    with pytest.raises(DeploymentError, match="pilot_tokens"):
+    with pytest.raises(DeploymentError, match="pilot_attempts"):
         stack.deploy({"LogRetentionDays": "7", "Revision": "broken"})
     for difference in report["differences"]:
         execute(postgres, difference["remedy"])

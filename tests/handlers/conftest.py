@@ -8,6 +8,7 @@ from functions.consent import app as consent
 from functions.diagnostics import app as diagnostics
 from functions.ingest import app as ingest
 from functions.metrics import app as metrics
+from functions.pilot import app as pilot
 from functions.session import app as session
 from muster import http
 from tests.support.databases import Project
@@ -42,6 +43,12 @@ def on_sessions(environment: pytest.MonkeyPatch, project: Project) -> Caller:
 def on_consent(environment: pytest.MonkeyPatch, project: Project) -> Caller:
     """Calls the consent function."""
     return Caller(consent.lambda_handler, project, "muster_ingest", environment)
+
+
+@pytest.fixture
+def on_pilot(environment: pytest.MonkeyPatch, project: Project) -> Caller:
+    """Calls the pilot function."""
+    return Caller(pilot.lambda_handler, project, "muster_ingest", environment)
 
 
 @pytest.fixture

@@ -347,6 +347,17 @@ def test_losses_when_a_batch_has_not_arrived(post: Caller, on_diagnostics: Calle
     assert troubles(on_diagnostics) == {}
 
 
+def test_pilot_tokens_when_somebody_guesses_them(on_pilot: Caller, on_diagnostics: Caller, database_url: str) -> None:
+    for number in range(60):
+        assert troubles(on_diagnostics) == {} if number in (0, 59) else True
+        on_pilot("POST /v1/pilot-tokens/redeem", {"token": f"mp_{number}", "userId": "eve"})
+    found = only_trouble(on_diagnostics, "pilot_tokens")
+    assert found["data"] == {"active": 0, "revoked": 0, "redemptions": 0, "unknownInAMinute": 60}
+    assert "token_not_found" in found["remedy"]
+    execute(database_url, "UPDATE muster.pilot_attempts SET since = now() - interval '1 hour'")
+    assert troubles(on_diagnostics) == {}
+
+
 def test_reconciliation_when_a_session_counts_wrongly(
     post: Caller, on_diagnostics: Caller, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ CHECKS = [
     "losses",
     "reconciliation",
     "consent",
+    "pilot_tokens",
     "queue",
     "rollups",
     "connections",

@@ -56,6 +56,7 @@ class Attempt:
 
 
 USER, DOCUMENT = "victim-user", "victim-data"
+TOKEN = "mp_the-token-of-that-project"  # noqa: S105 - made up
 
 
 def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
@@ -87,6 +88,13 @@ def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
             Attempt({"userId": USER}, query={"cursor": victim.cursors["events"]}),
         ],
         "DELETE /v1/subjects/{userId}": [Attempt({"userId": USER}), Attempt({"userId": "%"})],
+        "POST /v1/pilot-tokens": [Attempt(body={"participantType": "intruder"})],
+        "GET /v1/pilot-tokens": [Attempt(), Attempt(query={"cursor": victim.cursors["tokens"]})],
+        "DELETE /v1/pilot-tokens/{id}": [Attempt({"id": victim.cursors["tokens"]})],
+        "POST /v1/pilot-tokens/redeem": [
+            Attempt(body={"token": TOKEN, "userId": USER}),
+            Attempt(body={"token": TOKEN, "sessionId": victim.session_id}),
+        ],
         "GET /v1/metrics": [Attempt(query=whole | query) for query in everything],
         "GET /v1/metrics/events": [
             *(Attempt(query=whole | query) for query in [{}, *filters]),
@@ -180,10 +188,12 @@ def victim(database_url: str, project: Project, call: Callable[..., Answer]) -> 
             "INSERT INTO muster.pending_identities (project_id, session_id, user_id) VALUES (%s, %s, 'victim')",
             (project.id, uuid.uuid4()),
         )
+    tokens = call("GET /v1/pilot-tokens", admin, Attempt()).json["tokens"]
     cursors = {
         "events": pages["events"].json["nextCursor"],
         "export": pages["export"].headers["x-next-cursor"],
         "rejections": str(rows[0]["id"] + 1),
+        "tokens": tokens[0]["id"],
     }
     keys = [key[:8] for key in project.keys.values()]
     texts = [session, event, rejected, batch_id, str(project.id), USER, "victim", *keys]
@@ -192,6 +202,7 @@ def victim(database_url: str, project: Project, call: Callable[..., Answer]) -> 
 
 def _fill(connection: psycopg.Connection[Any], project_id: Any, session: str) -> None:
     values = {"project": project_id, "session": session, "user": USER, "secret": DOCUMENT, "events": EVENTS}
+    values["token"] = TOKEN
     for statement in (
         """INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type,
                                                 area, data)
@@ -201,7 +212,10 @@ def _fill(connection: psycopg.Connection[Any], project_id: Any, session: str) ->
         """INSERT INTO muster.analytics_consent (project_id, user_id, session_id, status, version)
            VALUES (%(project)s, %(user)s, %(session)s, 'granted', 'victim')""",
         """INSERT INTO muster.pilot_tokens (project_id, token_hash, prefix, participant_type, note)
-           VALUES (%(project)s, sha256('victim'), 'victim-p', 'victim-type', 'victim-note')""",
+           VALUES (%(project)s, sha256(%(token)s::text::bytea), 'victim-p', 'victim-type', 'victim-note')""",
+        """INSERT INTO muster.pilot_redemptions (project_id, token_id, participant_type, user_id)
+           SELECT project_id, id, 'victim-type', %(user)s FROM muster.pilot_tokens WHERE project_id = %(project)s""",
+        "INSERT INTO muster.pilot_attempts (project_id) VALUES (%(project)s)",
         """INSERT INTO muster.erasures (project_id, user_hash, completed_at)
            VALUES (%(project)s, gen_random_uuid(), now())""",
         """INSERT INTO muster.erased_sessions (project_id, session_hash, erased_at, is_whole)

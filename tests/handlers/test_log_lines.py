@@ -155,5 +155,54 @@ def test_folding_is_a_line_of_its_own(
     assert answer == {"status": "ok", "folded": {"events": 2, "complete": True}}
     (line,) = written(capsys)["fold_result"]
     assert is_golden("fold_result", line)
-    with pytest.raises(ValueError, match="send one of maintain, fold"):
+    with pytest.raises(ValueError, match="send one of maintain, fold, retention"):
         maintain.lambda_handler({"work": "rest"}, Context())
+
+
+def test_retention_is_a_line_for_each_project_and_one_for_all(
+    post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
+) -> None:
+    post(ROUTE, a_batch(an_event(timestamp="2021-01-01T00:00:00Z")), kind="admin")
+    post(ROUTE, a_batch())
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE muster.projects SET retention_days = 365")
+    environment.setenv("DATABASE_ROLE", "muster_admin")
+    written(capsys)
+    said = maintain.lambda_handler({"work": "retention", "dryRun": True}, Context())
+    assert written(capsys) == {}
+    answer = maintain.lambda_handler({"work": "retention"}, Context())
+    assert {**answer, "dryRun": True} == said
+    assert (answer["status"], answer["complete"], answer["projects"][0]["events"]) == ("ok", True, 1)
+    lines = written(capsys)
+    assert is_golden("project_expired", lines["project_expired"][0])
+    assert is_golden("retention_result", lines["retention_result"][0])
+
+
+@pytest.mark.parametrize(
+    "event", [{"work": "retention", "dryRun": "false"}, {"work": "retention", "dryRun": 0}, {"dryRun": True}]
+)
+def test_what_may_have_been_meant_as_a_dry_run_is_not_done(
+    environment: pytest.MonkeyPatch, event: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match="dryRun is true or false"):
+        maintain.lambda_handler(event, Context())
+
+
+def test_a_step_of_retention_that_others_are_in_the_way_of_is_a_line(
+    post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
+) -> None:
+    post(ROUTE, a_batch(an_event(timestamp="2021-01-01T00:00:00Z")), kind="admin")
+    environment.setenv("DATABASE_ROLE", "muster_admin")
+    environment.setattr("muster.expiry.LOCK_TIMEOUT", "20ms")
+    with psycopg.connect(database_url) as folding:
+        folding.execute("UPDATE muster.projects SET retention_days = 365")
+        folding.execute("SELECT muster.roll_forward(id, 100) FROM muster.projects")
+        folding.commit()
+        folding.execute("SELECT FROM muster.rollup_state FOR UPDATE")
+        written(capsys)
+        answer = maintain.lambda_handler({"work": "retention"}, Context())
+    assert not answer["complete"]
+    assert (answer["projects"][0]["events"], answer["projects"][0]["left"]["events"]) == (0, 1)
+    lines = written(capsys)
+    assert is_golden("retention_step_failed", lines["retention_step_failed"][0])
+    assert maintain.lambda_handler({"work": "retention"}, Context())["complete"]

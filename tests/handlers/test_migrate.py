@@ -41,14 +41,14 @@ def test_by_default_it_migrates_and_verifies(invoke: Any, postgres: Cluster, env
 
 def test_verify_names_differences_and_counts_rows(invoke: Any, database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("DROP TABLE muster.pilot_tokens")
+        connection.execute("DROP TABLE muster.pilot_attempts")
     answer = invoke(action="verify")
     assert (answer["status"], answer["verified"]) == ("different", False)
-    assert answer["tables"]["pilot_tokens"] == {"exists": False, "rows": None}
+    assert answer["tables"]["pilot_attempts"] == {"exists": False, "rows": None}
     assert answer["tables"]["api_keys"] == {"exists": True, "rows": 3}
     first = answer["differences"][0]
-    assert (first["object"], first["problem"]) == ("table muster.pilot_tokens", "missing")
-    assert first["remedy"].startswith("SET ROLE muster_owner; CREATE TABLE muster.pilot_tokens")
+    assert (first["object"], first["problem"]) == ("table muster.pilot_attempts", "missing")
+    assert first["remedy"].startswith("SET ROLE muster_owner; CREATE TABLE muster.pilot_attempts")
 
 
 def test_status_tells_without_changing_anything(
@@ -308,10 +308,10 @@ def test_a_refused_migration_fails_the_deployment_with_its_sentence(
 def test_a_deployment_without_its_tables_fails(invoke: Any, database_url: str, cloudformation: Any) -> None:
     url, answers = cloudformation
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("DROP TABLE muster.pilot_tokens")
+        connection.execute("DROP TABLE muster.pilot_attempts")
     invoke(**deployment(url, "Update"))
     assert answers[0]["Status"] == "FAILED"
-    assert "table muster.pilot_tokens is missing" in answers[0]["Reason"]
+    assert "table muster.pilot_attempts is missing" in answers[0]["Reason"]
 
 
 def test_deleting_a_stack_touches_no_data_and_needs_no_database(

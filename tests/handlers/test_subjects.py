@@ -29,7 +29,7 @@ def events_of(database_url: str) -> int:
 
 
 def test_everything_that_is_stored_about_a_user_is_shown_and_then_erased(
-    post: Caller, on_consent: Caller, on_metrics: Caller, database_url: str
+    post: Caller, on_consent: Caller, on_pilot: Caller, on_metrics: Caller, database_url: str
 ) -> None:
     anonymous = a_batch(an_event())
     post(ROUTE, anonymous)
@@ -38,15 +38,17 @@ def test_everything_that_is_stored_about_a_user_is_shown_and_then_erased(
     post(ROUTE, a_batch(an_event(timestamp=old), userId="lovelace"))
     post(ROUTE, a_batch(an_event(), userId="bob"))
     decide(on_consent, "granted", userId="lovelace")
+    issued = on_pilot("POST /v1/pilot-tokens", {"participantType": "tester"}, kind="admin").json["tokens"][0]
+    on_pilot("POST /v1/pilot-tokens/redeem", {"token": issued["token"], "userId": "lovelace"})
     on_metrics("GET /v1/metrics", kind="read")
     found = show(on_consent, "lovelace")
     assert {name: len(value) for name, value in found.items() if isinstance(value, list)} == {
-        "events": 3, "sessions": 2, "consents": 1, "rejections": 1, "redemptions": 0
+        "events": 3, "sessions": 2, "consents": 1, "rejections": 1, "redemptions": 1
     }  # fmt: skip
     assert found["userId"] == "lovelace"
     receipt = erase(on_consent, "lovelace").json
     assert {name: receipt[name] for name in ("events", "sessions", "consents", "rejections", "redemptions")} == {
-        "events": 3, "sessions": 2, "consents": 1, "rejections": 1, "redemptions": 0
+        "events": 3, "sessions": 2, "consents": 1, "rejections": 1, "redemptions": 1
     }  # fmt: skip
     assert uuid.UUID(receipt["receiptId"])
     empty = show(on_consent, "lovelace")

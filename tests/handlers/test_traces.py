@@ -71,6 +71,7 @@ def test_a_stored_event_is_visible_where_the_view_holds_it(post: Caller, on_diag
         ({"eventType": "other"}, "The filter eventType"),
         ({"area": "other"}, "The filter area"),
         ({"userId": "bob"}, "The filter userId"),
+        ({"participantType": "tester"}, "The filter participantType leaves it out: the event's is none"),
         ({"data.path": "/other"}, "The filter data.path"),
         ({"start": "2026-01-01", "end": "2026-02-01"}, "after 2026-01-01T00:00:00+00:00"),
         ({"eventType": ["page_view", "other"], "userId": "bob"}, "The filter userId"),

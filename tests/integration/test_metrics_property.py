@@ -4,7 +4,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -35,6 +35,7 @@ ANCHORS = {
 ALIKE = [str(uuid.UUID(int=number)) for number in range(1, 5)]
 FOLDS = 2
 USERS = [None, "ada", "bob", "eve"]
+PARTICIPANT_TYPES = ["tester", "control"]
 TYPES, AREAS, COLOURS = ["page_view", "sign_up"], ["shop", "home", "unknown"], [None, "red", "blue", ""]
 
 
@@ -50,10 +51,32 @@ class Event:
     colour: str | None
     folds: int = 0
     """After how many roll-forwards it was stored."""
+    participant: str | None = None
+    """Its session's participant type."""
 
     @property
     def data(self) -> dict[str, str]:
         return {} if self.colour is None else {"colour": self.colour}
+
+
+@dataclass(frozen=True)
+class Redemption:
+    """A token's, by a user, a session or both; those of one moment in their order."""
+
+    type: str
+    user: str | None
+    session: str | None
+    minute: int
+
+
+def participant_type(session: str, owner: str | None, redemptions: list[Redemption]) -> str | None:
+    """As what a session takes part: the latest redemption counts, its own or its user's."""
+    mine = [
+        (redemption.minute, number, redemption.type)
+        for number, redemption in enumerate(redemptions)
+        if redemption.session == session or (owner is not None and redemption.user == owner)
+    ]
+    return max(mine)[2] if mine else None
 
 
 def near(anchor: datetime) -> st.SearchStrategy[datetime]:
@@ -89,14 +112,37 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
         event_types=draw(st.just(()) | st.lists(st.sampled_from(TYPES), max_size=1)),
         areas=draw(st.just(()) | st.lists(st.sampled_from(AREAS), max_size=2)),
         user_ids=draw(st.just(()) | st.lists(st.sampled_from(["ada", "bob"]), max_size=2)),
+        participant_types=draw(
+            st.just(()) | st.just(()) | st.lists(st.sampled_from([*PARTICIPANT_TYPES, "nothing"]), max_size=2)
+        ),
         data=draw(st.just({}) | st.fixed_dictionaries({"colour": st.lists(st.sampled_from(["red", ""]), min_size=1)})),
-        breakdown=draw(st.sampled_from([None, "eventType", "area", "userId", "data"])),
+        breakdown=draw(st.sampled_from([None, "eventType", "area", "userId", "participantType", "data"])),
         breakdown_key="colour",
         limit=draw(st.sampled_from([1, 2, 100])),
     )
     few = st.lists(times, max_size=3)
     folding = draw(st.sampled_from([zone, *sorted(ANCHORS)])), draw(st.sampled_from([[], ["colour"]]))
-    return draw(st.lists(event, max_size=25)), draw(st.lists(event, max_size=5)), draw(few), draw(few), request, folding
+    owners = {session: draw(st.sampled_from(USERS)) for session in draw(st.sets(st.sampled_from(ALIKE)))}
+    redemption = st.builds(
+        Redemption,
+        type=st.sampled_from(PARTICIPANT_TYPES),
+        user=st.sampled_from(["ada", "bob"]),
+        session=st.sampled_from([None, *ALIKE]),
+        minute=st.integers(0, 1),
+    ) | st.builds(
+        Redemption,
+        type=st.sampled_from(PARTICIPANT_TYPES),
+        user=st.none(),
+        session=st.sampled_from(ALIKE),
+        minute=st.integers(0, 1),
+    )
+    redemptions = draw(st.lists(redemption, max_size=3))
+    events = [
+        replace(one, participant=participant_type(one.session, owners.get(one.session), redemptions))
+        for one in draw(st.lists(event, max_size=25))
+    ]
+    pilot = owners, redemptions
+    return events, draw(st.lists(event, max_size=5)), draw(few), draw(few), request, folding, pilot
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +199,39 @@ def store_refused(
         )
 
 
+def store_pilot(
+    connection: psycopg.Connection[Any],
+    project: uuid.UUID,
+    events: list[Event],
+    owners: dict[str, str | None],
+    redemptions: list[Redemption],
+) -> None:
+    for session, owner in owners.items():
+        times = [event.at for event in events if event.session == session]
+        connection.execute(
+            "INSERT INTO muster.analytics_sessions (project_id, id, user_id, started_at, last_seen_at)"
+            " SELECT %s, %s, %s, min(t), max(t) FROM unnest(%s::timestamptz[]) t HAVING count(*) > 0",
+            (project, session, owner, times),
+        )
+    for number, redemption in enumerate(redemptions):
+        connection.execute(
+            "WITH token AS (INSERT INTO muster.pilot_tokens (project_id, token_hash, prefix, participant_type)"
+            " VALUES (%(project)s, sha256(convert_to(%(project)s::text || %(number)s::text, 'UTF8')), 'mp_', %(type)s)"
+            " RETURNING id)"
+            " INSERT INTO muster.pilot_redemptions"
+            " (project_id, token_id, participant_type, user_id, session_id, redeemed_at)"
+            " SELECT %(project)s, id, %(type)s, %(user)s, %(session)s, now() + make_interval(mins => %(minute)s)"
+            " FROM token",
+            {"project": project, "number": number, **asdict(redemption)},
+        )
+
+
 def matches(event: Event, request: MetricsRequest) -> bool:
     return (
         (not request.event_types or event.type in request.event_types)
         and (not request.areas or event.area in request.areas)
         and (not request.user_ids or event.user in request.user_ids)
+        and (not request.participant_types or event.participant in request.participant_types)
         and all(event.data.get(key) in values for key, values in request.data.items())
     )
 
@@ -227,6 +301,7 @@ def assert_breakdown(answer: Metrics, chosen: list[Event], request: MetricsReque
         "eventType": lambda event: event.type,
         "area": lambda event: event.area,
         "userId": lambda event: event.user,
+        "participantType": lambda event: event.participant,
         "data": lambda event: event.colour,
     }
     if request.breakdown is None:
@@ -246,13 +321,15 @@ def without_now(found: Totals) -> dict[str, Any]:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(case=cases())
 def test_every_number_is_that_of_a_plain_computation(database: psycopg.Connection[Any], case: Any) -> None:
-    events, others, rejected, ignored, request, (zone, keys) = case
+    events, others, rejected, ignored, request, (zone, keys), (owners, redemptions) = case
     start, end = request.start, request.end
     with database.transaction(force_rollback=True):
         project, another = create_project(database, "one"), create_project(database, "another")
         database.execute("UPDATE muster.projects SET time_zone = %s, rollup_keys = %s", (zone, keys))
         store(database, project, events)
         store(database, another, others)
+        store_pilot(database, project, events, owners, redemptions)
+        store_pilot(database, another, others, owners, [Redemption("tester", "eve", None, 0)])
         store_refused(database, project, rejected, ignored)
         store_refused(database, another, rejected, ignored)
         try:

@@ -204,8 +204,8 @@ def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: 
     assert f"{len(list(MIGRATIONS.glob('*.sql')))} migrations applied now" in worked.stdout
     assert "The schema is as the migrations make it." in worked.stdout
     assert '"verified": true' in run("--action", "verify", "--json").stdout
-    empty.execute("DROP TABLE muster.pilot_tokens")
+    empty.execute("DROP TABLE muster.pilot_attempts")
     broken = run("--action", "verify")
     assert broken.returncode == 1
-    assert "table muster.pilot_tokens is missing." in broken.stdout
-    assert "CREATE TABLE muster.pilot_tokens (" in broken.stdout
+    assert "table muster.pilot_attempts is missing." in broken.stdout
+    assert "CREATE TABLE muster.pilot_attempts (" in broken.stdout

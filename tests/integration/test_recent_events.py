@@ -26,9 +26,11 @@ FILTERS = st.fixed_dictionaries(
         "eventType": st.lists(st.sampled_from(["often", "rare", "never"]), min_size=1, max_size=2, unique=True),
         "area": st.sampled_from([["home"], ["shop"]]),
         "userId": st.sampled_from([["ada"], ["bob"], ["nobody"]]),
+        "participantType": st.sampled_from([["tester"], ["tester", "nothing"]]),
         "data.n": st.sampled_from([["1"], ["2"]]),
     },
 )
+PARTICIPANTS = [uuid.UUID(int=3), uuid.UUID(int=5)]
 Connection = psycopg.Connection[Any]
 
 
@@ -59,6 +61,24 @@ def store(connection: Connection, project: uuid.UUID, chance: random.Random, cou
         )
 
 
+def make_participants(connection: Connection, project: uuid.UUID) -> None:
+    """One session that redeemed a token, and one of a user who did; the third is of nobody."""
+    connection.execute(
+        "INSERT INTO muster.analytics_sessions (project_id, id, user_id, started_at, last_seen_at)"
+        " SELECT project_id, session_id, CASE WHEN session_id = %s THEN 'eve' END, min(occurred_at), max(occurred_at)"
+        " FROM muster.analytics_events WHERE project_id = %s GROUP BY project_id, session_id",
+        (PARTICIPANTS[1], project),
+    )
+    connection.execute(
+        "WITH token AS (INSERT INTO muster.pilot_tokens (project_id, token_hash, prefix, participant_type)"
+        " VALUES (%s, sha256(gen_random_uuid()::text::bytea), 'mp_', 'tester') RETURNING *)"
+        " INSERT INTO muster.pilot_redemptions (project_id, token_id, participant_type, user_id, session_id)"
+        " SELECT project_id, token.id, participant_type, s.user_id, s.session_id"
+        " FROM token, (VALUES ('eve', NULL), (NULL, %s::uuid)) s(user_id, session_id)",
+        (project, PARTICIPANTS[0]),
+    )
+
+
 def all_pages(connection: Connection, project: uuid.UUID, filters: dict[str, list[str]]) -> list[StoredEvent]:
     found, cursor = list[StoredEvent](), None
     while True:
@@ -83,12 +103,14 @@ def test_pages_hold_every_event_that_passes_once(
         while not roll_forward(connection, project, 1_000)[1]:
             pass
     store(connection, project, chance, late)
+    make_participants(connection, project)
     asked = {name: value if isinstance(value, list) else [value] for name, value in filters.items()}
     expected = connection.execute(
         "SELECT id FROM muster.analytics_events WHERE project_id = %(project)s"
         " AND (%(types)s::text[] IS NULL OR event_type = ANY (%(types)s))"
         " AND (%(areas)s::text[] IS NULL OR area = ANY (%(areas)s))"
         " AND (%(users)s::text[] IS NULL OR user_id = ANY (%(users)s))"
+        " AND (%(participants)s::text[] IS NULL OR session_id = ANY (%(sessions)s))"
         " AND (%(n)s::text[] IS NULL OR data ->> 'n' = ANY (%(n)s))"
         " ORDER BY occurred_at DESC, session_id DESC, id DESC",
         {
@@ -97,6 +119,8 @@ def test_pages_hold_every_event_that_passes_once(
             "areas": asked.get("area"),
             "users": asked.get("userId"),
             "n": asked.get("data.n"),
+            "participants": asked.get("participantType"),
+            "sessions": PARTICIPANTS,
         },
     ).fetchall()
     assert [event.id for event in all_pages(connection, project, asked)] == [row[0] for row in expected]

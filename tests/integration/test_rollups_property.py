@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +26,7 @@ DAYS = 9
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata"]
 SESSIONS = [uuid.UUID(int=number) for number in range(1, 6)]
 USERS = [None, "ada", "bob", "eve"]
+PARTICIPANT_TYPES = ["tester", "control"]
 TYPES, AREAS, COLOURS = ["view", "click"], ["shop", "home"], [None, "red", ""]
 
 Connection = psycopg.Connection[Any]
@@ -112,6 +113,36 @@ def claim(session: uuid.UUID, user: str) -> Step:
     return step
 
 
+def own(session: uuid.UUID, user: str | None) -> Step:
+    """A session is known, and whose it is; it lasts as long as events can be."""
+    return lambda world: call(
+        world,
+        "INSERT INTO muster.analytics_sessions AS s (project_id, id, user_id, started_at, last_seen_at)"
+        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (project_id, id) DO UPDATE SET"
+        " user_id = coalesce(s.user_id, excluded.user_id)",
+        world.project,
+        session,
+        user,
+        FIRST - timedelta(days=1),
+        FIRST + timedelta(days=DAYS + 1),
+    )
+
+
+def redeem(participant_type: str, user: str | None, session: uuid.UUID | None) -> Step:
+    """A token is issued and redeemed, whatever has happened until now and is folded of it."""
+    return lambda world: call(
+        world,
+        "WITH token AS (INSERT INTO muster.pilot_tokens (project_id, token_hash, prefix, participant_type)"
+        " VALUES (%s, sha256(gen_random_uuid()::text::bytea), 'mp_', %s) RETURNING *)"
+        " INSERT INTO muster.pilot_redemptions (project_id, token_id, participant_type, user_id, session_id)"
+        " SELECT project_id, id, participant_type, %s, %s FROM token",
+        world.project,
+        participant_type,
+        user,
+        session,
+    )
+
+
 def change(zone: str, keys: list[str]) -> Step:
     return lambda world: call(
         world, "UPDATE muster.projects SET time_zone = %s, rollup_keys = %s WHERE id = %s", zone, keys, world.project
@@ -146,7 +177,12 @@ seldom = st.one_of(
     st.builds(change, st.sampled_from(ZONES), st.sampled_from([[], ["colour"]])),
     st.sampled_from([3, 2**40]).map(restore),
 )
-steps = st.one_of(often, often, often, seldom)
+pilot = st.one_of(
+    st.builds(own, st.sampled_from(SESSIONS), st.sampled_from(USERS)),
+    st.builds(redeem, st.sampled_from(PARTICIPANT_TYPES), st.sampled_from(USERS), st.sampled_from(SESSIONS)),
+    st.builds(redeem, st.sampled_from(PARTICIPANT_TYPES), st.sampled_from(USERS[1:]), st.none()),
+)
+steps = st.one_of(often, often, often, pilot, seldom)
 
 
 @st.composite
@@ -168,6 +204,8 @@ def requests(draw: st.DrawFn) -> MetricsRequest:
                 {"user_ids": ("ada",)},
                 {"user_ids": ("ada", "bob"), "areas": ("home",)},
                 {"event_types": ("view", "click")},
+                {"participant_types": ("tester",)},
+                {"participant_types": ("tester", "control"), "areas": ("home",)},
             ]
         )
     )
@@ -178,9 +216,9 @@ def requests(draw: st.DrawFn) -> MetricsRequest:
         timezone=zone,
         granularity=draw(st.sampled_from(["hour", "day", "day", "week", "month"])),
         breakdown=draw(
-            st.sampled_from([None, None, "area"])
+            st.sampled_from([None, None, "area", "participantType"])
             if filters
-            else st.sampled_from([None, "eventType", "area", "userId", "data"])
+            else st.sampled_from([None, "eventType", "area", "userId", "participantType", "participantType", "data"])
         ),
         breakdown_key="colour",
         limit=draw(st.sampled_from([1, 100])),
@@ -216,6 +254,35 @@ def comparable(answer: Metrics) -> dict[str, Any]:
 def test_rollups_answer_as_the_events_do(
     connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]
 ) -> None:
+    answer_alike(connections, history, asked)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    history=st.lists(st.one_of(often, often, often, pilot), min_size=8, max_size=30),
+    asked=st.lists(
+        requests().map(
+            lambda request: replace(
+                request,
+                event_types=(),
+                areas=(),
+                user_ids=(),
+                data={},
+                participant_types=(),
+                breakdown="participantType",
+            )
+        ),
+        min_size=3,
+        max_size=6,
+    ),
+)
+def test_participants_are_told_apart_from_rollups_as_from_the_events(
+    connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]
+) -> None:
+    answer_alike(connections, history, asked)
+
+
+def answer_alike(connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]) -> None:
     connection, writer = connections
     world = World(connection, writer, create_project(connection, str(uuid.uuid4())))
     try:

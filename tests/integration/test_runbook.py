@@ -36,6 +36,7 @@ QUESTIONS = [
     "3. There are errors in the logs",
     "4. A client's queue does not flush",
     "5. Consent is not set",
+    "6. A pilot token is not taken",
 ]
 SESSION = "00000000-0000-4000-8000-000000000001"
 _BLOCK = re.compile(r"^( *)```(sh|sql)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -183,7 +184,7 @@ def status(answer: str) -> int:
     return int(answer.split()[1])
 
 
-def test_it_has_the_five_questions() -> None:
+def test_it_has_the_six_questions() -> None:
     assert [name for name in SECTIONS if name] == QUESTIONS
 
 
@@ -335,8 +336,32 @@ def test_consent_is_not_set(operator: Operator) -> None:
     assert (line["accepted"], line["ignored"]) == (0, {"consent_missing": 1})
     assert "warn consent:" in operator.follow(question, "sh")
     assert "('tests', 'opt_in', 'consent_missing', 1)" in operator.follow(question, "sql")
-    assert operator.follow(question, "sql", USER_ID="runbook", VERSION="2026-01", PROJECT_NAME="tests") == "INSERT 0 1"
+    assert '"status":"granted"' in operator.follow(question, "sh", USER_ID="runbook", VERSION="2026-01")
     assert '"accepted":1' in operator.shell("post")
     assert operator.follow(question, "sql", PROJECT_NAME="tests") == "UPDATE 1"
     assert operator.post(a_batch(an_event(), userId="somebody else")).json()["accepted"] == 1
+    operator.finish(question)
+
+
+def test_a_pilot_token_is_not_taken(operator: Operator) -> None:
+    question = QUESTIONS[5]
+    client = httpx.Client(base_url=operator.url, timeout=30, trust_env=False)
+
+    def send(path: str, kind: str, body: dict[str, Any]) -> httpx.Response:
+        return client.post(path, json=body, headers={"authorization": f"Bearer {operator.keys[kind]}"})
+
+    with client:
+        token = send("/v1/pilot-tokens", "admin", {"participantType": "tester"}).json()["tokens"][0]["token"]
+        guess = send("/v1/pilot-tokens/redeem", "write", {"token": token[:-1], "userId": "ada"})
+        assert (guess.status_code, guess.json()["error"]["code"]) == (404, "token_not_found")
+        (line,) = operator.find("trace-one-batch", "PilotFunction", REQUEST_ID=guess.headers["x-request-id"])
+        assert (line["status"], line["code"]) == (404, "token_not_found")
+        for number in range(60):
+            guess = send("/v1/pilot-tokens/redeem", "write", {"token": f"mp_{number}", "userId": "eve"})
+        assert (guess.status_code, guess.json()["error"]["code"]) == (429, "too_many_attempts")
+        answer = operator.follow(question, "sh")
+        assert "warn pilot_tokens:" in answer
+        assert '"state": "active"' in answer
+        assert token not in answer
+        assert send("/v1/pilot-tokens/redeem", "write", {"token": token, "userId": "ada"}).status_code == 200
     operator.finish(question)

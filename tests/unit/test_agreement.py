@@ -21,10 +21,6 @@ NOT_BUILT_YET = {
     "POST /v1/identify",
     "POST /v1/group",
     "POST /v1/alias",
-    "POST /v1/pilot-tokens",
-    "GET /v1/pilot-tokens",
-    "DELETE /v1/pilot-tokens/{id}",
-    "POST /v1/pilot-tokens/redeem",
     "GET /",
     "GET /muster.js",
     "GET /openapi.json",
@@ -90,7 +86,7 @@ def test_who_logs_in_is_let_in_by_the_gateway_on_every_route_and_only_to_routes_
 def test_what_may_run_at_once_leaves_connections_for_people() -> None:
     capacities = parse_template(PROJECT / "template.yaml")["Mappings"]["Capacity"]
     for name, capacity in capacities.items():
-        functions = sum(capacity[each] for each in ("Ingest", "Session", "Metrics", "Diagnostics", "Consume"))
+        functions = sum(capacity[each] for each in ("Ingest", "Session", "Pilot", "Metrics", "Diagnostics", "Consume"))
         # And one each for migrate and maintain.
         assert functions + 2 <= capacity["MaxConnections"] - 15, name
         assert capacity["MostConnections"] == capacity["MaxConnections"] * 0.8, name

@@ -55,6 +55,11 @@ def modules_after(function: str, event: str) -> set[str]:
         ("session", "session-put.json", ["pydantic", "muster.plain_batches", "muster.metrics"]),
         ("consent", "consent-put.json", ["pydantic", "crawlerdetect", "muster.plain_batches", "muster.subjects"]),
         (
+            "pilot",
+            "pilot-issue.json",
+            ["pydantic", "crawlerdetect", "muster.events", "muster.sessions", "muster.metrics"],
+        ),
+        (
             "metrics",
             "metrics-all.json",
             ["pydantic", "crawlerdetect", "muster.events", "muster.sessions", "muster.diagnostics"],

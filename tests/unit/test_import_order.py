@@ -47,6 +47,7 @@ FLOORS: dict[str, list[str]] = {
         "quarantine_models",
         "quarantine_requests",
         "replay_requests",
+        "pilot_requests",
     ],
     "database": ["rds_token", "logins", "database", "key_use", "ingest_log"],
     "topics": [
@@ -64,6 +65,7 @@ FLOORS: dict[str, list[str]] = {
         "sessions",
         "consent",
         "subjects",
+        "pilot",
         "rollups",
         "metrics",
         "recent_events",
@@ -76,6 +78,7 @@ FLOORS: dict[str, list[str]] = {
         "migrations",
         "archive",
         "maintenance",
+        "expiry",
         "schema_differences",
         "schema_history",
         "schema",

@@ -181,6 +181,7 @@ def test_no_function_acts_as_more_than_it_needs_to() -> None:
         "IngestFunction": "muster_ingest",
         "SessionFunction": "muster_ingest",
         "ConsentFunction": "muster_ingest",
+        "PilotFunction": "muster_ingest",
         "MetricsFunction": "muster_reader",
         "DiagnosticsFunction": "muster_reader",
         "ConsumeFunction": "muster_ingest",

@@ -15,6 +15,12 @@ MusterError
 │   ├── PayloadTooLarge
 │   └── UnsupportedEncoding
 ├── NotFound
+│   └── TokenNotFound
+├── TokenGone
+│   ├── TokenExpired
+│   ├── TokenRevoked
+│   └── TokenUsedUp
+├── TooManyAttempts
 ├── SessionBelongsToAnotherUser
 ├── ProjectNotChosen
 ├── DatabaseUnavailable             send the same request again
@@ -147,6 +153,58 @@ class NotFound(MusterError):
     """There is no such thing in this project."""
 
     code = "not_found"
+
+
+class TokenNotFound(NotFound):
+    """The project has no such pilot token."""
+
+    code = "token_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such token in this project; see that it is whole, and sent with the project's key."
+        )
+
+
+class TokenGone(MusterError):
+    """The pilot token is known, and cannot be redeemed any more."""
+
+
+class TokenExpired(TokenGone):
+    """Its time is over."""
+
+    code = "token_expired"
+
+    def __init__(self) -> None:
+        super().__init__("This token has expired; ask whoever runs the study for another one.")
+
+
+class TokenRevoked(TokenGone):
+    """It was revoked."""
+
+    code = "token_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("This token was revoked; ask whoever runs the study for another one.")
+
+
+class TokenUsedUp(TokenGone):
+    """Others have redeemed it as often as it may be."""
+
+    code = "token_used_up"
+
+    def __init__(self) -> None:
+        super().__init__("This token is used up; ask whoever runs the study for another one.")
+
+
+class TooManyAttempts(MusterError):
+    """So many unknown tokens were tried in the project that no more of them are looked at for a while."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__("Too many unknown tokens were tried in this project; try again in a minute.")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class SessionBelongsToAnotherUser(MusterError):

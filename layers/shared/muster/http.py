@@ -35,6 +35,8 @@ STATUS: Mapping[type[MusterError], HTTPStatus] = {
     errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.SessionBelongsToAnotherUser: HTTPStatus.CONFLICT,
+    errors.TokenGone: HTTPStatus.GONE,
+    errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     MusterError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -133,7 +135,7 @@ def _error_response(request: Request, error: Exception) -> Response:
         sqlstate=getattr(error, "sqlstate", None),
     )
     response = _refusal(request, status, error.code, error.message, error.details)
-    if isinstance(error, errors.DatabaseUnavailable):
+    if isinstance(error, errors.DatabaseUnavailable | errors.TooManyAttempts):
         response.headers = {"retry-after": str(error.retry_after_seconds)}
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers = {"www-authenticate": 'Bearer realm="muster"'}

@@ -103,7 +103,7 @@ def scope_of(request: MetricsRequest, state: RollupState) -> Scope | None:
         *(("area", values) for values in (request.areas,) if values),
         *((f"{DATA}{key}", values) for key, values in request.data.items()),
     ]
-    if request.user_ids or state.watermark is None:
+    if request.user_ids or request.participant_types or state.watermark is None:
         return None
     if not filters:
         known = request.breakdown != "data" or f"{DATA}{request.breakdown_key}" in keys
@@ -171,6 +171,7 @@ def filters_of(request: MetricsRequest) -> dict[str, Any]:
         "event_types": list(request.event_types) or None,
         "areas": list(request.areas) or None,
         "user_ids": list(request.user_ids) or None,
+        "participant_types": list(request.participant_types) or None,
         "data": orjson.dumps([{"key": key, "wanted": list(values)} for key, values in request.data.items()]).decode(),
     }
 
@@ -217,7 +218,7 @@ def _hint(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> str:
             f"No event of this range matches, but {others} outside it do; the project's latest "
             f"event is of {latest:%Y-%m-%dT%H:%M:%SZ}. Widen the range, or ask for timeframe=all.{beside}"
         )
-    if request.event_types or request.areas or request.user_ids or request.data:
+    if any((request.event_types, request.areas, request.user_ids, request.participant_types, request.data)):
         if not row["rows_outside_range_is_exact"]:
             return f"The filters match no event of the range, nor of the latest months; leave one out.{beside}"
         return f"The filters match no event of the project at any time; leave one out.{beside}"

@@ -21,12 +21,12 @@ from muster.time_ranges import (
     timeframe_range,
 )
 
-_FIELDS = ("eventType", "area", "userId")
+_FIELDS = ("eventType", "area", "userId", "participantType")
 _RANGE = ("timeframe", "start", "end", "timezone")
 _METRICS = (*_RANGE, "granularity", "breakdown", "limit", *_FIELDS)
 _EVENTS = (*_RANGE, "limit", "cursor", *_FIELDS)
 
-BreakdownField = Literal["eventType", "area", "userId", "data"]
+BreakdownField = Literal["eventType", "area", "userId", "participantType", "data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class MetricsRequest:
     event_types: Sequence[str] = ()
     areas: Sequence[str] = ()
     user_ids: Sequence[str] = ()
+    participant_types: Sequence[str] = ()
     data: Mapping[str, Sequence[str]] = field(default_factory=dict)
     breakdown: BreakdownField | None = None
     breakdown_key: str | None = None
@@ -177,6 +178,7 @@ def _request(
         event_types=tuple(query.get("eventType", ())),
         areas=tuple(query.get("area", ())),
         user_ids=tuple(query.get("userId", ())),
+        participant_types=tuple(query.get("participantType", ())),
         data={name.removeprefix(DATA): tuple(values) for name, values in query.items() if name.startswith(DATA)},
         breakdown=breakdown,
         breakdown_key=breakdown_key,

@@ -60,7 +60,7 @@ def get_recent_events(connection: Connection, project_id: UUID, request: Metrics
 
 def _spans(connection: Connection, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:
     """Where in the range events can be that pass the filters, the latest first."""
-    if not any(parameters[name] for name in ("event_types", "areas", "user_ids")):
+    if not any(parameters[name] for name in ("event_types", "areas", "user_ids", "participant_types")):
         return [whole]
     days = connection.execute(query("get_event_days"), {**parameters, "start": whole[0], "end": whole[1]}).fetchall()
     spans = list[Span]()

@@ -1,4 +1,4 @@
-"""What each kind of key may do. It stands beside `keys`, which asks the database: routes that ask nothing need the table alone."""
+"""What each kind of key may do. It stands beside `keys`, which asks the database: a route of files needs the table alone."""
 
 from collections.abc import Mapping
 
@@ -19,6 +19,10 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "get_consent": EVERY_KEY,
     "get_subject": ADMINS,
     "erase_subject": ADMINS,
+    "issue_pilot_tokens": ADMINS,
+    "get_pilot_tokens": ADMINS,
+    "revoke_pilot_token": ADMINS,
+    "redeem_pilot_token": WRITERS,
     "get_metrics": READERS,
     "get_recent_events": READERS,
     "get_user": READERS,

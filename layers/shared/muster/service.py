@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from muster.ledger import SessionLedger
     from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
     from muster.metrics_requests import MetricsRequest, TraceRequest
+    from muster.pilot import IssuedTokens, PilotToken, Redemption, TokenPage
+    from muster.pilot_requests import TokensRequest
     from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
     from muster.quarantine_requests import RejectionsRequest
     from muster.results import BatchResult
-    from muster.sessions import Session
+    from muster.sessions import KnownSession, Session
     from muster.subjects import Receipt, Subject, SubjectRequest
     from muster.traces import Trace
 
@@ -88,7 +90,7 @@ class AnalyticsService:
         """Create or update a session as a client describes it."""
         return topics.sessions.put_request(self._database, self._sender, session_id, body)
 
-    def get_session(self, session_id: str) -> Session:
+    def get_session(self, session_id: str) -> KnownSession:
         """A session and what is known of it."""
         return topics.sessions.get_session(self._database, self._sender, session_id)
 
@@ -147,6 +149,22 @@ class AnalyticsService:
     def replay_rejections(self, body: RawBody) -> Replay:
         """Validate and store again what was rejected; needs an admin key."""
         return topics.replay.replay_request(self._database, self._sender, body)
+
+    def issue_pilot_tokens(self, body: RawBody) -> IssuedTokens:
+        """New pilot tokens, in clear this one time; needs an admin key."""
+        return topics.pilot.issue_tokens(self._database, self._sender, body)
+
+    def get_pilot_tokens(self, request: TokensRequest) -> TokenPage:
+        """Pilot tokens and their state, the latest first; needs an admin key."""
+        return topics.pilot.get_tokens(self._database, self._sender, request)
+
+    def revoke_pilot_token(self, token_id: UUID) -> PilotToken:
+        """A pilot token that nobody redeems any more; needs an admin key."""
+        return topics.pilot.revoke_token(self._database, self._sender, token_id)
+
+    def redeem_pilot_token(self, body: RawBody) -> Redemption:
+        """Make a user or a session a participant of a pilot study."""
+        return topics.pilot.redeem_token(self._database, self._sender, body)
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""

@@ -55,6 +55,13 @@ class Session(WireModel):
         self.duration_seconds = float(self.duration_seconds)
 
 
+class KnownSession(Session):
+    """A session as shown to who may read: a write key is public, and shall not tell who takes part in a study."""
+
+    participant_type: str | None
+    """As what it takes part in a pilot study, by its own latest redemption or its user's."""
+
+
 def put_request(database: Database, sender: Sender, session_id: str, body: RawBody) -> Session:
     """Create or update a session from a request's body, none being as good as {}; raises as put_session does."""
     return put_session(database, sender, session_id, read_text(body) if body.content else "{}")
@@ -77,7 +84,7 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
     return Session(**answer)
 
 
-def get_session(database: Database, sender: Sender, session_id: str) -> Session:
+def get_session(database: Database, sender: Sender, session_id: str) -> KnownSession:
     """A session of the sender's project.
 
     Raises:
@@ -89,7 +96,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> Session:
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
     answer = database.run(call, "get_session", parameters)
     raise_if_refused(answer, RIGHTS["get_session"])
-    return Session(**answer)
+    return KnownSession(**answer)
 
 
 def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class _Stored:
     received_at: datetime
     batch_id: UUID
     data: dict[str, Any]
+    participant_type: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,12 @@ def _of_stored(
         request.metrics,
         time_range_of(connection, project_id, request.metrics),
         occurred_at=row.occurred_at,
-        values={"eventType": row.event_type, "area": row.area, "userId": row.user_id},
+        values={
+            "eventType": row.event_type,
+            "area": row.area,
+            "userId": row.user_id,
+            "participantType": row.participant_type,
+        },
         data=row.data,
     )
     judged = None

@@ -18,6 +18,7 @@ REMEDIES = {
     "startedAt": _TIME,
     "endedAt": _TIME,
     "decidedAt": _TIME,
+    "expiresAt": _TIME,
     "id": _UUID,
     "sessionId": _UUID,
 }

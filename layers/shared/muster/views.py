@@ -22,7 +22,12 @@ def hidden_by(
         reasons.append(_out_of_range(request, time_range, occurred_at))
         day = occurred_at.astimezone(request.zone).date()
         remedies.append(f"timeframe=all, or start={day}&end={day + timedelta(days=1)}&timezone={request.timezone}")
-    for name, wanted in (("eventType", request.event_types), ("area", request.areas), ("userId", request.user_ids)):
+    for name, wanted in (
+        ("eventType", request.event_types),
+        ("area", request.areas),
+        ("userId", request.user_ids),
+        ("participantType", request.participant_types),
+    ):
         if wanted and values[name] not in wanted:
             reasons.append(f"The filter {name} leaves it out: the event's is {_said(values[name])}.")
             remedies.append(f"another {name}, or none")

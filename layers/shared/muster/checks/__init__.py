@@ -21,6 +21,7 @@ CHECKS: dict[str, Function] = {
     "losses": project.losses,
     "reconciliation": project.reconciliation,
     "consent": project.consent,
+    "pilot_tokens": project.pilot_tokens,
     "queue": queue.queue,
     "rollups": rollups,
     "connections": server.connections,

@@ -56,6 +56,23 @@ def consent(connection: Connection, context: Context) -> Finding:
     return Finding("pass", f"Consent mode is {mode}; what it forbids is ignored.", data=data)
 
 
+def pilot_tokens(connection: Connection, context: Context) -> Finding:
+    """What has become of the tokens of pilot studies, and whether somebody guesses them."""
+    row = connection.execute(query("get_pilot_state"), {"project_id": context.project_id}).fetchone()
+    active, revoked, redemptions, unknown, is_guessed = row if row else (0, 0, 0, 0, False)
+    data = {"active": active, "revoked": revoked, "redemptions": redemptions, "unknownInAMinute": unknown}
+    if is_guessed:
+        remedy = (
+            'fields @timestamp, request_id, code | filter code in ["token_not_found", "too_many_attempts"] # in Logs '
+            "Insights, on the log group of PilotFunction: mend the client that sends them, or give the project another "
+            "write key where it is nobody's; right tokens are redeemed meanwhile"
+        )
+        return Finding(
+            "warn", "Within the hour, unknown pilot tokens were tried as often as we let them.", remedy, data
+        )
+    return Finding("pass", f"{active} pilot tokens can be redeemed.", data=data)
+
+
 def losses(connection: Connection, context: Context) -> Finding:
     """What clients sent within a day and did not arrive, by their own numbering."""
     row = connection.execute(query("get_losses"), {"project_id": context.project_id}).fetchone()

@@ -2,6 +2,9 @@
 -- One statement and one snapshot, so that what is folded meanwhile is in one of them.
 WITH state AS MATERIALIZED (
     SELECT muster.rollup_watermark(s.project_id) AS watermark, s.time_zone FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
+), participant AS MATERIALIZED (
+    SELECT p.first_at, p.last_at FROM muster.participant_sessions(%(project_id)s, %(participant_types)s::text[]) p
+     WHERE %(participant_types)s::text[] IS NOT NULL
 ), everything AS (
     SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
      WHERE d.project_id = %(project_id)s AND d.name = 'all'
@@ -21,6 +24,9 @@ SELECT muster.day_start(a.day, t.time_zone), muster.day_start(a.day + 1, t.time_
    AND (%(user_ids)s::text[] IS NULL OR EXISTS (
         SELECT FROM muster.rollup_user_days u
          WHERE u.project_id = %(project_id)s AND u.user_id = ANY (%(user_ids)s::text[]) AND u.day = a.day))
+   AND (%(participant_types)s::text[] IS NULL OR EXISTS (
+        SELECT FROM participant p
+         WHERE p.first_at < muster.day_start(a.day + 1, t.time_zone) AND p.last_at >= muster.day_start(a.day, t.time_zone)))
 UNION ALL
 SELECT min(e.occurred_at), max(e.occurred_at) + interval '1 microsecond'
   FROM state t CROSS JOIN LATERAL muster.tail_events(%(project_id)s, t.watermark) e WHERE t.watermark IS NOT NULL

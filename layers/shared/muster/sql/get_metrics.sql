@@ -8,6 +8,9 @@ WITH state AS MATERIALIZED (
 ), everything AS MATERIALIZED (
     SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
      WHERE d.project_id = %(project_id)s AND d.name = 'all'
+), participant AS MATERIALIZED (
+    SELECT p.session_id, p.participant_type FROM muster.participant_sessions(%(project_id)s, NULL) p
+     WHERE %(participant_types)s::text[] IS NOT NULL OR %(breakdown)s::text = 'participantType'
 ), bound AS MATERIALIZED (
     -- 0 is the range, -1 the one before, the others are the buckets of the series.
     SELECT b.number, b.from_at, b.to_at, i.first_day, i.end_day,
@@ -26,14 +29,15 @@ WITH state AS MATERIALIZED (
 ), tail AS MATERIALIZED (
     SELECT e.occurred_at, e.session_id, e.user_id, true AS is_tail,
            CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
-                WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value,
+                WHEN 'participantType' THEN p.participant_type WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value,
            (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
            AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
            AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
+           AND (%(participant_types)s::text[] IS NULL OR p.participant_type = ANY (%(participant_types)s::text[]))
            AND (%(data)s::jsonb = '[]' OR (
                SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
                  FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))) IS TRUE AS matches
-      FROM muster.tail_events(%(project_id)s, %(watermark)s) e
+      FROM muster.tail_events(%(project_id)s, %(watermark)s) e LEFT JOIN participant p ON p.session_id = e.session_id
 ), span AS MATERIALIZED (
     SELECT unnest(range_agg(tstzrange(p.from_at, p.to_at, '[)'))) AS times
       FROM bound b CROSS JOIN LATERAL (
@@ -43,9 +47,17 @@ WITH state AS MATERIALIZED (
 ), edge AS MATERIALIZED (
     SELECT e.occurred_at, e.session_id, e.user_id, false AS is_tail,
            CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
-                WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
-      FROM span s CROSS JOIN LATERAL muster.folded_events(
-           %(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) e
+                WHEN 'participantType' THEN p.participant_type WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
+      FROM span s CROSS JOIN LATERAL (
+           SELECT f.* FROM muster.folded_events(%(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(user_ids)s,
+                                                %(event_types)s, %(areas)s, %(data)s) f
+            WHERE %(participant_types)s::text[] IS NULL
+            UNION ALL
+           SELECT f.occurred_at, f.session_id, f.user_id, f.event_type, f.area, f.data
+             FROM muster.participant_events(%(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(participant_types)s,
+                                            %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f
+            WHERE %(participant_types)s::text[] IS NOT NULL) e
+      LEFT JOIN participant p ON p.session_id = e.session_id
 ), recent AS MATERIALIZED (
     -- Tail and edges, by what they are to be counted in.
     SELECT b.number, r.occurred_at, r.session_id, r.user_id, r.value
@@ -143,7 +155,7 @@ WITH state AS MATERIALIZED (
                                     ORDER BY l.day DESC LIMIT 1)) END AS folded) n
      WHERE b.number <= 0
 ), counted AS MATERIALIZED (
-    SELECT b.number,
+    SELECT b.number, b.from_at, b.to_at,
            coalesce(d.events, 0) + coalesce(e.events, 0) AS events,
            coalesce(d.users, 0) - coalesce(k.users, 0) + coalesce(u.users, 0) AS users,
            coalesce(d.sessions, 0) - coalesce(k.sessions, 0) + coalesce(s.fresh, 0) AS sessions,
@@ -241,7 +253,13 @@ WITH state AS MATERIALIZED (
      WHERE %(is_rolled)s AND r.scope_id = (SELECT id FROM scope) HAVING %(is_rolled)s
     UNION ALL
     SELECT f.events, f.is_all
-      FROM muster.count_folded_lately(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f WHERE NOT %(is_rolled)s
+      FROM muster.count_folded_lately(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f
+     WHERE NOT %(is_rolled)s AND %(participant_types)s::text[] IS NULL
+    UNION ALL
+    SELECT f.events, f.is_all
+      FROM muster.count_participants_lately(%(project_id)s, %(watermark)s, %(participant_types)s, %(user_ids)s, %(event_types)s,
+                                            %(areas)s, %(data)s) f
+     WHERE %(participant_types)s::text[] IS NOT NULL
 ), whole AS (
     SELECT (SELECT count(*) FROM tail WHERE matches) + e.events AS events, e.is_all FROM counted_ever e
 )
@@ -250,8 +268,18 @@ SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count
        (SELECT found FROM total WHERE number = -1) AS previous,
        (SELECT coalesce(json_agg(json_build_object('bucket', number, 'events', events, 'users', users, 'sessions', sessions)), '[]')
           FROM counted WHERE number > 0 AND events > 0) AS series,
-       (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) AS breakdown,
-       muster.count_active_users(%(project_id)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) AS active_users_now,
+       CASE WHEN %(is_rolled)s AND %(breakdown)s::text = 'participantType' THEN (
+           SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]')
+             FROM counted c CROSS JOIN LATERAL muster.participant_breakdown(
+                  %(project_id)s, %(watermark)s, c.from_at, c.to_at, c.events::bigint, c.users::bigint, c.sessions::bigint, %(limit)s) b
+            WHERE c.number = 0)
+       ELSE (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) END AS breakdown,
+       CASE WHEN %(participant_types)s::text[] IS NULL THEN
+           muster.count_active_users(%(project_id)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s)
+       ELSE (SELECT count(DISTINCT e.user_id) FROM muster.participant_events(
+                 %(project_id)s, 9223372036854775807, now() - interval '30 minutes' + interval '1 microsecond',
+                 now() + interval '24 hours' + interval '1 microsecond', %(participant_types)s, %(user_ids)s, %(event_types)s,
+                 %(areas)s, %(data)s) e) END AS active_users_now,
        -- Of the latest months alone, there may be less than the range holds.
        greatest((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0),
                 CASE WHEN NOT (SELECT is_all FROM whole) THEN 0 END)::bigint AS rows_outside_range,

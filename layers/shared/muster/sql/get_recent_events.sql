@@ -4,6 +4,8 @@ SELECT e.id, e.session_id, e.user_id, e.event_type, e.area, e.occurred_at AS tim
    AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
    AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
    AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
+   AND (%(participant_types)s::text[] IS NULL OR e.session_id IN (
+       SELECT p.session_id FROM muster.participant_sessions(%(project_id)s, %(participant_types)s::text[]) p))
    AND (%(data)s::jsonb = '[]' OR (
        SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
          FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))

@@ -1,1 +1,1 @@
-SELECT muster.get_session(%(key_hash)s, %(session_id)s)
+SELECT muster.show_session(%(key_hash)s, %(session_id)s)

@@ -104,6 +104,7 @@ DECLARE
     v_sessions bigint := 0;
     v_consents bigint := 0;
     v_rejections bigint := 0;
+    v_redemptions bigint := 0;
 BEGIN
     SELECT * INTO v_key FROM muster.authenticate(p_key_hash);
     IF NOT FOUND THEN
@@ -132,6 +133,8 @@ BEGIN
     WITH gone AS (DELETE FROM muster.analytics_rejections q
                    WHERE q.project_id = v_project AND lower(q.session_id) = ANY (v_whole::text[]) RETURNING 1)
     SELECT count(*) INTO v_rejections FROM gone;
+    WITH gone AS (DELETE FROM muster.pilot_redemptions r WHERE r.project_id = v_project AND r.session_id = ANY (v_whole) RETURNING 1)
+    SELECT count(*) INTO v_redemptions FROM gone;
     DELETE FROM muster.pending_identities i WHERE i.project_id = v_project AND i.session_id = ANY (v_whole);
     DELETE FROM muster.analytics_sessions s WHERE s.project_id = v_project AND s.id = ANY (v_whole);
     UPDATE muster.analytics_sessions s SET user_id = NULL, updated_at = now()
@@ -142,10 +145,13 @@ BEGIN
         SELECT v_consents + count(*) INTO v_consents FROM gone;
         WITH gone AS (DELETE FROM muster.analytics_rejections q WHERE q.project_id = v_project AND q.user_id = p_user_id RETURNING 1)
         SELECT v_rejections + count(*) INTO v_rejections FROM gone;
+        WITH gone AS (DELETE FROM muster.pilot_redemptions r WHERE r.project_id = v_project AND r.user_id = p_user_id RETURNING 1)
+        SELECT v_redemptions + count(*) INTO v_redemptions FROM gone;
         v_erasure.completed_at := clock_timestamp();
     END IF;
     UPDATE muster.erasures r SET completed_at = v_erasure.completed_at, events = r.events + v_events, sessions = r.sessions + v_sessions,
-           consents = r.consents + v_consents, rejections = r.rejections + v_rejections
+           consents = r.consents + v_consents, rejections = r.rejections + v_rejections,
+           redemptions = r.redemptions + v_redemptions
      WHERE r.receipt_id = p_receipt_id RETURNING r.* INTO v_erasure;
     RETURN jsonb_build_object('done', v_erasure.completed_at IS NOT NULL, 'receipt_id', v_erasure.receipt_id, 'events', v_erasure.events,
         'sessions', v_erasure.sessions, 'consents', v_erasure.consents, 'rejections', v_erasure.rejections,
@@ -197,7 +203,11 @@ BEGIN
                     'details', q.details, 'payload', q.payload) ORDER BY q.id), '[]')
                 FROM muster.analytics_rejections q WHERE q.project_id = v_project
                  AND (q.user_id = p_user_id OR lower(q.session_id) = ANY (v_whole::text[]))),
-            'redemptions', '[]'::jsonb);
+            'redemptions', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                    'tokenId', r.token_id, 'participantType', r.participant_type, 'userId', r.user_id, 'sessionId', r.session_id,
+                    'redeemedAt', r.redeemed_at) ORDER BY r.redeemed_at, r.id), '[]')
+                FROM muster.pilot_redemptions r WHERE r.project_id = v_project
+                 AND (r.user_id = p_user_id OR r.session_id = ANY (v_whole))));
     END IF;
     RETURN v_rest || jsonb_build_object('events', v_events);
 END

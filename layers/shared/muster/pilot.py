@@ -1,0 +1,170 @@
+"""Issues, lists, revokes and redeems the tokens of pilot studies."""
+
+import secrets
+import uuid
+from typing import Any
+from uuid import UUID
+
+from muster.bodies import RawBody, read_text
+from muster.database import Database, call
+from muster.errors import (
+    InvalidParameter,
+    MissingKey,
+    TokenExpired,
+    TokenNotFound,
+    TokenRevoked,
+    TokenUsedUp,
+    TooManyAttempts,
+)
+from muster.keys import PREFIX_LENGTH, Sender, hash_key, raise_if_refused
+from muster.observability import log
+from muster.pilot_requests import TokensRequest, parse_issue, parse_redemption
+from muster.rights import RIGHTS
+from muster.wire import WireModel
+
+TOKEN = "mp_"  # noqa: S105 - what tokens begin with, so that one is recognised where it does not belong
+_GONE = {"token_expired": TokenExpired, "token_revoked": TokenRevoked, "token_used_up": TokenUsedUp}
+
+
+class IssuedToken(WireModel):
+    """A token in clear, this one time: the database keeps its SHA-256 and its first characters."""
+
+    id: UUID
+    token: str
+    prefix: str
+    participant_type: str
+    expires_at: str | None
+    max_uses: int
+
+
+class IssuedTokens(WireModel):
+    """The answer of POST /v1/pilot-tokens."""
+
+    tokens: list[IssuedToken]
+
+
+class PilotToken(WireModel):
+    """A token as listed."""
+
+    id: str
+    prefix: str
+    participant_type: str
+    state: str
+    """active, expired, revoked or used_up."""
+    uses: int
+    max_uses: int
+    note: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    created_at: str
+
+
+class TokenPage(WireModel):
+    """The answer of GET /v1/pilot-tokens."""
+
+    tokens: list[PilotToken]
+    next_cursor: str | None
+
+
+class Redemption(WireModel):
+    """The answer of POST /v1/pilot-tokens/redeem."""
+
+    participant_type: str
+    redeemed_at: str
+
+
+def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTokens:
+    """New tokens, as a request's body describes them.
+
+    Raises:
+        InvalidParameter: naming the field that cannot be used.
+        KeyRefused: the key is no admin's.
+        DatabaseUnavailable: none was issued.
+    """
+    wanted = parse_issue(read_text(body))
+    issued = [(uuid.uuid4(), TOKEN + secrets.token_urlsafe(32)) for _ in range(wanted.count)]
+    parameters = {
+        "ids": [token_id for token_id, _ in issued],
+        "hashes": [hash_key(token) for _, token in issued],
+        "prefixes": [token[:PREFIX_LENGTH] for _, token in issued],
+        "participant_type": wanted.participant_type,
+        "max_uses": wanted.max_uses or 1,
+        "expires_at": wanted.expires_at,
+        "note": wanted.note,
+    }
+    answer = _call(database, sender, "issue_pilot_tokens", parameters)
+    log("INFO", "pilot_tokens_issued", request_id=sender.request_id, count=answer["issued"])
+    return IssuedTokens(
+        tokens=[
+            IssuedToken(
+                id=token_id,
+                token=token,
+                prefix=token[:PREFIX_LENGTH],
+                participant_type=wanted.participant_type,
+                expires_at=answer["expires_at"],
+                max_uses=wanted.max_uses or 1,
+            )
+            for token_id, token in issued
+        ]
+    )
+
+
+def get_tokens(database: Database, sender: Sender, request: TokensRequest) -> TokenPage:
+    """A page of the project's tokens, the latest first.
+
+    Raises:
+        InvalidParameter: the cursor is none of ours.
+        KeyRefused: the key is no admin's.
+    """
+    parameters = {"cursor": request.cursor, "limit": request.limit + 1}
+    found = _call(database, sender, "get_pilot_tokens", parameters)["tokens"]
+    page = [PilotToken(**token) for token in found[: request.limit]]
+    return TokenPage(tokens=page, next_cursor=page[-1].id if len(found) > request.limit else None)
+
+
+def revoke_token(database: Database, sender: Sender, token_id: UUID) -> PilotToken:
+    """The token, which nobody redeems any more; revoking it again changes nothing.
+
+    Raises:
+        TokenNotFound: the project has no such token.
+        KeyRefused: the key is no admin's.
+    """
+    token = PilotToken(**_call(database, sender, "revoke_pilot_token", {"id": token_id}))
+    log("INFO", "pilot_token_revoked", request_id=sender.request_id, token_id=token_id)
+    return token
+
+
+def redeem_token(database: Database, sender: Sender, body: RawBody) -> Redemption:
+    """Make a user or a session a participant; the same one again is the same redemption.
+
+    Raises:
+        InvalidParameter: naming the field that cannot be used.
+        TokenNotFound, TokenGone: nothing was redeemed.
+        TooManyAttempts: the token is unknown, as very many before it.
+        KeyRefused: the key may not write.
+        DatabaseUnavailable: send it again; it is redeemed once.
+    """
+    sent = parse_redemption(read_text(body))
+    parameters = {"token_hash": hash_key(sent.token), "user_id": sent.user_id, "session_id": sent.session_id}
+    redemption = Redemption(**_call(database, sender, "redeem_pilot_token", parameters))
+    log("INFO", "pilot_token_redeemed", request_id=sender.request_id)
+    return redemption
+
+
+def _call(database: Database, sender: Sender, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if sender.key_hash is None:
+        raise MissingKey
+    answer = database.run(call, name, {**parameters, "key_hash": sender.key_hash})
+    match answer.get("refused"):
+        case "token_not_found":
+            raise TokenNotFound
+        case "token_expired" | "token_revoked" | "token_used_up" as state:
+            raise _GONE[state]
+        case "too_many_attempts":
+            raise TooManyAttempts(retry_after_seconds=answer["retry_after_seconds"])
+        case "expired_already":
+            raise InvalidParameter("expiresAt", "Send a time to come: such tokens would have expired already.")
+        case "unknown_cursor":
+            raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
+    raise_if_refused(answer, RIGHTS[name])
+    return answer

@@ -1,0 +1,1 @@
+SELECT project_id, events, sessions FROM muster.expire_partition(%(partition)s)
