@@ -14,8 +14,9 @@ UV := $(CURDIR)/$(BIN)/uv
 PORT ?= 3000
 ARCH ?= arm64
 # The browser client is built with Node; running and testing the API needs none.
-NODE := $(shell command -v npm >/dev/null 2>&1 && echo web/node_modules/.ready)
-NO_NODE := npm is not on this machine (install Node 20 or later)
+NODE := $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && \
+  command -v npm >/dev/null 2>&1 && echo web/node_modules/.ready)
+NO_NODE := this machine has no npm, or a Node before 20 (install Node 20 or later)
 
 export UV
 export UV_PROJECT_ENVIRONMENT := $(VENV)

@@ -1,6 +1,5 @@
 """The browser client in a real browser: what a page tracks is stored, once, whatever becomes of the page."""
 
-import json
 import os
 import signal
 import time
@@ -9,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, Route
 
@@ -48,6 +48,13 @@ def put_clock(page: Page, offset_ms: int) -> None:
           static now() {{ return super.now() + {offset_ms} }}
         }}"""
     )
+
+
+def consent_of(site: Site, **who: str) -> tuple[str, str | None]:
+    """What the server holds of somebody's decision, with its version."""
+    ((name, value),) = who.items()
+    known = site.server.get(f"/v1/consent?{name}={value}")
+    return known["status"], known["version"]
 
 
 def test_an_event_of_a_page_is_stored_and_its_status_says_so(site: Site, kind: str) -> None:
@@ -119,15 +126,6 @@ def test_a_server_that_is_busy_gets_the_same_batch_again_after_its_pause(site: S
 
 
 def test_nothing_leaves_before_consent_and_a_withdrawal_empties_the_queue(site: Site, kind: str) -> None:
-    # PUT /v1/consent is built elsewhere; until it is here this stands for it.
-    told: list[dict[str, Any]] = []
-
-    def answer(route: Route) -> None:
-        assert route.request.method == "PUT"
-        told.append(json.loads(route.request.post_data or ""))
-        route.fulfill(json={"status": told[-1]["status"]})
-
-    site.context.route("**/v1/consent", answer)
     page, other = site.open(consent="required"), site.open(consent="required")
     held = page.evaluate(f"muster.track('{kind}', 'tests', {{n: 0}})")
     assert held["state"] == "held"
@@ -139,16 +137,53 @@ def test_nothing_leaves_before_consent_and_a_withdrawal_empties_the_queue(site: 
     eventually(page, lambda: site.server.events(kind), [0, 1])
 
     eventually(page, lambda: status(page)["queued"], 0)
+    session = status(page)["sessionId"]
+    assert consent_of(site, sessionId=session) == ("granted", "v1")
     site.context.route("**/v1/events", refuse)
     track(page, kind, 2, 5)
-    page.evaluate("muster.setConsent('withdrawn', 'v1')")
+    page.evaluate("muster.setConsent('withdrawn', 'v2')")
     assert (status(other)["purged"], status(other)["queued"], status(other)["reason"]) == (3, 0, "consent_denied")
     site.context.unroute("**/v1/events")
     assert other.evaluate(f"muster.track('{kind}')")["state"] == "refused"
-    site.open(page=page, consent="required")
-    eventually(page, lambda: [(each["status"], each["version"]) for each in told][-1], ("withdrawn", "v1"))
+    eventually(page, lambda: consent_of(site, sessionId=session), ("withdrawn", "v2"))
     page.goto("about:blank")
     assert site.server.events(kind) == [0, 1]
+
+
+def test_a_withdrawal_that_the_server_did_not_hear_is_told_by_the_next_page(site: Site, kind: str) -> None:
+    page = site.open()
+    page.evaluate(f"muster.identify('{kind}')")
+    track(page, kind, 0, 1)
+    eventually(page, lambda: site.server.events(kind), [0])
+    site.context.set_offline(True)
+    page.evaluate("muster.setConsent('withdrawn', 'v1')")
+    eventually(page, lambda: (status(page)["lastError"] or {}).get("code"), "network_error")
+    page.close()
+    site.context.set_offline(False)
+    page = site.open()
+    eventually(page, lambda: consent_of(site, userId=kind), ("withdrawn", "v1"))
+    assert (status(page)["userId"], status(page)["reason"]) == (None, "consent_denied")
+
+
+def test_who_withdrew_on_another_device_is_not_counted_on_this_one(
+    browser: Browser, server: Server, site: Site, kind: str
+) -> None:
+    page = site.open(**QUIET)
+    page.evaluate("muster.setConsent('granted', 'v1')")
+    with browser.new_context() as context:
+        elsewhere = Site(context, server, server.url)
+        elsewhere.serve()
+        second = elsewhere.open()
+        second.evaluate(f"muster.identify('{kind}')")
+        second.evaluate("muster.setConsent('withdrawn', 'v2')")
+        eventually(second, lambda: consent_of(site, userId=kind), ("withdrawn", "v2"))
+    page.evaluate(f"muster.identify('{kind}')")
+    track(page, kind, 0, 3)
+    page.evaluate("muster.flush()")
+    eventually(page, lambda: status(page)["reason"], "consent_denied")
+    told = status(page)
+    assert (told["consent"], told["userId"], told["tracked"], told["purged"]) == ("withdrawn", None, 3, 3)
+    assert (site.requests, site.server.events(kind)) == ([], [])
 
 
 def test_do_not_track_is_respected_where_the_page_says_so(site: Site, kind: str) -> None:
@@ -246,8 +281,36 @@ def test_a_page_of_another_origin_sends_through_cors(site: Site, kind: str) -> N
     page.evaluate("muster.flush()")
     eventually(page, lambda: site.server.events(kind), [0, 1])
     track(page, kind, 2, 4)
-    page.goto("about:blank")
+    # As if it were left: of a page that is really gone the browser has nobody to ask for that permission.
+    page.evaluate("dispatchEvent(new Event('pagehide'))")
     eventually(page, lambda: site.server.events(kind), [0, 1, 2, 3])
+
+
+def test_a_page_whose_origin_the_project_does_not_allow_keeps_its_queue_until_it_is_allowed(
+    fragile_site: Site, fragile: Server, kind: str
+) -> None:
+    elsewhere = Site(fragile_site.context, fragile, "http://127.0.0.1:9")
+    elsewhere.serve()
+    elsewhere.context.grant_permissions(["local-network-access"], origin=elsewhere.origin)
+    allow_origins(fragile, "https://app.example.com")
+    page = elsewhere.open()
+    track(page, kind, 0, 2)
+    # The refusal has no header by which a browser would let the page read it.
+    eventually(page, lambda: (status(page)["lastError"] or {}).get("code"), "network_error")
+    assert (status(page)["queued"], fragile.events(kind)) == (2, [])
+    allow_origins(fragile, elsewhere.origin)
+    # A process believes what it has read for a minute.
+    fragile.kill()
+    fragile.start()
+    fragile.wait()
+    eventually(page, lambda: fragile.events(kind), [0, 1])
+    eventually(page, lambda: status(page)["sent"], {"accepted": 2})
+
+
+def allow_origins(server: Server, origin: str) -> None:
+    """Let pages of this origin alone use the project's keys."""
+    with psycopg.connect(server.database_url) as connection:
+        connection.execute("UPDATE muster.projects SET allowed_origins = %s", [[origin]])
 
 
 def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_its_moment(site: Site, kind: str) -> None:
@@ -256,7 +319,11 @@ def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_it
     key = site.server.project.keys["write"]
     snippet = snippet.replace("https://YOUR-API", site.origin).replace("YOUR-WRITE-KEY", key)
     waiting: list[Route] = []
-    site.context.route(f"{site.origin}/muster.js", waiting.append)
+
+    def wait(route: Route) -> None:
+        waiting.append(route)
+
+    site.context.route(f"{site.origin}/muster.js", wait)
     page = site.context.new_page()
     page.goto(site.put("/snippet", snippet), wait_until="commit")
     page.evaluate(f"void muster.track('{kind}', 'tests', {{n: 1}}).then((tracked) => {{ window.tracked = tracked }})")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+MIN_NODE = 20
 WEB = Path(__file__).resolve().parents[2] / "web"
 
 
@@ -21,15 +22,23 @@ def miss(what: str) -> None:
 
 def node(*command: str) -> str:
     """What a command printed in the folder of the web packages; it must succeed."""
-    if shutil.which("npm") is None:
+    if not _has_node():
         miss(
-            "npm is not on this machine (install Node 20 or later): the browser client can be neither built nor tested"
+            "this machine has no npm, or a Node before 20 (install Node 20 or later):"
+            " the browser client can be neither built nor tested"
         )
     with (Path(tempfile.gettempdir()) / "muster-web.lock").open("w") as lock:
         # Two of the test run's processes may come first.
         fcntl.flock(lock, fcntl.LOCK_EX)
         run("make", "--no-print-directory", "web/node_modules/.ready", folder=WEB.parent)
         return run(*command, folder=WEB)
+
+
+def _has_node() -> bool:
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return False
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(version.removeprefix("v").partition(".")[0]) >= MIN_NODE
 
 
 def run(*command: str, folder: Path) -> str:

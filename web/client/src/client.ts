@@ -9,6 +9,7 @@ import {
   MAX_BATCH_BYTES,
   nextBatch,
   type Operation,
+  obey,
   readState,
   settle,
   split,
@@ -45,6 +46,12 @@ export interface Client {
   subscribe(listener: (status: Status) => void): () => void;
 }
 
+/** With a name that the server refuses, all that it goes with would be refused. */
+function check(call: string, text: string, most: number): void {
+  if (!new RegExp(`^[^\\0\\ud800-\\udfff]{1,${most}}$`, "u").test(text))
+    throw new TypeError(`muster.${call} needs 1 to ${most} characters.`);
+}
+
 /** `moment`: when the call that is being made was asked for, if that was before this client was there. */
 export function createClient(options: Options, moment: { at?: number } = {}): Client {
   const {
@@ -68,12 +75,12 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     client: `muster.js/${VERSION}`,
     locale: navigator.language,
     timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-    screen: typeof screen === "object" ? `${screen.width}x${screen.height}` : undefined,
+    screen: `${screen.width}x${screen.height}`,
     ...options.context,
   });
   // What the server refuses of a context it refuses of every batch.
   if (!context || contextBytes > MAX_CONTEXT_BYTES || /\\u(0000|d[89a-f])/.test(context))
-    throw new TypeError("muster.init needs a context of JSON, up to 4 KB, without NUL.");
+    throw new TypeError("muster.init needs a context of JSON, up to 4 KB, no NUL.");
   const isOff =
     respectDoNotTrack &&
     (navigator.doNotTrack === "1" || !!(navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl);
@@ -207,11 +214,12 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
         await put();
         decide(tx, state, step.status, step.version, step.at);
         release();
+        if (isForbidden(state)) waiting = [];
       } else if (isGranted(state)) ready.push(step);
       else {
         const isRefused = isForbidden(state);
         result = isRefused ? { id: null, state: "refused", reason: "consent_denied" } : { id: null, state: "held" };
-        // Who somebody is counts as soon as they agree.
+        // Who somebody says they are from now on counts as soon as they agree.
         if (!isRefused || step.kind === "user") waiting = [...waiting, step].slice(-maxEvents);
       }
       if (isForbidden(state)) waiting = waiting.filter((each) => each.kind === "user").slice(-1);
@@ -310,7 +318,8 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     isKeptAlive = seen.failures % 2 === 0;
     const body = decision ? JSON.stringify(decision) : bodyOf(batch!, Date.now());
     const length = decision ? -1 : batch!.events.length;
-    const { verdict, fates, code, message, retryAfterMs } = await send(url, key, body, isKeptAlive, timeoutMs, length);
+    const answer = await send(url, key, body, isKeptAlive, timeoutMs, length);
+    const { verdict, content, code, message, retryAfterMs } = answer;
     inFlight = undefined;
     report(
       await transact(async (tx, state) => {
@@ -324,16 +333,18 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
         if (decision) {
           const told = JSON.stringify(decision);
           state.decisions = state.decisions.filter((each) => JSON.stringify(each) !== told);
+          if (verdict === "done") obey(tx, state, decision, content);
           return [];
         }
-        if (verdict === "done") return settle(tx, state, batch!, fates);
+        if (verdict === "done") return settle(tx, state, batch!, content.events);
         return split(tx, state, batch!, { status: "rejected", reason: code, details: message });
       }),
     );
-    if (verdict === "stopped") {
-      stopped = code;
-      console.error(`Muster sends nothing, and keeps what is queued: ${code} ${message}`);
-    } else if (decision && verdict === "refused") console.error(`Muster refuses the decision: ${code} ${message}`);
+    if (verdict === "stopped") stopped = code;
+    if (stopped || (decision && verdict === "refused"))
+      console.error(
+        `Muster ${stopped ? "sends nothing, and keeps what is queued" : "refuses a decision"}: ${code} ${message}`,
+      );
     return verdict !== "failed";
   }
 
@@ -451,13 +462,14 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     track,
     page,
     async identify(userId) {
-      // A batch with a user that the server refuses would be refused whole.
-      if (!/^[^\0\ud800-\udfff]{1,200}$/u.test(userId))
-        throw new TypeError("muster.identify needs 1 to 200 characters.");
+      check("identify", userId, 200);
       return change({ kind: "user", user: String(userId) });
     },
     reset: () => change({ kind: "user", user: null }),
-    setConsent: (status, version = "1") => change({ kind: "consent", status, version, at: now() }),
+    async setConsent(status, version = "1") {
+      check("setConsent", version, 100);
+      return change({ kind: "consent", status, version, at: now() });
+    },
     async flush() {
       if (isOff) return;
       stopped = undefined;

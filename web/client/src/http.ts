@@ -1,17 +1,19 @@
 /** One request to the API, a batch of so many events or else a decision, and what its answer means for the queue. */
-import type { Fate } from "./queue";
+import type { Counting, Fate } from "./queue";
 
 export interface Answer {
   verdict: "done" | "refused" | "stopped" | "failed";
-  fates: Fate[];
+  /** What it says, of events or of the decision that counts now. */
+  content: { events: Fate[] } & Counting;
   code: string;
   message: string;
   retryAfterMs: number;
 }
 
 const MAX_RETRY_AFTER_MS = 3_600_000;
-// Of a whole request: it will not do better next time, but another key or address may.
-const STOPPING = [401, 403, 404];
+// The request is at fault, and so it will be next time.
+const REFUSING = [400, 409];
+// All others of 400 to 499 stop the queue: another key or address may do better, and what is queued is no worse for it.
 const PASSING = [408, 425, 429];
 
 export async function send(
@@ -22,7 +24,7 @@ export async function send(
   timeoutMs: number,
   events: number,
 ): Promise<Answer> {
-  const answer: Answer = { verdict: "failed", fates: [], code: "network_error", message: "", retryAfterMs: 0 };
+  const answer = { verdict: "failed", code: "network_error", message: "", retryAfterMs: 0 } as Answer;
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeoutMs);
   try {
@@ -35,18 +37,18 @@ export async function send(
       signal: abort.signal,
     });
     const { status } = response;
-    const content = await response.json().catch(() => null);
+    const content = (answer.content = await response.json().catch(() => null));
     answer.code = content?.error?.code ?? `http_${status}`;
     answer.message = content?.error?.message ?? content?.message ?? "";
-    answer.fates = content?.events ?? [];
     const asked = response.headers.get("retry-after");
     if (asked) answer.retryAfterMs = Math.min(Math.max(0, retryAfter(asked)), MAX_RETRY_AFTER_MS);
     if (response.ok) {
       // A hotel's login page answers 200 too.
-      if (content && (events < 0 || answer.fates.length === events)) answer.verdict = "done";
+      if (content && (events < 0 || content.events?.length === events)) answer.verdict = "done";
       else answer.code = "not_muster";
-    } else if (STOPPING.includes(status)) answer.verdict = "stopped";
-    else if (status >= 400 && status < 500 && !PASSING.includes(status)) answer.verdict = "refused";
+      // What is between us and the server may answer for it; of that nobody knows what it dislikes, save a size.
+    } else if (status === 413 || (content?.error && REFUSING.includes(status))) answer.verdict = "refused";
+    else if (status < 500 && !PASSING.includes(status)) answer.verdict = "stopped";
   } catch (error) {
     answer.message = String(error);
   } finally {

@@ -31,7 +31,7 @@ const method = <N extends Method>(name: N): Client[N] =>
 
 /** Starts the page's client, once; what was called before is done now. */
 export function init(options: Options): Client {
-  if (client) console.warn("muster.init was called before; the first call counts.");
+  if (client) console.warn("Of muster.init the first call counts.");
   else {
     client = createClient(options, moment);
     replay(early);

@@ -1,5 +1,5 @@
 /** What happens to events on this device, each step in one transaction with everything that it counts. */
-import { type Batch, newState, type QueuedEvent, type State } from "./records";
+import { type Batch, type Decision, newState, type QueuedEvent, type State } from "./records";
 import type { Tx } from "./store";
 import type { ConsentStatus, Counts, Rejected } from "./types";
 
@@ -27,16 +27,21 @@ export interface Fate {
   details?: unknown;
 }
 
+/** The decision that counts, as the server says it, and what must no longer be held for it. */
+export interface Counting {
+  status: ConsentStatus;
+  version: string;
+  decidedAt: string;
+  purge?: string[];
+}
+
 export const readState = async (tx: Tx): Promise<State> => (await tx.all("meta", 1))[0] ?? newState();
 
-/** A random id; `crypto.randomUUID` is missing on pages without TLS. */
-export function uuid(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6]! & 15) | 64;
-  bytes[8] = (bytes[8]! & 63) | 128;
-  const hex = Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}
+/** A random id; `crypto.randomUUID` is missing on pages without TLS. Of each digit so many bits are random as it leaves. */
+export const uuid = (): string =>
+  "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
+    (+digit ^ (crypto.getRandomValues(new Uint8Array(1))[0]! & (15 >> (+digit / 4)))).toString(16),
+  );
 
 const bump = (counts: Counts, name: string): void => {
   counts[name] = (counts[name] ?? 0) + 1;
@@ -204,7 +209,7 @@ async function take(tx: Tx, state: State, batch: Batch): Promise<boolean> {
   return true;
 }
 
-/** Keeps a decision and what the server must hear of it; one that forbids empties the queue. */
+/** Keeps a decision and what the server must hear of it; one that forbids empties the queue and forgets the user. */
 export function decide(tx: Tx, state: State, status: ConsentStatus, version: string, at: number): void {
   if (state.decision?.status === status && state.decision.version === version) return;
   const decidedAt = new Date(at).toISOString();
@@ -212,12 +217,29 @@ export function decide(tx: Tx, state: State, status: ConsentStatus, version: str
   state.informed = [];
   state.session ??= { id: uuid(), at };
   inform(state, state.user, state.session.id);
-  if (status === "granted") return;
+  if (status !== "granted") purge(tx, state);
+}
+
+/** Takes over what counts, where the server knows a later decision of this person, made elsewhere. */
+export function obey(
+  tx: Tx,
+  state: State,
+  told: Decision,
+  { status, version, decidedAt, purge: asked }: Counting,
+): void {
+  const isOurs = (told.userId ?? told.sessionId) === (state.user ?? state.session?.id);
+  // It may have been decided anew meanwhile.
+  if (!asked?.length || !isOurs || told.decidedAt !== state.decision?.decidedAt) return;
+  state.decision = { status, version, dataUsageAccepted: false, decidedAt };
+  purge(tx, state);
+}
+
+function purge(tx: Tx, state: State): void {
   tx.remove("events", 0, EVER);
   tx.remove("batches", 0, EVER);
   state.purged += state.queued;
   state.queued = state.bytes = 0;
-  state.session = null;
+  state.session = state.user = null;
   state.sequences = {};
   state.told = {};
 }

@@ -47,7 +47,7 @@ const attempt = <T>(database: IDBDatabase, work: (tx: Tx) => Promise<T>): Promis
     const transaction = database.transaction(NAMES, "readwrite");
     let result: T;
     transaction.oncomplete = () => resolve(result);
-    transaction.onabort = () => reject(transaction.error ?? new Error("The transaction was aborted"));
+    transaction.onabort = () => reject(transaction.error);
     work({
       all: (name, limit) =>
         new Promise((found, failed) => {

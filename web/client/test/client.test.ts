@@ -251,6 +251,27 @@ describe("the server's answers", () => {
     });
   });
 
+  test("a size that is refused on the way is halved until it fits", async () => {
+    world.answer = (ask) => (ask.body.events.length > 3 ? new Response("<html>", { status: 413 }) : world.store(ask));
+    const client = world.open(QUIET);
+    await Promise.all(Array.from({ length: 10 }, (_, n) => client.track(`e${n}`)));
+    await client.flush();
+    expect(world.types).toEqual(Array.from({ length: 10 }, (_, n) => `e${n}`));
+    expect(await client.status()).toMatchObject({ queued: 0, sent: { accepted: 10 }, rejected: {} });
+  });
+
+  test.each([400, 405, 451])("a %i that is not the server's own costs no event", async (status) => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    world.answer = () => new Response("<html>", { status });
+    const client = world.open(QUIET);
+    await client.track("kept");
+    await client.flush();
+    expect(await client.status()).toMatchObject({ reason: `http_${status}`, queued: 1, rejected: {} });
+    world.answer = (ask) => world.store(ask);
+    await client.flush();
+    expect(world.types).toEqual(["kept"]);
+  });
+
   test.each([401, 403, 404])("%i stops, says so once and keeps the queue", async (status) => {
     const said = vi.spyOn(console, "error").mockImplementation(() => {});
     world.answer = () => refusal(status, "invalid_key");
@@ -452,6 +473,79 @@ describe("consent", () => {
       });
     },
   );
+
+  test("who denies is forgotten, also in the pages that had them", async () => {
+    const client = world.open(QUIET);
+    await client.identify("ada");
+    await client.setConsent("withdrawn", "v2");
+    await client.flush();
+    await until(() => world.asks.length === 1);
+    expect(world.asks[0]!.body).toMatchObject({ userId: "ada", status: "withdrawn" });
+    await until(async () => JSON.stringify(await records()).includes('"decisions":[]'));
+    expect(await client.status()).toMatchObject({ userId: null, sessionId: null });
+    await client.setConsent("granted", "v2");
+    await client.track("of nobody");
+    await client.flush();
+    expect(world.batches).toMatchObject([{ userId: null }]);
+  });
+
+  test("who was named before they denied is not named when they agree", async () => {
+    const client = world.open(REQUIRED);
+    await client.identify("ada");
+    await client.setConsent("denied");
+    await client.setConsent("granted");
+    await client.track("of nobody");
+    await until(() => world.batches.length === 1);
+    expect(world.batches).toMatchObject([{ userId: null }]);
+  });
+
+  test("a later withdrawal elsewhere, of which the answer tells, empties the queue here", async () => {
+    const elsewhere = { status: "withdrawn", version: "v3", decidedAt: "2099-01-01T00:00:00+00:00" };
+    const client = world.open(QUIET);
+    await client.setConsent("granted", "v1");
+    await client.flush();
+    await client.identify("ada");
+    await client.track("queued");
+    world.answer = (ask) =>
+      ask.path === "/v1/consent"
+        ? json(200, { ...elsewhere, purge: ["queuedEvents", "userId"] })
+        : refusal(503, "database_unavailable");
+    await client.flush();
+    expect(world.batches).toEqual([]);
+    expect(await client.status()).toMatchObject({
+      enabled: false,
+      reason: "consent_denied",
+      consent: "withdrawn",
+      userId: null,
+      tracked: 1,
+      queued: 0,
+      purged: 1,
+    });
+  });
+
+  test("what the server says of somebody who was here before says nothing of who is here now", async () => {
+    let answer = (_: Response): void => {};
+    world.answer = (ask) =>
+      ask.path === "/v1/consent" ? new Promise((resolve) => (answer = resolve)) : world.store(ask);
+    const client = world.open(QUIET);
+    await client.identify("ada");
+    await client.setConsent("granted", "v1");
+    await until(() => world.asks.length === 1);
+    await client.identify("bob");
+    await client.track("of bob");
+    world.answer = (ask) => world.store(ask);
+    answer(
+      json(200, { status: "withdrawn", version: "v3", decidedAt: "2099-01-01T00:00:00Z", purge: ["queuedEvents"] }),
+    );
+    await client.flush();
+    expect(world.types).toEqual(["of bob"]);
+    expect(await client.status()).toMatchObject({ consent: "granted", userId: "bob", purged: 0 });
+  });
+
+  test("a version that the server would refuse is refused at once", async () => {
+    for (const version of ["", "x".repeat(101)])
+      await expect(world.open(QUIET).setConsent("granted", version)).rejects.toThrow("100");
+  });
 
   test("a denial that the server did not hear is told by the next page", async () => {
     world.answer = () => Promise.reject(new TypeError("no network"));

@@ -55,6 +55,7 @@ export class World extends EventTarget {
     });
     vi.stubGlobal("document", this.documents);
     vi.stubGlobal("location", { pathname: "/shop" });
+    vi.stubGlobal("screen", { width: 1280, height: 720 });
     vi.stubGlobal("addEventListener", (type: string, listener: EventListener) => {
       const mine = page;
       this.addEventListener(type, (event) => mine === page && listener(event));
@@ -89,7 +90,8 @@ export class World extends EventTarget {
 
   /** The server's part of the contract. */
   store({ path, body }: Ask): Response {
-    if (path === "/v1/consent") return json(200, { status: body.status });
+    if (path === "/v1/consent")
+      return json(200, { status: body.status, version: body.version, decidedAt: body.decidedAt, purge: [] });
     const events = body.events.map((event, index) => {
       const known = `${body.sessionId} ${event.id} ${event.timestamp}`;
       const status = this.stored.has(known) ? "duplicate" : "accepted";
