@@ -1,4 +1,4 @@
-"""`make openapi`: writes functions/web/openapi.json, the API's description, from routes below and the code's own models.
+"""`make openapi`: writes functions/web/openapi.json, the API's description, from routes below and our own models.
 
 What a route answers is described by the model that it answers with, so that the two cannot disagree.
 """

@@ -1,4 +1,4 @@
-"""What each kind of key may do. It stands beside `keys`, which asks the database: a route of files needs the table alone."""
+"""What each kind of key may do. It stands beside `keys`, which asks the database: routes of files need but this."""
 
 from collections.abc import Mapping
 

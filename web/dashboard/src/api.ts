@@ -25,7 +25,8 @@ export const key = {
 
 /** Why a text cannot be a key that reads; null where it may be one. */
 export function whyNoKey(text: string): string | null {
-  if (text.startsWith("mw_")) return "This is a write key: apps send events with it. Enter the read key or the admin key.";
+  if (text.startsWith("mw_"))
+    return "This is a write key: apps send events with it. Enter the read key or the admin key.";
   if (text.startsWith("mr_") || text.startsWith("ma_")) return null;
   return "A read key begins with mr_, an admin key with ma_.";
 }
@@ -34,7 +35,10 @@ export function kindOf(text: string): KeyKind {
   return text.startsWith("ma_") ? "admin" : "read";
 }
 
-export async function request<T>(path: string, options: { method?: string; body?: unknown; signal?: AbortSignal; key?: string } = {}): Promise<T> {
+export async function request<T>(
+  path: string,
+  options: { method?: string; body?: unknown; signal?: AbortSignal; key?: string } = {},
+): Promise<T> {
   const { method = "GET", body, signal } = options;
   const headers: Record<string, string> = { authorization: `Bearer ${options.key ?? key.get() ?? ""}` };
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -48,7 +52,13 @@ export async function request<T>(path: string, options: { method?: string; body?
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, "unreachable", navigator.onLine ? "The API does not answer. It may be down, or out of reach from here." : "This device is offline.");
+    throw new ApiError(
+      0,
+      "unreachable",
+      navigator.onLine
+        ? "The API does not answer. It may be down, or out of reach from here."
+        : "This device is offline.",
+    );
   }
   const answer = parse(text);
   if (response.ok) return answer as T;
@@ -68,8 +78,16 @@ function parse(text: string): unknown {
 
 /** An error of the API's, or of the gateway before it, which knows but a message. */
 function failure(response: Response, answer: unknown): ApiError {
-  const { error, message } = (answer ?? {}) as { error?: { code: string; message: string; requestId: string }; message?: string };
+  const { error, message } = (answer ?? {}) as {
+    error?: { code: string; message: string; requestId: string };
+    message?: string;
+  };
   const id = error?.requestId ?? response.headers.get("x-request-id") ?? response.headers.get("apigw-requestid");
   if (error) return new ApiError(response.status, error.code, error.message, id);
-  return new ApiError(response.status, "gateway", `The gateway answered ${response.status}${message ? `: ${message}` : ""}.`, id);
+  return new ApiError(
+    response.status,
+    "gateway",
+    `The gateway answered ${response.status}${message ? `: ${message}` : ""}.`,
+    id,
+  );
 }

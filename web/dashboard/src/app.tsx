@@ -76,9 +76,9 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
   }, [place, name, route.of]);
   return (
     <div class="frame">
-      <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>
+      <button type="button" class="skip" onClick={() => main.current?.focus()}>
         Skip to the view
-      </a>
+      </button>
       <header class="top">
         <a class="brand" href={linkTo("overview", route.params)}>
           <svg viewBox="0 0 32 32" aria-hidden="true">
@@ -125,8 +125,15 @@ function Light(props: { health: Loaded<Diagnostics>; route: Route }) {
   const { data, error } = props.health;
   const count = (status: string) => data?.checks.filter((check) => check.status === status).length ?? 0;
   const state = error ? "failing" : (data?.status ?? "unknown");
-  const faults = data?.status === "failing" ? format.counted(count("fail"), "fault") : format.counted(count("warn"), "warning");
-  const text = error ? "Not reachable" : data === null ? "Checking…" : data.status === "ok" ? SAID.ok : `${SAID[data.status]}: ${faults}`;
+  const faults =
+    data?.status === "failing" ? format.counted(count("fail"), "fault") : format.counted(count("warn"), "warning");
+  const text = error
+    ? "Not reachable"
+    : data === null
+      ? "Checking…"
+      : data.status === "ok"
+        ? SAID.ok
+        : `${SAID[data.status]}: ${faults}`;
   return (
     <a class={`light ${state}`} href={linkTo("diagnostics", props.route.params)} aria-label={`Health: ${text}`}>
       <i aria-hidden="true" />

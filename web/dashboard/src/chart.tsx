@@ -26,12 +26,13 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
   const isDark = useMedia("(prefers-color-scheme: dark)");
   const isNarrow = useMedia("(max-width: 600px)");
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read anew when they change
   useEffect(() => {
     const element = holder.current;
     if (!element || series.length === 0) return;
     const style = getComputedStyle(element);
-    const [accent, wash, line, muted] = ["--accent", "--wash", "--line", "--muted"].map((name) => style.getPropertyValue(name).trim());
+    const [accent, wash, line, muted] = ["--accent", "--wash", "--line", "--muted"].map((name) =>
+      style.getPropertyValue(name).trim(),
+    );
     const times = series.map((each) => new Date(each.bucket).getTime() / 1000);
     const values = series.map((each) => each[measure]);
     // The last bucket is still filling up: what is drawn to it is no fall.
@@ -52,8 +53,22 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
         cursor: { y: false, points: { size: 7, fill: accent! }, drag: { x: false, y: false } },
         scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.08, 1)] } },
         axes: [
-          { ...axis, grid: { show: false }, space: isNarrow ? 70 : 90, values: (_, splits) => splits.map((each) => format.dated(each * 1000, range.timezone, AXIS[range.granularity]!)) },
-          { ...axis, size: 46, incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7], values: (_, splits) => splits.map(format.compact) },
+          {
+            ...axis,
+            grid: { show: false },
+            space: isNarrow ? 70 : 90,
+            values: (_, splits) =>
+              splits.map((each) => format.dated(each * 1000, range.timezone, AXIS[range.granularity]!)),
+          },
+          {
+            ...axis,
+            size: 46,
+            incrs: [
+              1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6,
+              1e7,
+            ],
+            values: (_, splits) => splits.map(format.compact),
+          },
         ],
         series: [
           {},
@@ -81,11 +96,13 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
         <span aria-hidden="true">
           {said ? (
             <>
-              <b>{format.count(said[measure])}</b> {measure} · {format.bucket(said.bucket, range.granularity, range.timezone)}
+              <b>{format.count(said[measure])}</b> {measure} ·{" "}
+              {format.bucket(said.bucket, range.granularity, range.timezone)}
             </>
           ) : (
             <>
-              most: <b>{format.count(most[measure])}</b> · {format.bucket(most.bucket, range.granularity, range.timezone)}
+              most: <b>{format.count(most[measure])}</b> ·{" "}
+              {format.bucket(most.bucket, range.granularity, range.timezone)}
             </>
           )}
         </span>
@@ -105,7 +122,10 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
           rows={series}
           keyOf={(each) => each.bucket}
           columns={[
-            { title: range.granularity[0]!.toUpperCase() + range.granularity.slice(1), cell: (each) => format.bucket(each.bucket, range.granularity, range.timezone) },
+            {
+              title: range.granularity[0]!.toUpperCase() + range.granularity.slice(1),
+              cell: (each) => format.bucket(each.bucket, range.granularity, range.timezone),
+            },
             { title: "Events", isNumber: true, cell: (each) => format.count(each.events) },
             { title: "Users", isNumber: true, cell: (each) => format.count(each.users) },
             { title: "Sessions", isNumber: true, cell: (each) => format.count(each.sessions) },

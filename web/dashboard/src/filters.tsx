@@ -13,15 +13,23 @@ const TIMEFRAMES = [
 ] as const;
 const GRANULARITIES = ["minute", "hour", "day", "week", "month"];
 
-export const NAMES: Record<string, string> = { eventType: "Event type", area: "Area", userId: "User", participantType: "Participant type" };
+export const NAMES: Record<string, string> = {
+  eventType: "Event type",
+  area: "Area",
+  userId: "User",
+  participantType: "Participant type",
+};
 export const nameOf = (field: string): string => NAMES[field] ?? field;
 
-export function Filters(props: { route: Route; withGranularity?: boolean; withoutFilters?: boolean; timeframe?: string }) {
+export function Filters(props: {
+  route: Route;
+  withGranularity?: boolean;
+  withoutFilters?: boolean;
+  timeframe?: string;
+}) {
   const { route } = props;
   const { params } = route;
-  const own = params.has("start") ? "own" : null;
-  const [isOwn, setOwn] = useState(own !== null);
-  const chosen = own ?? (isOwn ? "own" : (params.get("timeframe") ?? props.timeframe ?? "week"));
+  const chosen = params.has("start") ? "own" : (params.get("timeframe") ?? props.timeframe ?? "week");
   const zone = zoneOf(params);
   const zones = useMemo(() => [...new Set([ownZone(), "UTC", ...Intl.supportedValuesOf("timeZone")])], []);
   const filters = [...params].filter(([name]) => isFilter(name));
@@ -33,8 +41,8 @@ export function Filters(props: { route: Route; withGranularity?: boolean; withou
           value={chosen}
           onChange={(event) => {
             const { value } = event.currentTarget;
-            setOwn(value === "own");
-            if (value !== "own") change(route, { timeframe: value, start: null, end: null, granularity: null });
+            if (value === "own") changeDays(route, dayAfter(dayOf(zone), -6), dayOf(zone));
+            else change(route, { timeframe: value, start: null, end: null, granularity: null });
           }}
         >
           {TIMEFRAMES.map(([value, text]) => (
@@ -49,7 +57,10 @@ export function Filters(props: { route: Route; withGranularity?: boolean; withou
       {props.withGranularity && (
         <label>
           <span>By</span>
-          <select value={params.get("granularity") ?? ""} onChange={(event) => change(route, { granularity: event.currentTarget.value || null })}>
+          <select
+            value={params.get("granularity") ?? ""}
+            onChange={(event) => change(route, { granularity: event.currentTarget.value || null })}
+          >
             <option value="">auto</option>
             {GRANULARITIES.map((each) => (
               <option key={each}>{each}</option>
@@ -71,13 +82,22 @@ export function Filters(props: { route: Route; withGranularity?: boolean; withou
         <ul class="chips" aria-label="Filters">
           {filters.map(([name, value]) => (
             <li key={`${name}=${value}`}>
-              <button type="button" class="chip" onClick={() => toggleFilter(route, name, value)} aria-label={`Remove the filter ${nameOf(name)}: ${value}`}>
+              <button
+                type="button"
+                class="chip"
+                onClick={() => toggleFilter(route, name, value)}
+                aria-label={`Remove the filter ${nameOf(name)}: ${value}`}
+              >
                 {nameOf(name)}: <b>{value}</b> <span aria-hidden="true">×</span>
               </button>
             </li>
           ))}
           <li>
-            <button type="button" class="quiet" onClick={() => change(route, Object.fromEntries(filters.map(([name]) => [name, null])))}>
+            <button
+              type="button"
+              class="quiet"
+              onClick={() => change(route, Object.fromEntries(filters.map(([name]) => [name, null])))}
+            >
               Clear
             </button>
           </li>
@@ -88,27 +108,41 @@ export function Filters(props: { route: Route; withGranularity?: boolean; withou
 }
 
 /** Whole days, the last of them included; the API's end is the day after. */
-function OwnRange(props: { route: Route }) {
-  const { params } = props.route;
-  const today = new Date().toISOString().slice(0, 10);
-  const [start, setStart] = useState(params.get("start")?.slice(0, 10) ?? today);
-  const [last, setLast] = useState(params.has("end") ? dayAfter(params.get("end")!.slice(0, 10), -1) : today);
-  const apply = (from: string, to: string) => {
-    if (from && to && from <= to) change(props.route, { timeframe: null, granularity: null, start: from, end: dayAfter(to, 1) });
-  };
+function changeDays(route: Route, first: string, last: string): void {
+  if (first && last && first <= last)
+    change(route, { timeframe: null, granularity: null, start: first, end: dayAfter(last, 1) });
+}
+
+function OwnRange({ route }: { route: Route }) {
+  const { params } = route;
+  const first = params.get("start")?.slice(0, 10) ?? "";
+  const last = params.has("end") ? dayAfter(params.get("end")!.slice(0, 10), -1) : dayOf(zoneOf(params));
   return (
     <>
       <label>
         <span>From</span>
-        <input type="date" value={start} max={last} onChange={(event) => (setStart(event.currentTarget.value), apply(event.currentTarget.value, last))} />
+        <input
+          type="date"
+          value={first}
+          max={last}
+          onChange={(event) => changeDays(route, event.currentTarget.value, last)}
+        />
       </label>
       <label>
         <span>To</span>
-        <input type="date" value={last} min={start} onChange={(event) => (setLast(event.currentTarget.value), apply(start, event.currentTarget.value))} />
+        <input
+          type="date"
+          value={last}
+          min={first}
+          onChange={(event) => changeDays(route, first, event.currentTarget.value)}
+        />
       </label>
     </>
   );
 }
+
+/** The day that it is now in a time zone, as the API writes it. */
+const dayOf = (zone: string): string => new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(new Date());
 
 function dayAfter(day: string, days: number): string {
   const date = new Date(`${day}T00:00:00Z`);

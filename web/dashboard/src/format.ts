@@ -5,7 +5,11 @@ const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 1 });
 const short = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumFractionDigits: 1 });
 const share = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 1 });
-const signed = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" });
+const signed = new Intl.NumberFormat(LANGUAGE, {
+  style: "percent",
+  maximumFractionDigits: 1,
+  signDisplay: "exceptZero",
+});
 const plural = new Intl.PluralRules("en");
 
 export const count = (value: number): string => whole.format(value);
@@ -28,7 +32,15 @@ const units = new Map<string, Intl.NumberFormat>();
 function unit(value: number, name: string, digits = 0): string {
   const id = `${name}${digits}`;
   if (!units.has(id)) {
-    units.set(id, new Intl.NumberFormat(LANGUAGE, { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: digits }));
+    units.set(
+      id,
+      new Intl.NumberFormat(LANGUAGE, {
+        style: "unit",
+        unit: name,
+        unitDisplay: "narrow",
+        maximumFractionDigits: digits,
+      }),
+    );
   }
   return units.get(id)!.format(value);
 }

@@ -18,7 +18,6 @@ export function useApi<T>(path: string | null, options: { everyMs?: number; body
   const [turn, setTurn] = useState(0);
   const body = options.body === undefined ? undefined : JSON.stringify(options.body);
   const reload = useCallback(() => setTurn((before) => before + 1), []);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a turn asks again
   useEffect(() => {
     if (path === null) {
       setState({ data: null, error: null });
@@ -27,7 +26,10 @@ export function useApi<T>(path: string | null, options: { everyMs?: number; body
     }
     const abort = new AbortController();
     setLoading(true);
-    request<T>(path, { signal: abort.signal, ...(body === undefined ? {} : { method: "POST", body: JSON.parse(body) }) })
+    request<T>(path, {
+      signal: abort.signal,
+      ...(body === undefined ? {} : { method: "POST", body: JSON.parse(body) }),
+    })
       .then((data) => setState({ data, error: null }))
       .catch((error) => {
         if (!abort.signal.aborted) setState((before) => ({ ...before, error: asApiError(error) }));

@@ -5,7 +5,9 @@ import { Failure } from "./parts";
 
 export function KeyEntry(props: { refusal: string | null; onKey: (key: string) => void }) {
   const [typed, setTyped] = useState("");
-  const [error, setError] = useState<ApiError | null>(props.refusal === null ? null : new ApiError(401, "invalid_key", props.refusal));
+  const [error, setError] = useState<ApiError | null>(
+    props.refusal === null ? null : new ApiError(401, "invalid_key", props.refusal),
+  );
   const [isAsking, setAsking] = useState(false);
   const enter = async (event: Event) => {
     event.preventDefault();
@@ -51,8 +53,8 @@ export function KeyEntry(props: { refusal: string | null; onKey: (key: string) =
           {isAsking ? "Asking…" : "Open"}
         </button>
         <p id="key-note" class="small">
-          It stays in this tab and is forgotten when the tab closes. <code>make run</code> prints both keys. The admin key also replays what
-          was rejected, issues pilot tokens, and exports or erases a person.
+          It stays in this tab and is forgotten when the tab closes. <code>make run</code> prints both keys. The admin
+          key also replays what was rejected, issues pilot tokens, and exports or erases a person.
         </p>
       </form>
       {error && <Failure error={error} />}

@@ -7,7 +7,14 @@ import type { Loaded } from "./hooks";
 import { change, linkTo, type Route } from "./route";
 import type { Explain, StoredEvent } from "./types";
 
-export function Panel(props: { title: string; children: ComponentChildren; actions?: ComponentChildren; note?: ComponentChildren; busy?: boolean; class?: string }) {
+export function Panel(props: {
+  title: string;
+  children: ComponentChildren;
+  actions?: ComponentChildren;
+  note?: ComponentChildren;
+  busy?: boolean;
+  class?: string;
+}) {
   const id = useId();
   return (
     <section class={`panel ${props.class ?? ""}`} aria-labelledby={id} aria-busy={props.busy ?? false}>
@@ -101,7 +108,10 @@ export function Explained(props: { explain: Explain; isEmpty: boolean; route: Ro
       </p>
       {facts}
       {explain.rowsOutsideRange > 0 && route.params.get("timeframe") !== "all" && (
-        <button type="button" onClick={() => change(route, { timeframe: "all", start: null, end: null, granularity: null })}>
+        <button
+          type="button"
+          onClick={() => change(route, { timeframe: "all", start: null, end: null, granularity: null })}
+        >
           Look at all time
         </button>
       )}
@@ -116,7 +126,12 @@ export interface Column<T> {
   class?: string;
 }
 
-export function Table<T>(props: { caption: string; columns: Column<T>[]; rows: T[]; keyOf: (row: T) => string | number }) {
+export function Table<T>(props: {
+  caption: string;
+  columns: Column<T>[];
+  rows: T[];
+  keyOf: (row: T) => string | number;
+}) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
     <div class="scroll" tabIndex={0} role="group" aria-label={props.caption}>
@@ -135,7 +150,10 @@ export function Table<T>(props: { caption: string; columns: Column<T>[]; rows: T
           {props.rows.map((row) => (
             <tr key={props.keyOf(row)}>
               {props.columns.map((column) => (
-                <td key={column.title} class={[column.isNumber ? "number" : "", column.class ?? ""].join(" ").trim() || undefined}>
+                <td
+                  key={column.title}
+                  class={[column.isNumber ? "number" : "", column.class ?? ""].join(" ").trim() || undefined}
+                >
                   {column.cell(row)}
                 </td>
               ))}
@@ -147,7 +165,12 @@ export function Table<T>(props: { caption: string; columns: Column<T>[]; rows: T
   );
 }
 
-export function Choice<T extends string>(props: { label: string; value: T; options: readonly (readonly [T, string])[]; onChoose: (value: T) => void }) {
+export function Choice<T extends string>(props: {
+  label: string;
+  value: T;
+  options: readonly (readonly [T, string])[];
+  onChoose: (value: T) => void;
+}) {
   return (
     <fieldset class="choice">
       <legend class="hidden">{props.label}</legend>
@@ -193,7 +216,13 @@ export function Bars(props: { label: string; bars: Bar[]; onChoose?: (value: str
                 {inside}
               </a>
             ) : onChoose && bar.value !== null ? (
-              <button type="button" class="bar" aria-pressed={bar.isChosen ?? false} title={`Filter by ${name}`} onClick={() => onChoose(bar.value!)}>
+              <button
+                type="button"
+                class="bar"
+                aria-pressed={bar.isChosen ?? false}
+                title={`Filter by ${name}`}
+                onClick={() => onChoose(bar.value!)}
+              >
                 {inside}
               </button>
             ) : (
@@ -213,7 +242,11 @@ export function Copy(props: { text: string; what?: string }) {
     const timer = setTimeout(() => setDone(false), 1500);
     return () => clearTimeout(timer);
   }, [isDone]);
-  const copy = () => navigator.clipboard?.writeText(props.text).then(() => setDone(true), () => setDone(false));
+  const copy = () =>
+    navigator.clipboard?.writeText(props.text).then(
+      () => setDone(true),
+      () => setDone(false),
+    );
   return (
     <button type="button" class="quiet" onClick={copy} aria-label={`Copy ${props.what ?? "it"}`}>
       {isDone ? "Copied" : "Copy"}
@@ -221,7 +254,14 @@ export function Copy(props: { text: string; what?: string }) {
   );
 }
 
-export function Confirm(props: { title: string; action: string; word: string; children: ComponentChildren; onConfirm: () => void; onCancel: () => void }) {
+export function Confirm(props: {
+  title: string;
+  action: string;
+  word: string;
+  children: ComponentChildren;
+  onConfirm: () => void;
+  onCancel: () => void;
+}) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [typed, setTyped] = useState("");
   const id = useId();
@@ -238,7 +278,12 @@ export function Confirm(props: { title: string; action: string; word: string; ch
         {props.children}
         <label>
           Type <code>{props.word}</code> to confirm
-          <input value={typed} onInput={(event) => setTyped(event.currentTarget.value)} autocomplete="off" spellcheck={false} />
+          <input
+            value={typed}
+            onInput={(event) => setTyped(event.currentTarget.value)}
+            autocomplete="off"
+            spellcheck={false}
+          />
         </label>
         <div class="row end">
           <button type="button" onClick={() => dialog.current?.close()}>
@@ -260,7 +305,14 @@ export function Data(props: { data: unknown }) {
 }
 
 /** Events one below the other, the details of each on demand. */
-export function EventList(props: { events: StoredEvent[]; route: Route; zone: string; label: string; withoutUser?: boolean; withoutSession?: boolean }) {
+export function EventList(props: {
+  events: StoredEvent[];
+  route: Route;
+  zone: string;
+  label: string;
+  withoutUser?: boolean;
+  withoutSession?: boolean;
+}) {
   const { route, zone } = props;
   return (
     <ol class="events" aria-label={props.label}>
@@ -271,7 +323,13 @@ export function EventList(props: { events: StoredEvent[]; route: Route; zone: st
             <details>
               <summary>
                 <time dateTime={event.timestamp} title={format.moment(event.timestamp, zone)}>
-                  {format.dated(event.timestamp, zone, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" })}
+                  {format.dated(event.timestamp, zone, {
+                    month: "short",
+                    day: "numeric",
+                    hour: "2-digit",
+                    minute: "2-digit",
+                    second: "2-digit",
+                  })}
                 </time>
                 <span class="type">{event.eventType}</span>
                 <span class="area">{event.area}</span>
@@ -318,10 +376,22 @@ function summaryOf(data: Record<string, unknown>): string {
     .join(" · ");
 }
 
-export function Tile(props: { name: string; value: string; from?: number; to?: number; isWorseUp?: boolean; note?: string }) {
+export function Tile(props: {
+  name: string;
+  value: string;
+  from?: number;
+  to?: number;
+  isWorseUp?: boolean;
+  note?: string;
+}) {
   const { from, to } = props;
   const change = from === undefined || to === undefined ? null : format.changed(from, to);
-  const direction = from === undefined || to === undefined || from === to ? "same" : to > from !== (props.isWorseUp ?? false) ? "better" : "worse";
+  const direction =
+    from === undefined || to === undefined || from === to
+      ? "same"
+      : to > from !== (props.isWorseUp ?? false)
+        ? "better"
+        : "worse";
   return (
     <div class="tile">
       <dt>{props.name}</dt>
@@ -333,7 +403,9 @@ export function Tile(props: { name: string; value: string; from?: number; to?: n
             <span class="hidden"> against the range before</span>
           </span>
         )}
-        {change === null && (props.note || (from === 0 && to ? "none before" : "")) && <span class="change same">{props.note ?? "none before"}</span>}
+        {change === null && (props.note || (from === 0 && to ? "none before" : "")) && (
+          <span class="change same">{props.note ?? "none before"}</span>
+        )}
       </dd>
     </div>
   );

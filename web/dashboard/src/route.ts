@@ -9,13 +9,27 @@ export interface Route {
 }
 
 /** The parameters that all views share; the rest is a view's own. */
-const SHARED = ["timeframe", "start", "end", "timezone", "granularity", "eventType", "area", "userId", "participantType"];
+const SHARED = [
+  "timeframe",
+  "start",
+  "end",
+  "timezone",
+  "granularity",
+  "eventType",
+  "area",
+  "userId",
+  "participantType",
+];
 export const FIELDS = ["eventType", "area", "userId", "participantType"];
 
 export function parseRoute(hash: string): Route {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
   const [view, ...rest] = path.split("/");
-  return { view: view || "overview", of: rest.length ? safelyDecoded(rest.join("/")) : null, params: new URLSearchParams(query) };
+  return {
+    view: view || "overview",
+    of: rest.length ? safelyDecoded(rest.join("/")) : null,
+    params: new URLSearchParams(query),
+  };
 }
 
 function safelyDecoded(text: string): string {
@@ -35,7 +49,12 @@ export function isFilter(name: string): boolean {
 }
 
 /** The address of a view; range and filters go with one from view to view. */
-export function linkTo(view: string, params: URLSearchParams, of: string | null = null, own: Record<string, string> = {}): string {
+export function linkTo(
+  view: string,
+  params: URLSearchParams,
+  of: string | null = null,
+  own: Record<string, string> = {},
+): string {
   const kept = new URLSearchParams([...params].filter(([name]) => isShared(name)));
   for (const [name, value] of Object.entries(own)) kept.set(name, value);
   const query = kept.toString();
@@ -73,7 +92,11 @@ export const ownZone = (): string => Intl.DateTimeFormat().resolvedOptions().tim
 export const zoneOf = (params: URLSearchParams): string => params.get("timezone") ?? ownZone();
 
 /** The query of a request for what the address says; of `also`, null leaves a parameter out. */
-export function query(params: URLSearchParams, names: (name: string) => boolean, also: Record<string, string | null> = {}): string {
+export function query(
+  params: URLSearchParams,
+  names: (name: string) => boolean,
+  also: Record<string, string | null> = {},
+): string {
   const asked = new URLSearchParams([...params].filter(([name]) => names(name) && !(name in also)));
   if (names("timezone") && !("timezone" in also)) asked.set("timezone", zoneOf(params));
   for (const [name, value] of Object.entries(also)) if (value !== null) asked.set(name, value);

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
-import type { ViewProps } from "../app";
 import { type ApiError, request } from "../api";
+import type { ViewProps } from "../app";
 import * as format from "../format";
 import { asApiError, type Loaded, useApi } from "../hooks";
 import { Answer, Copy, Empty, Failure, Panel, Table } from "../parts";
@@ -148,9 +148,7 @@ function CheckRow({ check }: { check: Check }) {
         {Object.keys(check.data).length > 0 && (
           <details>
             <summary>Details</summary>
-            <pre class="data">
-              {JSON.stringify(check.data, null, 2)}
-            </pre>
+            <pre class="data">{JSON.stringify(check.data, null, 2)}</pre>
           </details>
         )}
       </div>
@@ -162,7 +160,9 @@ function CheckRow({ check }: { check: Check }) {
 function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean }) {
   const reason = route.params.get("reason");
   const groups = useApi<{ groups: RejectionGroup[] }>("/v1/diagnostics/rejections?group=reason");
-  const page = useApi<RejectionPage>(reason === null ? null : `/v1/diagnostics/rejections?limit=50&reason=${encodeURIComponent(reason)}`);
+  const page = useApi<RejectionPage>(
+    reason === null ? null : `/v1/diagnostics/rejections?limit=50&reason=${encodeURIComponent(reason)}`,
+  );
   const [said, setSaid] = useState<string | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [isBusy, setBusy] = useState(false);
@@ -191,7 +191,11 @@ function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean }) {
     page.reload();
   };
   return (
-    <Panel title="Rejected" busy={groups.isLoading || isBusy} note="What was not stored is kept with its reason, and can be stored once the rule or the event is mended.">
+    <Panel
+      title="Rejected"
+      busy={groups.isLoading || isBusy}
+      note="What was not stored is kept with its reason, and can be stored once the rule or the event is mended."
+    >
       {said && (
         <p class="banner" role="status">
           {said}
@@ -201,7 +205,10 @@ function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean }) {
       <Answer of={groups}>
         {(data) =>
           data.groups.length === 0 ? (
-            <Empty>Nothing is waiting in the quarantine: every event that came was stored, ignored with a reason, or replayed.</Empty>
+            <Empty>
+              Nothing is waiting in the quarantine: every event that came was stored, ignored with a reason, or
+              replayed.
+            </Empty>
           ) : (
             <Table
               caption="Rejected events by reason"
@@ -243,7 +250,9 @@ function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean }) {
           )
         }
       </Answer>
-      {!isAdmin && (groups.data?.groups.length ?? 0) > 0 && <p class="small">To replay, leave and enter the admin key.</p>}
+      {!isAdmin && (groups.data?.groups.length ?? 0) > 0 && (
+        <p class="small">To replay, leave and enter the admin key.</p>
+      )}
       {reason !== null && (
         <Answer of={page}>
           {(data) =>
@@ -256,7 +265,13 @@ function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean }) {
                 </h3>
                 <ul class="rejections">
                   {data.rejections.map((each) => (
-                    <Rejected key={each.id} rejection={each} zone={zone} route={route} onReplay={isAdmin ? () => replay({ ids: [each.id] }) : null} />
+                    <Rejected
+                      key={each.id}
+                      rejection={each}
+                      zone={zone}
+                      route={route}
+                      onReplay={isAdmin ? () => replay({ ids: [each.id] }) : null}
+                    />
                   ))}
                 </ul>
               </>
@@ -281,14 +296,17 @@ function Rejected(props: { rejection: Rejection; zone: string; route: Route; onR
         )}
         <span class="grow" />
         {props.onReplay && (
-          <button type="button" onClick={props.onReplay} aria-label={`Replay this one of ${format.moment(rejection.receivedAt, props.zone)}`}>
+          <button
+            type="button"
+            onClick={props.onReplay}
+            aria-label={`Replay this one of ${format.moment(rejection.receivedAt, props.zone)}`}
+          >
             Replay
           </button>
         )}
       </div>
       <ul class="details">
         {rejection.details.map((detail, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: details have no other name
           <li key={index}>
             <code>{detail.loc.join(".")}</code> {detail.message}
           </li>
@@ -297,9 +315,7 @@ function Rejected(props: { rejection: Rejection; zone: string; route: Route; onR
       {rejection.payload !== null && (
         <details>
           <summary>As it came</summary>
-          <pre class="data">
-            {rejection.payload}
-          </pre>
+          <pre class="data">{rejection.payload}</pre>
         </details>
       )}
     </li>
@@ -318,7 +334,11 @@ function Tables({ data }: { data: Diagnostics }) {
         columns={[
           { title: "Table", cell: (name) => <code>{name}</code> },
           { title: "There", cell: (name) => <Mark status={data.tablesExist[name] ? "pass" : "fail"} /> },
-          { title: "Rows", isNumber: true, cell: (name) => (typeof data.counts[name] === "number" ? format.count(data.counts[name]) : "–") },
+          {
+            title: "Rows",
+            isNumber: true,
+            cell: (name) => (typeof data.counts[name] === "number" ? format.count(data.counts[name]) : "–"),
+          },
         ]}
       />
     </Panel>

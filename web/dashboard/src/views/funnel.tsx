@@ -44,7 +44,14 @@ export function FunnelView({ route }: ViewProps) {
       <Panel
         title="Steps"
         note="Taken in this order, all within the window that the first one opens."
-        actions={<Choice label="Who is counted" value={by} options={BY} onChoose={(value) => change(route, { count: value === "user" ? null : value })} />}
+        actions={
+          <Choice
+            label="Who is counted"
+            value={by}
+            options={BY}
+            onChoose={(value) => change(route, { count: value === "user" ? null : value })}
+          />
+        }
       >
         <Steps route={route} steps={steps} types={names} areas={valuesOf(areas.data)} />
         <label class="inline">
@@ -74,7 +81,8 @@ export function FunnelView({ route }: ViewProps) {
   );
 }
 
-const valuesOf = (metrics: Metrics | null): string[] => metrics?.breakdown.flatMap(({ value }) => (value === null ? [] : [value])) ?? [];
+const valuesOf = (metrics: Metrics | null): string[] =>
+  metrics?.breakdown.flatMap(({ value }) => (value === null ? [] : [value])) ?? [];
 
 function Steps(props: { route: Route; steps: string[]; types: string[]; areas: string[] }) {
   const { route, steps } = props;
@@ -94,19 +102,35 @@ function Steps(props: { route: Route; steps: string[]; types: string[]; areas: s
             const step = stepOf(text);
             const place = `step ${index + 1}, ${text}`;
             return (
-              // biome-ignore lint/suspicious/noArrayIndexKey: the same step may be taken twice
               <li key={index}>
                 <span class="nth">{index + 1}</span>
                 <b>{step.eventType}</b>
                 {step.area !== undefined && <span class="muted">in {step.area}</span>}
                 <span class="grow" />
-                <button type="button" class="quiet" disabled={index === 0} aria-label={`Move up: ${place}`} onClick={() => move(index, index - 1)}>
+                <button
+                  type="button"
+                  class="quiet"
+                  disabled={index === 0}
+                  aria-label={`Move up: ${place}`}
+                  onClick={() => move(index, index - 1)}
+                >
                   ↑
                 </button>
-                <button type="button" class="quiet" disabled={index === steps.length - 1} aria-label={`Move down: ${place}`} onClick={() => move(index, index + 1)}>
+                <button
+                  type="button"
+                  class="quiet"
+                  disabled={index === steps.length - 1}
+                  aria-label={`Move down: ${place}`}
+                  onClick={() => move(index, index + 1)}
+                >
                   ↓
                 </button>
-                <button type="button" class="quiet" aria-label={`Remove ${place}`} onClick={() => put(steps.filter((_, each) => each !== index))}>
+                <button
+                  type="button"
+                  class="quiet"
+                  aria-label={`Remove ${place}`}
+                  onClick={() => put(steps.filter((_, each) => each !== index))}
+                >
                   ×
                 </button>
               </li>
@@ -127,7 +151,13 @@ function Steps(props: { route: Route; steps: string[]; types: string[]; areas: s
         >
           <label>
             <span>Event type</span>
-            <input list="types" value={type} onInput={(event) => setType(event.currentTarget.value)} required maxLength={100} />
+            <input
+              list="types"
+              value={type}
+              onInput={(event) => setType(event.currentTarget.value)}
+              required
+              maxLength={100}
+            />
           </label>
           <label>
             <span>Area (any)</span>
@@ -169,11 +199,13 @@ function Result(props: { funnel: Funnel; by: "user" | "session"; explain: Metric
   const first = steps[0]!;
   const last = steps[steps.length - 1]!;
   const who = props.by;
-  const nameOf = (index: number) => `${index + 1}. ${steps[index]!.eventType}${steps[index]!.area === null ? "" : ` in ${steps[index]!.area}`}`;
+  const nameOf = (index: number) =>
+    `${index + 1}. ${steps[index]!.eventType}${steps[index]!.area === null ? "" : ` in ${steps[index]!.area}`}`;
   return (
     <>
       <p class="verdict well">
-        <strong>{format.percent(last.fromStart)}</strong> of {format.counted(first.count, who)} came through: {format.count(last.count)}.
+        <strong>{format.percent(last.fromStart)}</strong> of {format.counted(first.count, who)} came through:{" "}
+        {format.count(last.count)}.
       </p>
       <Bars
         label="Funnel"
@@ -192,17 +224,31 @@ function Result(props: { funnel: Funnel; by: "user" | "session"; explain: Metric
         columns={[
           { title: "Step", cell: (step) => nameOf(step.index) },
           { title: who === "user" ? "Users" : "Sessions", isNumber: true, cell: (step) => format.count(step.count) },
-          { title: "Of the step before", isNumber: true, cell: (step) => (step.index === 0 ? "–" : format.percent(step.fromPrevious)) },
+          {
+            title: "Of the step before",
+            isNumber: true,
+            cell: (step) => (step.index === 0 ? "–" : format.percent(step.fromPrevious)),
+          },
           { title: "Of the first", isNumber: true, cell: (step) => format.percent(step.fromStart) },
-          { title: "Median time", isNumber: true, cell: (step) => (step.medianSeconds === null ? "–" : format.duration(step.medianSeconds)) },
+          {
+            title: "Median time",
+            isNumber: true,
+            cell: (step) => (step.medianSeconds === null ? "–" : format.duration(step.medianSeconds)),
+          },
         ]}
       />
       {first.count === 0 && props.explain && (
         <>
           <p>
-            No {who} took the first step in this range.{who === "user" && " Events without a user id count for sessions only."}
+            No {who} took the first step in this range.
+            {who === "user" && " Events without a user id count for sessions only."}
           </p>
-          <Explained explain={props.explain.explain} isEmpty={props.explain.totals.events === 0} route={props.route} zone={zoneOf(props.route.params)} />
+          <Explained
+            explain={props.explain.explain}
+            isEmpty={props.explain.totals.events === 0}
+            route={props.route}
+            zone={zoneOf(props.route.params)}
+          />
         </>
       )}
     </>

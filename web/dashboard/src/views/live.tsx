@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { ViewProps } from "../app";
 import { type ApiError, request } from "../api";
+import type { ViewProps } from "../app";
 import { Filters } from "../filters";
 import * as format from "../format";
 import { asApiError, useApi, useEvery } from "../hooks";
@@ -17,7 +17,10 @@ const idOf = (event: StoredEvent): string => `${event.id} ${event.sessionId} ${e
 /** The newest events; it asks again while it is seen, and not while somebody reads. */
 export function LiveView({ route }: ViewProps) {
   const zone = zoneOf(route.params);
-  const asked = query(route.params, (name) => isRange(name) || isFilter(name), { limit: String(PAGE), timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all") });
+  const asked = query(route.params, (name) => isRange(name) || isFilter(name), {
+    limit: String(PAGE),
+    timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all"),
+  });
   const [events, setEvents] = useState<StoredEvent[] | null>(null);
   const [cursor, setCursor] = useState<string | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
@@ -47,12 +50,14 @@ export function LiveView({ route }: ViewProps) {
       if (fresh.length === page.events.length) {
         setEvents(page.events);
         setCursor(page.nextCursor);
-      } else setEvents([...fresh, ...before].sort((one, other) => (one.timestamp < other.timestamp ? 1 : -1)).slice(0, MOST));
+      } else
+        setEvents(
+          [...fresh, ...before].sort((one, other) => (one.timestamp < other.timestamp ? 1 : -1)).slice(0, MOST),
+        );
     } catch (raised) {
       if (mine === turn.current) setError(asApiError(raised));
     }
   };
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is asked for says all
   useEffect(() => {
     setEvents(null);
     setArrived(0);
@@ -88,7 +93,9 @@ export function LiveView({ route }: ViewProps) {
         </p>
         {error && <Failure error={error} retry={() => void look(events === null)} isStale={events !== null} />}
         {events === null && !error && <Skeleton rows={8} />}
-        {events !== null && events.length > 0 && <EventList events={events} route={route} zone={zone} label="Newest events" />}
+        {events !== null && events.length > 0 && (
+          <EventList events={events} route={route} zone={zone} label="Newest events" />
+        )}
         {events !== null && events.length === 0 && <WhyNone {...{ route, zone }} />}
         {cursor !== null && (
           <button type="button" onClick={older}>
@@ -101,7 +108,9 @@ export function LiveView({ route }: ViewProps) {
 }
 
 function WhyNone({ route, zone }: { route: ViewProps["route"]; zone: string }) {
-  const metrics = useApi<Metrics>(`/v1/metrics?${query(route.params, (name) => isRange(name) || isFilter(name), { timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all") })}`);
+  const metrics = useApi<Metrics>(
+    `/v1/metrics?${query(route.params, (name) => isRange(name) || isFilter(name), { timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all") })}`,
+  );
   if (metrics.error) return <Failure error={metrics.error} retry={metrics.reload} />;
   if (metrics.data === null) return <Empty>Asking why…</Empty>;
   return <Explained explain={metrics.data.explain} isEmpty route={route} zone={zone} />;

@@ -30,10 +30,25 @@ export function Overview({ route }: ViewProps) {
             <Panel
               title="Over time"
               busy={metrics.isLoading}
-              actions={<Choice label="What is counted" value={measure} options={MEASURES} onChoose={(value) => change(route, { measure: value })} />}
+              actions={
+                <Choice
+                  label="What is counted"
+                  value={measure}
+                  options={MEASURES}
+                  onChoose={(value) => change(route, { measure: value })}
+                />
+              }
             >
-              {data.totals.events > 0 && <Chart series={data.series} measure={measure} range={data.range} asOf={data.asOf} />}
-              <Explained explain={data.explain} isEmpty={data.totals.events === 0} route={route} zone={zoneOf(route.params)} asOf={data.asOf} />
+              {data.totals.events > 0 && (
+                <Chart series={data.series} measure={measure} range={data.range} asOf={data.asOf} />
+              )}
+              <Explained
+                explain={data.explain}
+                isEmpty={data.totals.events === 0}
+                route={route}
+                zone={zoneOf(route.params)}
+                asOf={data.asOf}
+              />
             </Panel>
           </>
         )}
@@ -62,8 +77,19 @@ function Totals({ metrics: { totals, previous } }: { metrics: Metrics }) {
         from={previous.averageSessionSeconds}
         to={totals.averageSessionSeconds}
       />
-      <Tile name="Events a session" value={format.decimal(totals.eventsPerSession)} from={previous.eventsPerSession} to={totals.eventsPerSession} />
-      <Tile name="Bounce rate" value={format.percent(totals.bounceRate)} from={previous.bounceRate} to={totals.bounceRate} isWorseUp />
+      <Tile
+        name="Events a session"
+        value={format.decimal(totals.eventsPerSession)}
+        from={previous.eventsPerSession}
+        to={totals.eventsPerSession}
+      />
+      <Tile
+        name="Bounce rate"
+        value={format.percent(totals.bounceRate)}
+        from={previous.bounceRate}
+        to={totals.bounceRate}
+        isWorseUp
+      />
       <Tile name="Active now" value={format.count(totals.activeUsersNow)} note="last 30 minutes" />
     </dl>
   );
@@ -81,7 +107,9 @@ function Breakdown(props: { route: Route; field: string; measure: Measure; title
         {({ breakdown, explain }) => {
           if (breakdown.length === 0) return <Empty>{explain.hint || "Nothing to break down."}</Empty>;
           const rows = [...breakdown].sort((one, other) => other[measure] - one[measure]);
-          const shown = rows.filter((row, index) => index < SHOWN || (row.value !== null && chosen.includes(row.value)));
+          const shown = rows.filter(
+            (row, index) => index < SHOWN || (row.value !== null && chosen.includes(row.value)),
+          );
           return (
             <>
               <Bars
@@ -110,11 +138,16 @@ function Breakdown(props: { route: Route; field: string; measure: Measure; title
 
 /** Of keys of data there is no list: the newest events say which there are. */
 function DataBreakdown({ route, measure }: { route: Route; measure: Measure }) {
-  const recent = useApi<{ events: { data: Record<string, unknown> }[] }>(`/v1/metrics/events?${query(route.params, asked, { limit: "50" })}`);
-  const filtered = [...new Set([...route.params.keys()].filter((name) => name.startsWith("data.")).map((name) => name.slice(5)))];
+  const recent = useApi<{ events: { data: Record<string, unknown> }[] }>(
+    `/v1/metrics/events?${query(route.params, asked, { limit: "50" })}`,
+  );
+  const filtered = [
+    ...new Set([...route.params.keys()].filter((name) => name.startsWith("data.")).map((name) => name.slice(5))),
+  ];
   const seen = new Map<string, number>();
   for (const { data } of recent.data?.events ?? []) {
-    for (const [name, value] of Object.entries(data)) if (value === null || typeof value !== "object") seen.set(name, (seen.get(name) ?? 0) + 1);
+    for (const [name, value] of Object.entries(data))
+      if (value === null || typeof value !== "object") seen.set(name, (seen.get(name) ?? 0) + 1);
   }
   const keys = [...new Set([...filtered, ...[...seen].sort((one, other) => other[1] - one[1]).map(([name]) => name)])];
   const key = route.params.get("by") ?? keys[0] ?? null;
@@ -123,7 +156,9 @@ function DataBreakdown({ route, measure }: { route: Route; measure: Measure }) {
     <div class="stack">
       {key === null ? (
         <Panel title="Data">
-          <Answer of={recent}>{() => <Empty>The newest events of this view carry no data to break down by.</Empty>}</Answer>
+          <Answer of={recent}>
+            {() => <Empty>The newest events of this view carry no data to break down by.</Empty>}
+          </Answer>
         </Panel>
       ) : (
         <Breakdown key={key} route={route} field={`data.${key}`} measure={measure} title={`Data: ${key}`} />

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
-import type { ViewProps } from "../app";
 import { type ApiError, request } from "../api";
+import type { ViewProps } from "../app";
 import * as format from "../format";
 import { asApiError, useApi } from "../hooks";
 import { Answer, Confirm, Copy, Empty, Failure, Panel, Table } from "../parts";
@@ -8,12 +8,19 @@ import { zoneOf } from "../route";
 import type { IssuedToken, PilotToken } from "../types";
 
 const PATH = "/v1/pilot-tokens";
-const SAID: Record<PilotToken["state"], string> = { active: "active", expired: "expired", revoked: "revoked", used_up: "used up" };
+const SAID: Record<PilotToken["state"], string> = {
+  active: "active",
+  expired: "expired",
+  revoked: "revoked",
+  used_up: "used up",
+};
 
 export function PilotView({ route, isAdmin }: ViewProps) {
   const zone = zoneOf(route.params);
   const [cursor, setCursor] = useState<string | null>(null);
-  const tokens = useApi<{ tokens: PilotToken[]; nextCursor?: string | null }>(isAdmin ? `${PATH}${cursor === null ? "" : `?cursor=${encodeURIComponent(cursor)}`}` : null);
+  const tokens = useApi<{ tokens: PilotToken[]; nextCursor?: string | null }>(
+    isAdmin ? `${PATH}${cursor === null ? "" : `?cursor=${encodeURIComponent(cursor)}`}` : null,
+  );
   const [issued, setIssued] = useState<IssuedToken[]>([]);
   const [revoking, setRevoking] = useState<PilotToken | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
@@ -67,15 +74,29 @@ export function PilotView({ route, isAdmin }: ViewProps) {
                   columns={[
                     { title: "Token", cell: (token) => <code>{token.prefix}…</code> },
                     { title: "Participant type", cell: (token) => token.participantType },
-                    { title: "State", cell: (token) => <span class={`tag ${token.state}`}>{SAID[token.state] ?? token.state}</span> },
-                    { title: "Used", isNumber: true, cell: (token) => `${format.count(token.uses)} of ${format.count(token.maxUses)}` },
-                    { title: "Expires", cell: (token) => (token.expiresAt ? format.moment(token.expiresAt, zone) : "never") },
+                    {
+                      title: "State",
+                      cell: (token) => <span class={`tag ${token.state}`}>{SAID[token.state] ?? token.state}</span>,
+                    },
+                    {
+                      title: "Used",
+                      isNumber: true,
+                      cell: (token) => `${format.count(token.uses)} of ${format.count(token.maxUses)}`,
+                    },
+                    {
+                      title: "Expires",
+                      cell: (token) => (token.expiresAt ? format.moment(token.expiresAt, zone) : "never"),
+                    },
                     { title: "Note", cell: (token) => token.note ?? "" },
                     {
                       title: "Revoke",
                       cell: (token) =>
                         token.state === "active" && (
-                          <button type="button" aria-label={`Revoke ${token.prefix}`} onClick={() => setRevoking(token)}>
+                          <button
+                            type="button"
+                            aria-label={`Revoke ${token.prefix}`}
+                            onClick={() => setRevoking(token)}
+                          >
                             Revoke
                           </button>
                         ),
@@ -100,7 +121,13 @@ export function PilotView({ route, isAdmin }: ViewProps) {
         </Answer>
       </Panel>
       {revoking && (
-        <Confirm title="Revoke this token?" action="Revoke" word={revoking.prefix} onConfirm={revoke} onCancel={() => setRevoking(null)}>
+        <Confirm
+          title="Revoke this token?"
+          action="Revoke"
+          word={revoking.prefix}
+          onConfirm={revoke}
+          onCancel={() => setRevoking(null)}
+        >
           <p>Nobody can redeem it any more. Who has redeemed it stays a participant.</p>
         </Confirm>
       )}
@@ -115,7 +142,11 @@ function Issue({ onIssued }: { onIssued: (tokens: IssuedToken[]) => void }) {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const text = (name: string) => String(form.get(name) ?? "").trim();
-    const body: Record<string, unknown> = { participantType: text("participantType"), count: Number(text("count") || 1), maxUses: Number(text("maxUses") || 1) };
+    const body: Record<string, unknown> = {
+      participantType: text("participantType"),
+      count: Number(text("count") || 1),
+      maxUses: Number(text("maxUses") || 1),
+    };
     if (text("note")) body.note = text("note");
     // The day is the reader's, its last second included.
     if (text("expiresAt")) body.expiresAt = new Date(`${text("expiresAt")}T23:59:59`).toISOString();

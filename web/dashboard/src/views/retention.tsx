@@ -26,7 +26,14 @@ export function RetentionView({ route }: ViewProps) {
         title="Who came back"
         busy={retention.isLoading}
         note={`Each row: users whose first event was in that ${period}, and the share of them active in each ${period} after.`}
-        actions={<Choice label="Period" value={period} options={PERIODS} onChoose={(value) => change(route, { period: value === "day" ? null : value })} />}
+        actions={
+          <Choice
+            label="Period"
+            value={period}
+            options={PERIODS}
+            onChoose={(value) => change(route, { period: value === "day" ? null : value })}
+          />
+        }
       >
         <Answer of={retention} rows={8}>
           {(data) =>
@@ -37,7 +44,8 @@ export function RetentionView({ route }: ViewProps) {
                 <Explained explain={metrics.data.explain} isEmpty route={route} zone={zone} />
               ) : (
                 <p class="empty">
-                  No user came for the first time in this range. It holds {format.counted(metrics.data.totals.events, "event")} of{" "}
+                  No user came for the first time in this range. It holds{" "}
+                  {format.counted(metrics.data.totals.events, "event")} of{" "}
                   {format.counted(metrics.data.totals.users, "known user")}; events without a user id make no cohort.
                 </p>
               )
@@ -65,7 +73,6 @@ function Grid({ retention, zone }: { retention: Retention; zone: string }) {
               Users
             </th>
             {Array.from({ length: width }, (_, index) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: periods are their numbers
               <th key={index} scope="col" class="number">
                 <span class="hidden">{retention.period} </span>
                 {index}
@@ -81,8 +88,11 @@ function Grid({ retention, zone }: { retention: Retention; zone: string }) {
               {cohort.retained.map((users, index) => {
                 const share = users / cohort.users;
                 return (
-                  // biome-ignore lint/suspicious/noArrayIndexKey: periods are their numbers
-                  <td key={index} class={`number heat h${Math.ceil(share * 8)}`} title={`${format.counted(users, "user")} of ${format.count(cohort.users)}`}>
+                  <td
+                    key={index}
+                    class={`number heat h${Math.ceil(share * 8)}`}
+                    title={`${format.counted(users, "user")} of ${format.count(cohort.users)}`}
+                  >
                     {format.rounded(share)}
                   </td>
                 );

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
-import type { ViewProps } from "../app";
 import { type ApiError, request } from "../api";
+import type { ViewProps } from "../app";
 import { Filters } from "../filters";
 import * as format from "../format";
 import { asApiError, useApi } from "../hooks";
@@ -33,7 +33,14 @@ function Open({ route }: { route: Route }) {
     >
       <label>
         <span class="hidden">A session’s id</span>
-        <input type="search" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} placeholder="A session’s id, a UUID" spellcheck={false} required />
+        <input
+          type="search"
+          value={typed}
+          onInput={(event) => setTyped(event.currentTarget.value)}
+          placeholder="A session’s id, a UUID"
+          spellcheck={false}
+          required
+        />
       </label>
       <button type="submit" class="primary">
         Open
@@ -60,7 +67,11 @@ function Latest({ route }: { route: Route }) {
   return (
     <>
       <Filters route={route} timeframe="all" />
-      <Panel title="Latest sessions" busy={page.isLoading} note={`Sessions of the newest ${format.count(PAGE)} events of the range; times and counts are of those events.`}>
+      <Panel
+        title="Latest sessions"
+        busy={page.isLoading}
+        note={`Sessions of the newest ${format.count(PAGE)} events of the range; times and counts are of those events.`}
+      >
         <Answer of={page} rows={8}>
           {({ events }) =>
             events.length > 0 ? (
@@ -79,10 +90,19 @@ function Latest({ route }: { route: Route }) {
                   },
                   {
                     title: "User",
-                    cell: (each) => (each.userId === null ? <span class="muted">unknown</span> : <a href={linkTo("users", route.params, each.userId)}>{each.userId}</a>),
+                    cell: (each) =>
+                      each.userId === null ? (
+                        <span class="muted">unknown</span>
+                      ) : (
+                        <a href={linkTo("users", route.params, each.userId)}>{each.userId}</a>
+                      ),
                   },
                   { title: "Events", isNumber: true, cell: (each) => format.count(each.events) },
-                  { title: "Length", isNumber: true, cell: (each) => format.duration((Date.parse(each.last) - Date.parse(each.first)) / 1000) },
+                  {
+                    title: "Length",
+                    isNumber: true,
+                    cell: (each) => format.duration((Date.parse(each.last) - Date.parse(each.first)) / 1000),
+                  },
                   { title: "Last event", cell: (each) => format.moment(each.last, zone) },
                 ]}
               />
@@ -101,7 +121,13 @@ function sessionsOf(events: StoredEvent[]): Seen[] {
   for (const event of events) {
     const seen = found.get(event.sessionId);
     if (seen === undefined) {
-      found.set(event.sessionId, { id: event.sessionId, userId: event.userId, events: 1, first: event.timestamp, last: event.timestamp });
+      found.set(event.sessionId, {
+        id: event.sessionId,
+        userId: event.userId,
+        events: 1,
+        first: event.timestamp,
+        last: event.timestamp,
+      });
     } else {
       seen.events += 1;
       seen.first = event.timestamp;
@@ -118,12 +144,22 @@ function One({ id, route }: { id: string; route: Route }) {
   const ledger = useApi<Ledger>(session.data && `/v1/diagnostics/sessions/${path}`);
   return (
     <>
-      <Panel title={`Session ${shortId(id)}`} busy={session.isLoading} actions={<Copy text={id} what="the session’s id" />}>
+      <Panel
+        title={`Session ${shortId(id)}`}
+        busy={session.isLoading}
+        actions={<Copy text={id} what="the session’s id" />}
+      >
         <Answer of={session}>
           {(data) => (
             <dl class="pairs">
               <dt>User</dt>
-              <dd>{data.userId === null ? <span class="muted">unknown</span> : <a href={linkTo("users", route.params, data.userId)}>{data.userId}</a>}</dd>
+              <dd>
+                {data.userId === null ? (
+                  <span class="muted">unknown</span>
+                ) : (
+                  <a href={linkTo("users", route.params, data.userId)}>{data.userId}</a>
+                )}
+              </dd>
               {data.participantType && (
                 <>
                   <dt>Participant type</dt>
@@ -134,7 +170,8 @@ function One({ id, route }: { id: string; route: Route }) {
               <dd>{format.moment(data.startedAt, zone)}</dd>
               <dt>{data.endedAt ? "Ended" : "Last seen"}</dt>
               <dd>
-                {format.moment(data.endedAt ?? data.lastSeenAt, zone)} {data.isActive && <span class="tag">active now</span>}
+                {format.moment(data.endedAt ?? data.lastSeenAt, zone)}{" "}
+                {data.isActive && <span class="tag">active now</span>}
               </dd>
               <dt>Length</dt>
               <dd>{format.duration(data.durationSeconds)}</dd>
@@ -166,13 +203,17 @@ function Losses({ ledger }: { ledger: Ledger }) {
       {ledger.remedy && <p class="remedy">{ledger.remedy}</p>}
       <ul class="facts">
         <li>
-          {batches.last === 0 ? "batches are not numbered" : `${format.count(batches.last - batches.missing)} of ${format.counted(batches.last, "batch", "batches")} arrived`}
+          {batches.last === 0
+            ? "batches are not numbered"
+            : `${format.count(batches.last - batches.missing)} of ${format.counted(batches.last, "batch", "batches")} arrived`}
         </li>
         <li>{format.count(ledger.dropped)} dropped by the client</li>
         <li>{format.count(ledger.rejected)} rejected</li>
         {clockSkewMs !== null && <li>client’s clock off by {format.duration(Math.abs(clockSkewMs) / 1000)}</li>}
         {lateness && <li>received {format.duration(lateness.medianSeconds)} after they happened (median)</li>}
-        {ledger.userConflicts > 0 && <li>{format.counted(ledger.userConflicts, "batch named", "batches named")} another user</li>}
+        {ledger.userConflicts > 0 && (
+          <li>{format.counted(ledger.userConflicts, "batch named", "batches named")} another user</li>
+        )}
       </ul>
     </>
   );
@@ -184,7 +225,6 @@ function Timeline({ session, route }: { session: Session; route: Route }) {
   const [found, setFound] = useState<{ events: StoredEvent[]; isWhole: boolean } | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [turn, setTurn] = useState(0);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a turn asks again
   useEffect(() => {
     const abort = new AbortController();
     setFound(null);
@@ -211,10 +251,19 @@ function Timeline({ session, route }: { session: Session; route: Route }) {
       {found && found.events.length > 0 && (
         <>
           <p class="note">
-            {format.counted(found.events.length, "event")} over {format.duration((Date.parse(found.events.at(-1)!.timestamp) - start) / 1000)}.
-            {!found.isWhole && ` Of ${format.count(session.eventsCount)} that the session counts: the rest is beyond what the API lets one look through at once.`}
+            {format.counted(found.events.length, "event")} over{" "}
+            {format.duration((Date.parse(found.events.at(-1)!.timestamp) - start) / 1000)}.
+            {!found.isWhole &&
+              ` Of ${format.count(session.eventsCount)} that the session counts: the rest is beyond what the API lets one look through at once.`}
           </p>
-          <EventList events={found.events} route={route} zone={zone} label="The session’s events" withoutSession withoutUser />
+          <EventList
+            events={found.events}
+            route={route}
+            zone={zone}
+            label="The session’s events"
+            withoutSession
+            withoutUser
+          />
         </>
       )}
     </Panel>
@@ -224,7 +273,11 @@ function Timeline({ session, route }: { session: Session; route: Route }) {
 async function eventsOf(session: Session, signal: AbortSignal): Promise<{ events: StoredEvent[]; isWhole: boolean }> {
   const events: StoredEvent[] = [];
   // The session's own times are those of its events; a second more on each side forgives fractions.
-  const asked = new URLSearchParams({ limit: String(PAGE), start: shifted(session.startedAt, -1), end: shifted(later(session.endedAt, session.lastSeenAt), 1) });
+  const asked = new URLSearchParams({
+    limit: String(PAGE),
+    start: shifted(session.startedAt, -1),
+    end: shifted(later(session.endedAt, session.lastSeenAt), 1),
+  });
   let cursor: string | null = null;
   for (let page = 0; page < MOST_PAGES; page += 1) {
     if (cursor !== null) asked.set("cursor", cursor);
@@ -237,4 +290,5 @@ async function eventsOf(session: Session, signal: AbortSignal): Promise<{ events
 }
 
 const shifted = (when: string, seconds: number): string => new Date(Date.parse(when) + seconds * 1000).toISOString();
-const later = (one: string | null, other: string): string => (one !== null && Date.parse(one) > Date.parse(other) ? one : other);
+const later = (one: string | null, other: string): string =>
+  one !== null && Date.parse(one) > Date.parse(other) ? one : other;

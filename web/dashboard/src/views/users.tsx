@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
-import type { ViewProps } from "../app";
 import { type ApiError, request } from "../api";
+import type { ViewProps } from "../app";
 import { Filters } from "../filters";
 import * as format from "../format";
 import { asApiError, useApi } from "../hooks";
@@ -12,7 +12,11 @@ export function UsersView({ route, isAdmin }: ViewProps) {
   return (
     <>
       <Open route={route} />
-      {route.of === null ? <Most route={route} /> : <One key={route.of} id={route.of} route={route} isAdmin={isAdmin} />}
+      {route.of === null ? (
+        <Most route={route} />
+      ) : (
+        <One key={route.of} id={route.of} route={route} isAdmin={isAdmin} />
+      )}
     </>
   );
 }
@@ -30,7 +34,15 @@ function Open({ route }: { route: Route }) {
     >
       <label>
         <span class="hidden">A user’s id</span>
-        <input type="search" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} placeholder="A user’s id, as the app names it" spellcheck={false} required maxLength={200} />
+        <input
+          type="search"
+          value={typed}
+          onInput={(event) => setTyped(event.currentTarget.value)}
+          placeholder="A user’s id, as the app names it"
+          spellcheck={false}
+          required
+          maxLength={200}
+        />
       </label>
       <button type="submit" class="primary">
         Open
@@ -41,7 +53,9 @@ function Open({ route }: { route: Route }) {
 
 function Most({ route }: { route: Route }) {
   const zone = zoneOf(route.params);
-  const metrics = useApi<Metrics>(`/v1/metrics?${query(route.params, (name) => isRange(name) || isFilter(name), { breakdown: "userId", limit: "100" })}`);
+  const metrics = useApi<Metrics>(
+    `/v1/metrics?${query(route.params, (name) => isRange(name) || isFilter(name), { breakdown: "userId", limit: "100" })}`,
+  );
   return (
     <>
       <Filters route={route} />
@@ -68,7 +82,8 @@ function Most({ route }: { route: Route }) {
                   />
                 )}
                 <p class="small">
-                  {format.counted(data.totals.users, "user")} in this range{data.totals.users > rows.length && `, the ${format.count(rows.length)} most active of them shown`}.
+                  {format.counted(data.totals.users, "user")} in this range
+                  {data.totals.users > rows.length && `, the ${format.count(rows.length)} most active of them shown`}.
                   {unknown && ` ${format.counted(unknown.events, "event")} without a user.`}
                 </p>
               </>
@@ -94,7 +109,8 @@ function One({ id, route, isAdmin }: { id: string; route: Route; isAdmin: boolea
               <strong>No event of this user is stored.</strong>
             </p>
             <p>
-              {user.error!.message} Ids are told apart by every letter. What was rejected or ignored is under <a href={linkTo("diagnostics", route.params)}>Diagnostics</a>.
+              {user.error!.message} Ids are told apart by every letter. What was rejected or ignored is under{" "}
+              <a href={linkTo("diagnostics", route.params)}>Diagnostics</a>.
             </p>
           </Empty>
         ) : (
@@ -103,7 +119,11 @@ function One({ id, route, isAdmin }: { id: string; route: Route; isAdmin: boolea
               <dl class="tiles">
                 <Tile name="Events" value={format.count(data.events)} />
                 <Tile name="Sessions" value={format.count(data.sessions)} />
-                <Tile name="First seen" value={format.day(data.firstSeenAt, zone)} note={format.ago(data.firstSeenAt)} />
+                <Tile
+                  name="First seen"
+                  value={format.day(data.firstSeenAt, zone)}
+                  note={format.ago(data.firstSeenAt)}
+                />
                 <Tile name="Last seen" value={format.day(data.lastSeenAt, zone)} note={format.ago(data.lastSeenAt)} />
               </dl>
             )}
@@ -115,7 +135,12 @@ function One({ id, route, isAdmin }: { id: string; route: Route; isAdmin: boolea
           <Panel title="What they do">
             <Bars
               label="Event types by events"
-              bars={user.data.eventTypes.map((row) => ({ value: row.value, size: row.events, text: format.count(row.events), note: format.counted(row.sessions, "session") }))}
+              bars={user.data.eventTypes.map((row) => ({
+                value: row.value,
+                size: row.events,
+                text: format.count(row.events),
+                note: format.counted(row.sessions, "session"),
+              }))}
             />
           </Panel>
         )}
@@ -139,7 +164,7 @@ function One({ id, route, isAdmin }: { id: string; route: Route; isAdmin: boolea
             }
           </Answer>
         </Panel>
-        <Rights id={id} isAdmin={isAdmin} onErased={() => (user.reload(), consent.reload())} />
+        <Rights id={id} isAdmin={isAdmin} onErased={() => [user, consent].forEach(({ reload }) => reload())} />
       </div>
       {user.data && (
         <Panel title="Latest events">
@@ -205,7 +230,8 @@ function Rights({ id, isAdmin, onErased }: { id: string; isAdmin: boolean; onEra
       {receipt && (
         <div role="status">
           <p>
-            <strong>Erased.</strong> {format.counted(receipt.events, "event")}, {format.counted(receipt.sessions, "session")}, {format.counted(receipt.consents, "decision")},{" "}
+            <strong>Erased.</strong> {format.counted(receipt.events, "event")},{" "}
+            {format.counted(receipt.sessions, "session")}, {format.counted(receipt.consents, "decision")},{" "}
             {format.counted(receipt.rejections, "rejection")}.
           </p>
           <p class="small">
@@ -216,7 +242,10 @@ function Rights({ id, isAdmin, onErased }: { id: string; isAdmin: boolean; onEra
       {error && <Failure error={error} />}
       {isAsked && (
         <Confirm title="Erase this user?" action="Erase" word={id} onConfirm={erase} onCancel={() => setAsked(false)}>
-          <p>Every event, session, decision and rejection of theirs is removed and stays out when it is sent again. This cannot be undone.</p>
+          <p>
+            Every event, session, decision and rejection of theirs is removed and stays out when it is sent again. This
+            cannot be undone.
+          </p>
         </Confirm>
       )}
     </Panel>
