@@ -13,6 +13,7 @@ FLOORS: dict[str, list[str]] = {
     "ground": [
         "errors",
         "limits",
+        "rights",
         "results",
         "aws_credentials",
         "settings",

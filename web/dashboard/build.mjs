@@ -1,6 +1,6 @@
 // Builds the dashboard into the folder that the web function serves: names that change with the content, packed ahead.
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
@@ -13,11 +13,18 @@ function knowsParticipants() {
   return parameters.some((parameter) => parameter.name === "participantType");
 }
 
+/** It may be served while it is built: a file is the old one or the new one, whole. */
+function put(file, content) {
+  const partial = `${file}.${process.pid}.partial`;
+  writeFileSync(partial, content);
+  renameSync(partial, file);
+}
+
 function pack(file, content) {
-  writeFileSync(file, content);
   const packed = brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
-  writeFileSync(`${file}.br`, packed);
-  writeFileSync(`${file}.gz`, gzipSync(content, { level: 9 }));
+  put(`${file}.br`, packed);
+  put(`${file}.gz`, gzipSync(content, { level: 9 }));
+  put(file, content);
   return packed.length;
 }
 
@@ -36,26 +43,26 @@ export async function makeDashboard() {
     legalComments: "none",
     logLevel: "warning",
   });
-  // Served while it is built: the new folder takes the old one's place at once.
-  const made = `${BUILT}.new`;
-  rmSync(made, { recursive: true, force: true });
-  mkdirSync(`${made}/assets`, { recursive: true });
+  mkdirSync(`${BUILT}/assets`, { recursive: true });
   let page = readFileSync("dashboard/index.html", "utf-8");
   const parts = [
     ...outputFiles.map(({ path, contents }) => [path.endsWith(".css") ? "style" : "script", contents]),
     ["icon", readFileSync("dashboard/icon.svg")],
   ];
+  const names = [];
   let sum = 0;
   for (const [name, content] of parts) {
     const hash = createHash("sha256").update(content).digest("hex").slice(0, 12);
     const file = `${name}-${hash}.${{ script: "js", style: "css", icon: "svg" }[name]}`;
-    sum += pack(`${made}/assets/${file}`, Buffer.from(content));
+    names.push(file);
+    sum += pack(`${BUILT}/assets/${file}`, Buffer.from(content));
     page = page.replace(`%${name}%`, `/assets/${file}`);
   }
-  sum += pack(`${made}/index.html`, Buffer.from(page));
-  pack(`${made}/muster.js`, readFileSync("client/dist/muster.js"));
-  pack(`${made}/openapi.json`, readFileSync(`${FUNCTION}/openapi.json`));
-  rmSync(BUILT, { recursive: true, force: true });
-  renameSync(made, BUILT);
+  sum += pack(`${BUILT}/index.html`, Buffer.from(page));
+  pack(`${BUILT}/muster.js`, readFileSync("client/dist/muster.js"));
+  pack(`${BUILT}/openapi.json`, readFileSync(`${FUNCTION}/openapi.json`));
+  for (const file of readdirSync(`${BUILT}/assets`)) {
+    if (!names.some((name) => file.startsWith(name))) rmSync(`${BUILT}/assets/${file}`);
+  }
   console.log(`functions/web/static: the dashboard's first load is ${sum} bytes as brotli`);
 }

@@ -55,6 +55,9 @@ def file_response(
     Raises:
         FileNotFoundError: there is none.
     """
+    # A folder is none either, nor what a build leaves beside its files.
+    if path.suffix not in _TYPES or not path.is_file():
+        raise FileNotFoundError(path.name)
     accepted = _accepted(request.header("accept-encoding") or "")
     encoding, body, etag = _packed(path, path.stat().st_mtime_ns, accepted)
     told = {
