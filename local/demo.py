@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # make run takes the same signal, from the terminal or from us, and ends in its own time.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _running(options.port, options.state, fresh=options.fresh) as (process, state):
+        with running(options.port, options.state, fresh=options.fresh) as (process, state):
             fill(state["url"], state["keys"])
             _announce(state)
             trickle(process, Api(state["url"], state["keys"]["write"]))
@@ -142,7 +142,8 @@ def trickle(process: "subprocess.Popen[bytes]", write: Api) -> None:
 
 
 @contextmanager
-def _running(port: int, state: Path, *, fresh: bool) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, Any]]]:
+def running(port: int, state: Path, *, fresh: bool) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, Any]]]:
+    """The process of make run, and what it says of itself in local.json."""
     state.mkdir(parents=True, exist_ok=True)
     written = state / "local.json"
     written.unlink(missing_ok=True)
