@@ -39,6 +39,12 @@ class Api:
         headers = {"authorization": f"Bearer {key}", "user-agent": "python-muster-demo"}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
     def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """The answer, whatever it says."""
         return self._client.request(method, path, json=body)
@@ -64,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with running(options.port, options.state, fresh=options.fresh) as (process, state):
             fill(state["url"], state["keys"])
             _announce(state)
-            trickle(process, Api(state["url"], state["keys"]["write"]))
+            with Api(state["url"], state["keys"]["write"]) as write:
+                trickle(process, write)
     except KeyboardInterrupt:
         return 0
     except (DemoFailed, httpx.HTTPError) as error:
@@ -75,24 +82,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fill(url: str, keys: dict[str, str]) -> None:
     """Put the study into an empty project; what has it already is left alone."""
-    admin = Api(url, keys["admin"])
-    if admin.get("GET", "/v1/metrics?timeframe=all")["totals"]["events"]:
-        print("The study is there already (FRESH=1 makes it anew).", flush=True)
-        return
-    now = datetime.now(UTC)
-    study = Study(now)
-    print(f"Making a pilot study of {len(study.participants)} participants.", flush=True)
-    _agree(admin, study)
-    _hand_out_tokens(admin, study, now)
-    events = study.events()
-    for first in range(0, len(events), BATCH):
-        admin.get("POST", "/v1/events", {"events": events[first : first + BATCH]})
-    _change_minds(admin, study)
-    # With the write key, whose window is the last year.
-    write = Api(url, keys["write"])
-    write.get("POST", "/v1/events", {"events": faulty(now)})
-    write.get("POST", "/v1/events", bot_visit(now))
-    print(f"Stored {len(events):,} events of five weeks.", flush=True)
+    with Api(url, keys["admin"]) as admin, Api(url, keys["write"]) as write:
+        if admin.get("GET", "/v1/metrics?timeframe=all")["totals"]["events"]:
+            print("The study is there already (FRESH=1 makes it anew).", flush=True)
+            return
+        now = datetime.now(UTC)
+        study = Study(now)
+        print(f"Making a pilot study of {len(study.participants)} participants.", flush=True)
+        _agree(admin, study)
+        _hand_out_tokens(admin, study, now)
+        events = study.events()
+        for first in range(0, len(events), BATCH):
+            admin.get("POST", "/v1/events", {"events": events[first : first + BATCH]})
+        _change_minds(admin, study)
+        # With the write key, whose window is the last year.
+        write.get("POST", "/v1/events", {"events": faulty(now)})
+        write.get("POST", "/v1/events", bot_visit(now))
+        print(f"Stored {len(events):,} events of five weeks.", flush=True)
 
 
 def _agree(admin: Api, study: Study) -> None:

@@ -1,4 +1,4 @@
-"""The web function: files, packed as the browser takes them, kept by it as long as they hold, and allowed to do little."""
+"""The web function: files, packed as the browser takes them and kept by it as long as they hold."""
 
 import base64
 import gzip

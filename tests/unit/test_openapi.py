@@ -7,9 +7,10 @@ import pytest
 from openapi_spec_validator import validate
 
 from local import openapi
+from local.sam import PROJECT
 from local.template import load_template
 
-TEMPLATE = load_template(openapi.PROJECT / "template.yaml")
+TEMPLATE = load_template(PROJECT / "template.yaml")
 
 
 @pytest.fixture(scope="module")

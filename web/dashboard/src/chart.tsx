@@ -56,6 +56,7 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
           {
             ...axis,
             grid: { show: false },
+            size: 30,
             space: isNarrow ? 70 : 90,
             values: (_, splits) =>
               splits.map((each) => format.dated(each * 1000, range.timezone, AXIS[range.granularity]!)),
