@@ -17,6 +17,9 @@ ARCH ?= arm64
 NODE := $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && \
   command -v npm >/dev/null 2>&1 && echo web/node_modules/.ready)
 NO_NODE := this machine has no npm, or a Node before 20 (install Node 20 or later)
+# What the web function serves; made of what follows it.
+STATIC := functions/web/static/index.html
+WEB_SOURCES := $(shell find web/client/src web/dashboard -type f) web/build.mjs functions/web/openapi.json
 
 export UV
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -25,10 +28,11 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+.PHONY: help run demo dashboard picture openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
+	@echo "make demo      the same with a pilot study of some weeks in it, and live events (PORT=3001, FRESH=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
 	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
@@ -43,19 +47,34 @@ help:
 	@echo "make key       NAME=… KIND=write, read or admin: one more (NOTE=…);  make revoke KEY=… ends one, at once"
 	@echo "make retention what is older than its project keeps it  (APPLY=1 takes it away, DATABASE_URL=…)"
 	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
-	@echo "make build-web     the browser client, to web/client/dist and web/react/dist"
+	@echo "make build-web     the browser client and the dashboard, which the function web serves"
 	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
 	@echo "make invoke        one of events/*.json by sam local invoke (EVENT=events/ingest-batch.json, ENGINE=…)"
 	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
 	@echo "make schema    write down what the migrations create, for verification"
 	@echo "make costs     what a deployment costs in a month"
 	@echo "make events    renew events/*.json"
+	@echo "make openapi   renew functions/web/openapi.json, the API's description"
+	@echo "make picture   renew docs/dashboard.png"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
 	@echo "make format    let ruff write the code's layout"
 	@echo "make clean     remove the virtual environment and what was built (not .muster)"
 
-run: $(VENV)/.local
+run: $(VENV)/.local dashboard
 	@$(RUN) local.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+
+demo: $(VENV)/.local dashboard
+	@$(RUN) local.demo --port $(PORT) $(if $(FRESH),--fresh)
+
+# The API runs without its dashboard too, whose page then says what is missing.
+dashboard:
+	@$(if $(NODE),$(MAKE) --no-print-directory $(STATIC) || echo "The dashboard could not be built; the API is served without.",echo "The dashboard is not built: $(NO_NODE).")
+
+picture: $(VENV)/.dev $(STATIC)
+	@$(RUN) local.picture
+
+openapi: $(VENV)/.local
+	@$(RUN) local.openapi
 
 import: $(VENV)/.local
 	@$(RUN) local.import_log $(if $(FILE),"$(FILE)",$(error FILE= names the access log)) \
@@ -92,7 +111,7 @@ retention: $(VENV)/.local
 schema: $(VENV)/.local
 	@$(RUN) local.schema
 
-test: $(VENV)/.dev .venv-ministack/.ready $(NODE)
+test: $(VENV)/.dev .venv-ministack/.ready $(if $(NODE),$(STATIC))
 	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev .venv-checkov/.ready
@@ -156,11 +175,11 @@ deploy-local: $(VENV)/.dev .venv-ministack/.ready
 	@$(RUN) local.deploy $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))
 
 build: $(VENV)/.dev $(if $(NODE),build-web)
-	$(if $(NODE),,@echo "The browser client is not built: $(NO_NODE).")
+	$(if $(NODE),,@echo "The browser client and the dashboard are not built: $(NO_NODE).")
 	ARCH=$(ARCH) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build --parameter-overrides Architecture=$(ARCH)
 
 build-web: $(NODE)
-	$(if $(NODE),,$(error The browser client cannot be built: $(NO_NODE)))
+	$(if $(NODE),,$(error The browser client and the dashboard cannot be built: $(NO_NODE)))
 	@npm run --silent --prefix web build
 
 lock: $(VENV)/.uv
@@ -170,7 +189,10 @@ lock: $(VENV)/.uv
 	  --no-header --no-annotate --output-file local/$$name.txt local/$$name.in; done
 
 clean:
-	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam web/node_modules web/client/dist web/react/dist
+	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam web/node_modules web/client/dist web/react/dist functions/web/static
+
+$(STATIC): web/node_modules/.ready $(WEB_SOURCES)
+	@cd web && node build.mjs
 
 web/node_modules/.ready: web/package-lock.json
 	@echo "Installing what the browser client is built with."

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
+import { makeDashboard } from "./dashboard/build.mjs";
 
 const common = { bundle: true, target: "es2022", write: false, legalComments: "none", logLevel: "warning" };
 // What these leave as it is written packs better.
@@ -29,3 +30,4 @@ for (const file of ["client/dist/muster.js", "client/dist/muster.mjs"]) {
   const content = readFileSync(file);
   console.log(`web/${file}: ${content.length} bytes, ${gzipSync(content, { level: 9 }).length} gzipped`);
 }
+await makeDashboard();

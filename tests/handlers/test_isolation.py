@@ -15,8 +15,8 @@ import pytest
 from psycopg import sql
 
 from local.template import load_template
-from muster.keys import RIGHTS
 from muster.projects import create_key, revoke_key
+from muster.rights import RIGHTS
 from muster.rollups import roll_forward
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, a_batch, an_event
@@ -138,6 +138,11 @@ def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
             Attempt(body={"batchId": victim.batch_id, "cursor": "0"}),
         ],
         "GET /healthz": [Attempt()],
+        # Files, by a function that has no way to the database.
+        "GET /": [Attempt()],
+        "GET /assets/{name}": [Attempt({"name": victim.session_id}), Attempt({"name": "..%2Fopenapi.json"})],
+        "GET /muster.js": [Attempt()],
+        "GET /openapi.json": [Attempt()],
     }
 
 
@@ -148,7 +153,7 @@ def call(environment: pytest.MonkeyPatch, project: Project) -> Callable[..., Ans
     def ask(route: str, key: str | None, attempt: Attempt) -> Answer:
         (found,) = (each for each in TEMPLATE.routes if each.key == route)
         module = importlib.import_module(f"functions.{found.function.removesuffix('Function').lower()}.app")
-        role = TEMPLATE.functions[found.function].environment["DATABASE_ROLE"]
+        role = TEMPLATE.functions[found.function].environment.get("DATABASE_ROLE", "muster_reader")
         caller = Caller(module.lambda_handler, Project(None, {"it": key or ""}), role, environment)
         path = attempt.of(found.path)
         return caller(route, attempt.body, kind="it" if key else None, path=path, query=attempt.query)

@@ -1,11 +1,11 @@
-"""The functions in SQL that take a key judge its kind as muster.keys.RIGHTS does."""
+"""The functions in SQL that take a key judge its kind as muster.rights.RIGHTS does."""
 
 import re
 from typing import Any
 
 import psycopg
 
-from muster.keys import RIGHTS
+from muster.rights import RIGHTS
 
 # What each does, by its name in RIGHTS.
 VERBS = {

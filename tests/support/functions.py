@@ -1,5 +1,6 @@
 """Calls the functions' handlers in this process, with the events that API Gateway would hand them."""
 
+import base64
 import gzip
 import json
 import os
@@ -92,6 +93,9 @@ class Caller:
         context = Context()
         response = self.handler(event, context)
         text, kind_of_text = response["body"], response["headers"]["Content-Type"]
+        if response["isBase64Encoded"]:
+            # Nothing was asked for by accept-encoding: it is text.
+            text = base64.b64decode(text).decode()
         found = json.loads(text) if kind_of_text == "application/json" else None
         answer = Answer(response["statusCode"], response["headers"], found, text)
         assert answer.headers["x-request-id"] == context.aws_request_id

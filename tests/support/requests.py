@@ -3,9 +3,11 @@
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 SESSION_ID = str(uuid.uuid4())
+BUILT = Path(__file__).resolve().parents[2] / "functions" / "web" / "static"
 
 
 @dataclass(frozen=True)
@@ -56,4 +58,9 @@ ASKS: dict[str, Ask] = {
     "POST /v1/diagnostics/rejections/replay": Ask("admin", expected={"replayed": 0, "stillRejected": 0}),
     "OPTIONS /{proxy+}": Ask(None, {"proxy+": "v1/events"}, status=204),
     "GET /healthz": Ask(None, expected={"status": "ok"}),
+    # The dashboard, or how to build it where there is no Node.
+    "GET /": Ask(None),
+    "GET /assets/{name}": Ask(None, {"name": "none.js"}, status=404),
+    "GET /muster.js": Ask(None, status=200 if (BUILT / "muster.js").exists() else 404),
+    "GET /openapi.json": Ask(None, expected={"openapi": "3.1.0"}),
 }

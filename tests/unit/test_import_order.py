@@ -13,6 +13,7 @@ FLOORS: dict[str, list[str]] = {
     "ground": [
         "errors",
         "limits",
+        "rights",
         "results",
         "aws_credentials",
         "settings",
@@ -89,7 +90,7 @@ FLOORS: dict[str, list[str]] = {
         "diagnostics",
     ],
     "service": ["topics", "service"],
-    "http": ["requests", "responses", "origins", "admin_login", "routing", "snap_start", "http"],
+    "http": ["requests", "responses", "origins", "admin_login", "routing", "static_files", "snap_start", "http"],
 }
 ORDER = [module for floor in FLOORS.values() for module in floor]
 

@@ -18,12 +18,13 @@ from muster.errors import DatabaseUnavailable, Detail, InvalidBatch, InvalidKey,
 from muster.ingest_log import log_rejection, log_rejections
 from muster.json_slices import Slice, elements, members
 from muster.key_use import note_use
-from muster.keys import RIGHTS, Sender
+from muster.keys import Sender
 from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
 from muster.reading import read_batch
 from muster.results import BatchResult
+from muster.rights import RIGHTS
 from muster.settings import Settings
 
 _WRITE_PREFIXES = ("mw_", "ma_")

@@ -12,12 +12,13 @@ from muster.batches import Batch
 from muster.database import Connection, Database, call
 from muster.errors import Detail, MusterError, RequestRefused
 from muster.ingest_log import Clock, log_batch
-from muster.keys import RIGHTS, Sender, only_project, raise_if_refused
+from muster.keys import Sender, only_project, raise_if_refused
 from muster.observability import log
 from muster.plain_batches import PlainBatch
 from muster.reading import in_full
 from muster.rejections import Rejection, refused_request
 from muster.results import BatchResult, EventResult, EventStatus
+from muster.rights import RIGHTS
 
 
 def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBatch | None) -> BatchResult:

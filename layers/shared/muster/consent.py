@@ -12,11 +12,12 @@ from muster.database import Database, call
 from muster.errors import Detail, InvalidParameter, RequestRefused
 from muster.json_forms import convert_form
 from muster.json_slices import members
-from muster.keys import RIGHTS, Sender, raise_if_refused
+from muster.keys import Sender, raise_if_refused
 from muster.limits import TIME_PATTERN, UUID_PATTERN, whole
 from muster.observability import log
 from muster.parameters import check_names, one, uuid_of
 from muster.poison import find_poison
+from muster.rights import RIGHTS
 from muster.validation import place_of, time_faults
 from muster.wire import WireModel
 

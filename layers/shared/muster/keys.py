@@ -1,7 +1,6 @@
 """Whom a request acts for: a key, hashed before it goes anywhere, or the database's only project."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from uuid import UUID
@@ -20,42 +19,7 @@ from muster.errors import (
 )
 from muster.sql import query
 
-WRITERS = ("write", "admin")
-READERS = ("read", "admin")
-ADMINS = ("admin",)
-EVERY_KEY = ("write", "read", "admin")
-ANYONE = ()
 PREFIX_LENGTH = 8
-
-# What each kind of key may do: the one table, by the verb that a route, the service and its topic share. A route whose
-# verb is not in it cannot be made. Functions in SQL that take a key judge it in the statement that does the work; tests
-# compare them with this, and ask every route with every kind of key.
-RIGHTS: Mapping[str, tuple[str, ...]] = {
-    "save_events": WRITERS,
-    "put_session": WRITERS,
-    "get_session": READERS,
-    "put_consent": WRITERS,
-    "get_consent": EVERY_KEY,
-    "get_subject": ADMINS,
-    "erase_subject": ADMINS,
-    "issue_pilot_tokens": ADMINS,
-    "get_pilot_tokens": ADMINS,
-    "revoke_pilot_token": ADMINS,
-    "redeem_pilot_token": WRITERS,
-    "get_metrics": READERS,
-    "get_recent_events": READERS,
-    "get_user": READERS,
-    "get_funnel": READERS,
-    "get_retention": READERS,
-    "export_events": READERS,
-    "run_diagnostics": READERS,
-    "trace_event": READERS,
-    "get_session_ledger": READERS,
-    "get_rejections": READERS,
-    "replay_rejections": ADMINS,
-    "check_health": ANYONE,
-    "answer_preflight": ANYONE,
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from muster.errors import (
     TokenUsedUp,
     TooManyAttempts,
 )
-from muster.keys import PREFIX_LENGTH, RIGHTS, Sender, hash_key, raise_if_refused
+from muster.keys import PREFIX_LENGTH, Sender, hash_key, raise_if_refused
 from muster.observability import log
 from muster.pilot_requests import TokensRequest, parse_issue, parse_redemption
+from muster.rights import RIGHTS
 from muster.wire import WireModel
 
 TOKEN = "mp_"  # noqa: S105 - what tokens begin with, so that one is recognised where it does not belong

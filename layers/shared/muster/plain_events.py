@@ -4,9 +4,10 @@ import uuid
 
 from muster.database import Database
 from muster.ingest_log import Clock, log_batch
-from muster.keys import RIGHTS, Sender, raise_if_refused
+from muster.keys import Sender, raise_if_refused
 from muster.plain_batches import PlainBatch
 from muster.results import BatchResult, EventResult
+from muster.rights import RIGHTS
 from muster.sql import query
 
 

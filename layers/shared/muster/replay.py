@@ -14,12 +14,13 @@ from muster.bodies import RawBody, read_text
 from muster.careful_events import describe, described_text
 from muster.database import Connection, Database, call
 from muster.errors import MissingKey, RequestRefused
-from muster.keys import RIGHTS, Access, Sender, authenticate, raise_if_refused
+from muster.keys import Access, Sender, authenticate, raise_if_refused
 from muster.observability import log
 from muster.quarantine_models import Replay
 from muster.quarantine_requests import cursor_of
 from muster.reading import read_batch
 from muster.replay_requests import ReplayIn, parse_replay
+from muster.rights import RIGHTS
 from muster.sql import query
 
 ROWS_AT_ONCE = 200

@@ -12,12 +12,13 @@ JSON = "application/json"
 
 @dataclass(slots=True)
 class Response:
-    """A response of text."""
+    """A response of text, or of bytes as base64."""
 
     body: str
     status: int = HTTPStatus.OK
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_base64: bool = False
 
     def payload(self, request_id: str) -> dict[str, Any]:
         """What the function returns to Lambda."""
@@ -25,7 +26,7 @@ class Response:
             "statusCode": int(self.status),
             "headers": {"Content-Type": self.content_type, "x-request-id": request_id, **self.headers},
             "body": self.body,
-            "isBase64Encoded": False,
+            "isBase64Encoded": self.is_base64,
         }
 
 

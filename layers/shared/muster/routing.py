@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from muster.keys import RIGHTS
 from muster.requests import Request
+from muster.rights import RIGHTS
 
 Route = Callable[[Request], object]
 R = TypeVar("R", bound=Route)
@@ -22,7 +22,7 @@ class Routes:
         self._fixed: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Route]] = []
         self.verbs: dict[str, str] = {}
-        """By route, as the template names it: what it does, by its name in muster.keys.RIGHTS."""
+        """By route, as the template names it: what it does, by its name in muster.rights.RIGHTS."""
 
     def get(self, path: str) -> Callable[[R], R]:
         """The decorated function answers GET."""
@@ -57,7 +57,7 @@ class Routes:
         def register(route: R) -> R:
             if route.__name__ not in RIGHTS:
                 raise LookupError(
-                    f"{route.__name__} is not in RIGHTS of muster/keys.py: say there which keys may do it."
+                    f"{route.__name__} is not in RIGHTS of muster/rights.py: say there which keys may do it."
                 )
             self.verbs[f"{method} {path.replace('+}', '}')}"] = route.__name__
             if "{" not in path:

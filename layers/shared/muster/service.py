@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from muster import topics
 from muster.errors import DatabaseUnavailable
 from muster.key_use import note_use
-from muster.keys import PREFIX_LENGTH, RIGHTS, Access, Sender, authenticate, hash_key, only_project
+from muster.keys import PREFIX_LENGTH, Access, Sender, authenticate, hash_key, only_project
+from muster.rights import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,11 +14,12 @@ from muster.database import Connection, Database, call
 from muster.errors import InvalidBatch
 from muster.json_forms import convert_form
 from muster.json_slices import members
-from muster.keys import RIGHTS, Sender, only_project, raise_if_refused
+from muster.keys import Sender, only_project, raise_if_refused
 from muster.limits import MAX_INT4, TIME_PATTERN, whole
 from muster.observability import log
 from muster.parameters import uuid_of
 from muster.poison import find_poison
+from muster.rights import RIGHTS
 from muster.validation import place_of, time_faults
 from muster.wire import WireModel
 

@@ -12,9 +12,10 @@ import msgspec
 from muster.database import Connection, Database, call
 from muster.errors import DatabaseUnavailable, InvalidParameter
 from muster.event_cursors import Cursor, cursor_of, to_cursor
-from muster.keys import RIGHTS, Sender, raise_if_refused
+from muster.keys import Sender, raise_if_refused
 from muster.observability import log
 from muster.parameters import check_names, limit_of, one
+from muster.rights import RIGHTS
 from muster.sql import query
 from muster.wire import WireModel
 

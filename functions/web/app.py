@@ -1,0 +1,58 @@
+"""Serves the dashboard, the browser client and the API's description: files, and nothing of the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muster.routing import Routes
+from muster.static_files import file_response, lambda_handler_for_files
+
+if TYPE_CHECKING:
+    from muster.requests import Request
+    from muster.responses import Response
+
+HERE = Path(__file__).parent
+BUILT = HERE / "static"
+# Whatever gets into the page, it can load nothing from elsewhere, send nothing elsewhere, and be framed by nobody.
+POLICY = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+}
+# Any site may load the client, also one that asks its resources whether they mind.
+FOR_ALL_SITES = {"cross-origin-resource-policy": "cross-origin"}
+
+routes = Routes()
+
+
+@routes.get("/")
+def get_dashboard(request: Request) -> Response:
+    """The dashboard, or how to build it."""
+    page = BUILT / "index.html"
+    return file_response(request, page if page.exists() else HERE / "not-built.html", headers=POLICY)
+
+
+@routes.get("/assets/{name}")
+def get_asset(request: Request) -> Response:
+    """A part of the dashboard; its name changes with its content."""
+    # The name is one segment of a path that is decoded: what stands before its last slash does not count.
+    name = Path(request.path_parameters["name"]).name
+    return file_response(request, BUILT / "assets" / name, is_immutable=True)
+
+
+@routes.get("/muster.js")
+def get_client(request: Request) -> Response:
+    """The browser client, for a script tag."""
+    return file_response(request, BUILT / "muster.js", headers=FOR_ALL_SITES)
+
+
+@routes.get("/openapi.json")
+def get_description(request: Request) -> Response:
+    """The API's description."""
+    packed = BUILT / "openapi.json"
+    return file_response(request, packed if packed.exists() else HERE / "openapi.json", headers=FOR_ALL_SITES)
+
+
+lambda_handler = lambda_handler_for_files(routes)

@@ -1,0 +1,120 @@
+"""The dashboard in a browser, watched for what it must never do."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
+
+from tests.support.browser import SCREENSHOTS, Server
+from tests.support.web import WEB
+
+AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS = ("serious", "critical")
+UNSTEADY = "ERR_NETWORK_CHANGED"
+ZONE = "Europe/Berlin"
+
+
+@dataclass
+class Dashboard:
+    """One tab with a key of a project."""
+
+    context: BrowserContext
+    server: Server
+    kind: str | None = "read"
+    """None opens it without a key."""
+    faults: list[str] = field(default_factory=list)
+    """What the browser complained of."""
+    _loads: int = 0
+    expected: str = ""
+    """What its complaints may hold, where a test provokes them."""
+    hosts: set[str] = field(default_factory=set)
+    """Whom it has asked."""
+
+    def __post_init__(self) -> None:
+        if self.kind is not None:
+            key = json.dumps(self.server.project.keys[self.kind])
+            self.context.add_init_script(f"sessionStorage.setItem('muster.key', {key})")
+        self.context.add_init_script(path=AXE)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url))
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error" and UNSTEADY not in said.text:
+            self.faults.append(f"{said.text} {said.location['url']}")
+
+    def unexpected(self) -> list[str]:
+        """What the browser complained of that the test has not provoked."""
+        return [fault for fault in self.faults if not self.expected or self.expected not in fault]
+
+    def _note(self, url: str) -> None:
+        if not url.startswith(("blob:", "data:")):
+            self.hosts.add(urlsplit(url).netloc)
+
+    def open(self, address: str, *, is_settled: bool = True) -> Page:
+        """The page at an address after the #, once all of it is there."""
+        self._loads += 1
+        # Of another query: of another fragment alone it would be the same page.
+        url = f"{self.server.url}/?{self._loads}#/{address}"
+        try:
+            self.page.goto(url)
+        except Error as error:
+            # Whatever else this machine does to its network interfaces is told to every browser on it.
+            if UNSTEADY not in error.message:
+                raise
+            self.page.goto(url)
+        if is_settled:
+            self.settle()
+        return self.page
+
+    def settle(self) -> None:
+        """Wait until nothing is being asked for."""
+        self.page.locator("main").wait_for()
+        expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=15_000)
+
+    def ask(self, path: str, kind: str = "read", method: str = "GET", body: Any = None) -> Any:
+        """What the API answers to the same."""
+        headers = {"authorization": f"Bearer {self.server.project.keys[kind]}"}
+        url = f"{self.server.url}{path}"
+        answer = httpx.request(method, url, headers=headers, json=body, trust_env=False, timeout=60)
+        return answer.raise_for_status().json()
+
+    def table(self, caption: str) -> list[list[str]]:
+        """The rows of a table, as texts."""
+        rows = self.page.get_by_role("table", name=caption, exact=True).locator("tbody tr")
+        return [[cell.strip() for cell in row] for row in rows.evaluate_all(
+            "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+        )]  # fmt: skip
+
+    def findings(self) -> list[str]:
+        """What axe finds that is serious or critical."""
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary'][:300]}"
+            for each in found["violations"]
+            if each["impact"] in SERIOUS
+        ]
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the screen."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+    def keep(self, name: str) -> None:
+        """Keep a picture for people."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"dashboard-{name}.png", full_page=True)
+
+
+def look(browser: Browser, server: Server, kind: str | None = "read", **options: Any) -> Dashboard:
+    """A dashboard in a profile of its own."""
+    return Dashboard(browser.new_context(locale="en-GB", timezone_id=ZONE, **options), server, kind)
+
+
+def number(value: float) -> str:
+    """A whole number as an English reader has it."""
+    return f"{value:,.0f}"

@@ -1,0 +1,50 @@
+"""The API's description is that of what is deployed."""
+
+import json
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from local import openapi
+from local.sam import PROJECT
+from local.template import load_template
+
+TEMPLATE = load_template(PROJECT / "template.yaml")
+
+
+@pytest.fixture(scope="module")
+def description() -> dict[str, Any]:
+    """What is served."""
+    found: dict[str, Any] = json.loads(openapi.FILE.read_text("utf-8"))
+    return found
+
+
+def test_it_is_what_the_models_say() -> None:
+    assert openapi.FILE.read_text("utf-8") == openapi.text(), "run make openapi"
+
+
+def test_it_is_valid(description: dict[str, Any]) -> None:
+    validate(description)
+
+
+def test_it_describes_every_route_and_no_other(description: dict[str, Any]) -> None:
+    described = {
+        f"{method.upper()} {path}"
+        for path, item in description["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+    # What browsers ask before they send is no operation of the API.
+    assert described == {route.key for route in TEMPLATE.routes if route.method != "OPTIONS"}
+
+
+def test_each_route_names_the_keys_that_may_and_the_errors_that_it_has(description: dict[str, Any]) -> None:
+    for path, item in description["paths"].items():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            assert operation["summary"], path
+            if operation["security"]:
+                assert {"401", "403"} <= set(operation["responses"]), f"{method} {path}"
+                assert "key of kind" in operation["description"], f"{method} {path}"

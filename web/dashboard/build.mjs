@@ -1,0 +1,68 @@
+// Builds the dashboard into the folder that the web function serves: names that change with the content, packed ahead.
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const FUNCTION = "../functions/web";
+const BUILT = `${FUNCTION}/static`;
+
+/** Whether this version's API knows participant types; what it does not know is not offered. */
+function knowsParticipants() {
+  const { parameters } = JSON.parse(readFileSync(`${FUNCTION}/openapi.json`, "utf-8")).paths["/v1/metrics"].get;
+  return parameters.some((parameter) => parameter.name === "participantType");
+}
+
+/** It may be served while it is built: a file is the old one or the new one, whole. */
+function put(file, content) {
+  const partial = `${file}.${process.pid}.partial`;
+  writeFileSync(partial, content);
+  renameSync(partial, file);
+}
+
+function pack(file, content) {
+  const packed = brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
+  put(`${file}.br`, packed);
+  put(`${file}.gz`, gzipSync(content, { level: 9 }));
+  put(file, content);
+  return packed.length;
+}
+
+export async function makeDashboard() {
+  const { outputFiles } = await build({
+    entryPoints: ["dashboard/src/main.tsx"],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    define: { __PARTICIPANTS__: String(knowsParticipants()) },
+    outdir: "out",
+    write: false,
+    legalComments: "none",
+    logLevel: "warning",
+  });
+  mkdirSync(`${BUILT}/assets`, { recursive: true });
+  let page = readFileSync("dashboard/index.html", "utf-8");
+  const parts = [
+    ...outputFiles.map(({ path, contents }) => [path.endsWith(".css") ? "style" : "script", contents]),
+    ["icon", readFileSync("dashboard/icon.svg")],
+  ];
+  const names = [];
+  let sum = 0;
+  for (const [name, content] of parts) {
+    const hash = createHash("sha256").update(content).digest("hex").slice(0, 12);
+    const file = `${name}-${hash}.${{ script: "js", style: "css", icon: "svg" }[name]}`;
+    names.push(file);
+    sum += pack(`${BUILT}/assets/${file}`, Buffer.from(content));
+    page = page.replace(`%${name}%`, `/assets/${file}`);
+  }
+  sum += pack(`${BUILT}/index.html`, Buffer.from(page));
+  pack(`${BUILT}/muster.js`, readFileSync("client/dist/muster.js"));
+  pack(`${BUILT}/openapi.json`, readFileSync(`${FUNCTION}/openapi.json`));
+  for (const file of readdirSync(`${BUILT}/assets`)) {
+    if (!names.some((name) => file.startsWith(name))) rmSync(`${BUILT}/assets/${file}`);
+  }
+  console.log(`functions/web/static: the dashboard's first load is ${sum} bytes as brotli`);
+}

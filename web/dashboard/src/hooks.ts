@@ -1,0 +1,96 @@
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { ApiError, request } from "./api";
+
+export interface Loaded<T> {
+  data: T | null;
+  error: ApiError | null;
+  isLoading: boolean;
+  reload: () => void;
+}
+
+export const asApiError = (error: unknown): ApiError =>
+  error instanceof ApiError ? error : new ApiError(0, "unexpected", `The dashboard failed: ${error}`);
+
+/** What the API answers to a path; null asks nothing. What was there stays until the next answer has come. */
+export function useApi<T>(path: string | null, options: { everyMs?: number; body?: unknown } = {}): Loaded<T> {
+  const [state, setState] = useState<{ data: T | null; error: ApiError | null }>({ data: null, error: null });
+  const [isLoading, setLoading] = useState(path !== null);
+  const [turn, setTurn] = useState(0);
+  const body = options.body === undefined ? undefined : JSON.stringify(options.body);
+  const reload = useCallback(() => setTurn((before) => before + 1), []);
+  useEffect(() => {
+    if (path === null) {
+      setState({ data: null, error: null });
+      setLoading(false);
+      return;
+    }
+    const abort = new AbortController();
+    setLoading(true);
+    request<T>(path, {
+      signal: abort.signal,
+      ...(body === undefined ? {} : { method: "POST", body: JSON.parse(body) }),
+    })
+      .then((data) => setState({ data, error: null }))
+      .catch((error) => {
+        if (!abort.signal.aborted) setState((before) => ({ ...before, error: asApiError(error) }));
+      })
+      .finally(() => {
+        if (!abort.signal.aborted) setLoading(false);
+      });
+    return () => abort.abort();
+  }, [path, body, turn]);
+  useEvery(options.everyMs ?? 0, reload);
+  useEffect(() => {
+    addEventListener("online", reload);
+    return () => removeEventListener("online", reload);
+  }, [reload]);
+  return { ...state, isLoading, reload };
+}
+
+/** Calls again and again while the page is seen, and at once when it is seen again. */
+export function useEvery(ms: number, call: () => void): void {
+  const latest = useRef(call);
+  latest.current = call;
+  useEffect(() => {
+    if (ms <= 0) return;
+    let missed = false;
+    const tick = () => {
+      missed = document.hidden;
+      if (!missed) latest.current();
+    };
+    const seen = () => {
+      if (missed && !document.hidden) tick();
+    };
+    const timer = setInterval(tick, ms);
+    document.addEventListener("visibilitychange", seen);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", seen);
+    };
+  }, [ms]);
+}
+
+export function useMedia(text: string): boolean {
+  const [matches, setMatches] = useState(() => matchMedia(text).matches);
+  useEffect(() => {
+    const media = matchMedia(text);
+    const follow = () => setMatches(media.matches);
+    media.addEventListener("change", follow);
+    return () => media.removeEventListener("change", follow);
+  }, [text]);
+  return matches;
+}
+
+export function useOnline(): boolean {
+  const [online, setOnline] = useState(navigator.onLine);
+  useEffect(() => {
+    const follow = () => setOnline(navigator.onLine);
+    addEventListener("online", follow);
+    addEventListener("offline", follow);
+    return () => {
+      removeEventListener("online", follow);
+      removeEventListener("offline", follow);
+    };
+  }, []);
+  return online;
+}

@@ -1,0 +1,9 @@
+import { render } from "preact";
+import { App } from "./app";
+import "./style.css";
+
+const place = document.getElementById("app");
+if (place) {
+  place.replaceChildren();
+  render(<App />, place);
+}
