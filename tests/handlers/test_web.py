@@ -19,6 +19,7 @@ from tests.support.functions import Context
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = b"console.log('the dashboard');" * 20
+GZIP = gzip.compress(SCRIPT, mtime=0)
 BROTLI = b"\x8bbrotli, as the build left it"
 
 
@@ -30,7 +31,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("assets/script-1.js", "muster.js"):
         (tmp_path / name).write_bytes(SCRIPT)
         (tmp_path / f"{name}.br").write_bytes(BROTLI)
-        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(SCRIPT))
+        (tmp_path / f"{name}.gz").write_bytes(GZIP)
     monkeypatch.setattr(web, "BUILT", tmp_path)
     return tmp_path
 
@@ -53,8 +54,8 @@ def body_of(answer: Mapping[str, Any]) -> bytes:
     ("accepted", "encoding", "body"),
     [
         ("gzip, deflate, br, zstd", "br", BROTLI),
-        ("gzip", "gzip", gzip.compress(SCRIPT)),
-        ("br;q=0, gzip;q=0.5", "gzip", gzip.compress(SCRIPT)),
+        ("gzip", "gzip", GZIP),
+        ("br;q=0, gzip;q=0.5", "gzip", GZIP),
         ("identity", None, SCRIPT),
         (None, None, SCRIPT),
     ],
@@ -66,8 +67,7 @@ def test_a_file_is_sent_in_the_smallest_form_that_the_browser_takes(
     assert answer["statusCode"] == 200
     assert answer["headers"].get("content-encoding") == encoding
     assert answer["headers"]["vary"] == "accept-encoding"
-    found = body_of(answer)
-    assert (gzip.decompress(found) if encoding == "gzip" else found) == (SCRIPT if encoding == "gzip" else body)
+    assert body_of(answer) == body
 
 
 def test_what_has_its_content_in_its_name_is_kept_for_ever_and_the_rest_is_asked_for_each_time(built: Path) -> None:

@@ -164,7 +164,14 @@ function One({ id, route, isAdmin }: { id: string; route: Route; isAdmin: boolea
             }
           </Answer>
         </Panel>
-        <Rights id={id} isAdmin={isAdmin} onErased={() => [user, consent].forEach(({ reload }) => reload())} />
+        <Rights
+          id={id}
+          isAdmin={isAdmin}
+          onErased={() => {
+            user.reload();
+            consent.reload();
+          }}
+        />
       </div>
       {user.data && (
         <Panel title="Latest events">
