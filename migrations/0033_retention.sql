@@ -151,9 +151,14 @@ DECLARE
     v_less bigint[] := '{}'; -- and what they lose
     v_tries integer := 0;
 BEGIN
-    IF NOT EXISTS (SELECT FROM muster.expired_partitions() x WHERE x.name = p_name) THEN
+    SELECT x.* INTO v_found FROM muster.expired_partitions() x WHERE x.name = p_name;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
+    -- Before the partition, as who erases does it.
+    FOREACH project_id IN ARRAY v_found.project_ids LOOP
+        PERFORM muster.hold_rollups(project_id);
+    END LOOP;
     EXECUTE format('LOCK TABLE muster.%I IN SHARE ROW EXCLUSIVE MODE', p_name);
     -- Now nobody adds to it.
     SELECT x.* INTO v_found FROM muster.expired_partitions() x WHERE x.name = p_name;

@@ -40,6 +40,7 @@ TABLES = (
 @pytest.fixture
 def connection(database_url: str) -> Iterator[Connection]:
     with psycopg.connect(database_url, autocommit=True) as opened:
+        opened.execute("SET jit = off")  # as the functions' connections have it
         opened.execute("SELECT muster.ensure_partitions(%s, %s)", [JANUARY.date(), FEBRUARY.date()])
         yield opened
 

@@ -42,6 +42,7 @@ def connections(postgres: Cluster) -> Iterator[tuple[Connection, Connection]]:
         connection.execute(
             "CREATE OR REPLACE FUNCTION muster.long_session() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 6'"
         )
+        connection.execute("SET jit = off")  # as the functions' connections have it
         make_months(connection)
         yield connection, writer
 
@@ -73,9 +74,12 @@ def drop(day: int) -> Step:
         kept_from = FIRST + timedelta(days=day)
         keep(world, kept_from)
         before = count(world)
-        (gone,) = world.connection.execute(
-            "SELECT coalesce(sum(events), 0) FROM muster.expired_partitions() x, muster.expire_partition(x.name)"
-        ).fetchone() or (0,)
+        try:
+            (gone,) = world.connection.execute(
+                "SELECT coalesce(sum(events), 0) FROM muster.expired_partitions() x, muster.expire_partition(x.name)"
+            ).fetchone() or (0,)
+        except psycopg.errors.LockNotAvailable:
+            gone = 0  # autovacuum is in the default partition, which a drop needs too: then nothing has changed
         assert count(world) == before - gone
         assert_kept(world)
         make_months(world.connection)
