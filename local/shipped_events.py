@@ -162,6 +162,7 @@ EVENTS: dict[str, Callable[[], Any]] = {
     ),
     "diagnostics": lambda: _request("GET /v1/diagnostics", key="READ-KEY"),
     "diagnostics-healthz": lambda: _request("GET /healthz"),
+    "web-description": lambda: _request("GET /openapi.json"),
     "consume-no-message-of-ours": lambda: _messages("Hello from SQS!"),
     "consume-unknown-key": lambda: _messages(_unknown_key()),
     "maintain-hourly": lambda: json.loads(_generated("cloudwatch", "scheduled-event")),

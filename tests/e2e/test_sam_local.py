@@ -21,11 +21,14 @@ from tests.support.shipped import OUTCOMES, Outcome
 INVOKED = (
     "ingest-gzip",
     "session-put",
+    "consent-put",
+    "pilot-issue",
     "metrics-all",
     "diagnostics-healthz",
     "consume-unknown-key",
     "maintain-hourly",
     "migrate-verify",
+    "web-description",
 )
 
 

@@ -1,5 +1,6 @@
 """What each of events/*.json leads to."""
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ class Outcome:
         """The outcome that a function's answer is."""
         if "statusCode" not in answer:
             return cls(answer.get("status"), answer.get("batchItemFailures"))
-        body = json.loads(answer["body"])
+        content = answer["body"]
+        body = json.loads(base64.b64decode(content) if answer.get("isBase64Encoded") else content)
         if "error" in body:
             return cls(answer["statusCode"], body["error"]["code"])
         if "received" in body:
@@ -48,6 +50,7 @@ OUTCOMES: dict[str, Outcome] = {
     "metrics-bad-parameter": Outcome(400, "invalid_parameter"),
     "diagnostics": Outcome(200, "ok"),
     "diagnostics-healthz": Outcome(200, "ok"),
+    "web-description": Outcome(200),
     "consume-no-message-of-ours": Outcome(None, [{"itemIdentifier": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78"}]),
     "consume-unknown-key": Outcome(None, []),
     "maintain-hourly": Outcome("ok"),
