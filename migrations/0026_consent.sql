@@ -27,7 +27,8 @@ $$;
 CREATE FUNCTION muster.put_consent(p_key_hash bytea, p_decision jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    v_key record;
+    v_key CONSTANT jsonb := muster.project_of_key(p_key_hash, '{write,admin}');
+    v_project CONSTANT uuid := v_key ->> 'project_id';
     v_user text := p_decision ->> 'userId';
     v_session uuid := (p_decision ->> 'sessionId')::uuid;
     v_version text := p_decision ->> 'version';
@@ -35,28 +36,25 @@ DECLARE
     v_decided timestamptz := least(coalesce((p_decision ->> 'decidedAt')::timestamptz, now()), now());
     v_known text;
 BEGIN
-    SELECT * INTO v_key FROM muster.authenticate(p_key_hash);
-    IF NOT FOUND THEN
-        RETURN '{"refused": "invalid_key"}';
-    ELSIF v_key.kind NOT IN ('write', 'admin') THEN
-        RETURN '{"refused": "key_not_allowed"}';
+    IF v_key ? 'refused' THEN
+        RETURN v_key;
     END IF;
     IF v_session IS NOT NULL THEN
-        SELECT s.user_id INTO v_known FROM muster.analytics_sessions s WHERE s.project_id = v_key.project_id AND s.id = v_session;
+        SELECT s.user_id INTO v_known FROM muster.analytics_sessions s WHERE s.project_id = v_project AND s.id = v_session;
         IF v_known <> v_user THEN
             RETURN '{"refused": "session_belongs_to_another_user"}';
         END IF;
     END IF;
     -- The same decision, sent again, is the same one.
     INSERT INTO muster.analytics_consent (project_id, user_id, session_id, status, version, data_usage_accepted, decided_at)
-    SELECT v_key.project_id, coalesce(v_user, v_known), v_session, p_decision ->> 'status', v_version,
+    SELECT v_project, coalesce(v_user, v_known), v_session, p_decision ->> 'status', v_version,
            (p_decision ->> 'dataUsageAccepted')::boolean, v_decided
      WHERE NOT EXISTS (
            SELECT FROM muster.analytics_consent c
-            WHERE c.project_id = v_key.project_id AND (c.user_id = coalesce(v_user, v_known) OR c.session_id = v_session)
+            WHERE c.project_id = v_project AND (c.user_id = coalesce(v_user, v_known) OR c.session_id = v_session)
               AND c.user_id IS NOT DISTINCT FROM coalesce(v_user, v_known) AND c.session_id IS NOT DISTINCT FROM v_session
               AND c.status = p_decision ->> 'status' AND c.version IS NOT DISTINCT FROM v_version AND c.decided_at = v_decided);
-    RETURN muster.decision_of(v_key.project_id, coalesce(v_user, v_known), v_session);
+    RETURN muster.decision_of(v_project, coalesce(v_user, v_known), v_session);
 END
 $$;
 
@@ -78,14 +76,14 @@ $$;
 CREATE FUNCTION muster.get_consent(p_key_hash bytea, p_user_id text, p_session_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    v_key record;
+    v_key CONSTANT jsonb := muster.project_of_key(p_key_hash, '{write,read,admin}');
+    v_project CONSTANT uuid := v_key ->> 'project_id';
 BEGIN
-    SELECT * INTO v_key FROM muster.authenticate(p_key_hash);
-    IF NOT FOUND THEN
-        RETURN '{"refused": "invalid_key"}';
+    IF v_key ? 'refused' THEN
+        RETURN v_key;
     END IF;
-    RETURN muster.decision_of(v_key.project_id, coalesce(p_user_id, (
-        SELECT s.user_id FROM muster.analytics_sessions s WHERE s.project_id = v_key.project_id AND s.id = p_session_id)), p_session_id);
+    RETURN muster.decision_of(v_project, coalesce(p_user_id, (
+        SELECT s.user_id FROM muster.analytics_sessions s WHERE s.project_id = v_project AND s.id = p_session_id)), p_session_id);
 END
 $$;
 

@@ -27,6 +27,7 @@ CREATE TABLE muster.erased_events (
     project_id uuid NOT NULL,
     event_hash uuid NOT NULL,
     session_hash uuid NOT NULL,
+    was_stored boolean NOT NULL, -- else it was kept out for when it happened and whose it was, and is only to be found here
     PRIMARY KEY (project_id, event_hash, session_hash)
 );
 GRANT SELECT ON muster.erasures, muster.erased_sessions, muster.erased_events TO muster_reader, muster_admin;
@@ -40,7 +41,7 @@ CREATE FUNCTION muster.is_erased(p_project_id uuid, p_session_id uuid, p_id uuid
 LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM muster.erased_events e
                     WHERE e.project_id = p_project_id AND e.event_hash = muster.subject_hash(p_project_id, p_id::text)
-                      AND e.session_hash = muster.subject_hash(p_project_id, p_session_id::text))
+                      AND e.session_hash = muster.subject_hash(p_project_id, p_session_id::text) AND e.was_stored)
         OR p_user_id IS NOT NULL AND EXISTS (SELECT FROM muster.erasures r
                     WHERE r.project_id = p_project_id AND r.user_hash = muster.subject_hash(p_project_id, p_user_id) AND r.requested_at >= p_at)
         OR p_user_id IS NULL AND EXISTS (SELECT FROM muster.erased_sessions s
@@ -69,23 +70,21 @@ $$;
 CREATE FUNCTION muster.begin_erasure(p_key_hash bytea, p_user_id text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    v_key record;
+    v_key CONSTANT jsonb := muster.project_of_key(p_key_hash, '{admin}');
+    v_project CONSTANT uuid := v_key ->> 'project_id';
     v_receipt uuid;
 BEGIN
-    SELECT * INTO v_key FROM muster.authenticate(p_key_hash);
-    IF NOT FOUND THEN
-        RETURN '{"refused": "invalid_key"}';
-    ELSIF v_key.kind <> 'admin' THEN
-        RETURN '{"refused": "key_not_allowed"}';
+    IF v_key ? 'refused' THEN
+        RETURN v_key;
     END IF;
-    UPDATE muster.projects SET has_erasures = true WHERE id = v_key.project_id AND NOT has_erasures;
+    UPDATE muster.projects SET has_erasures = true WHERE id = v_project AND NOT has_erasures;
     -- One that was broken off goes on under its receipt.
     UPDATE muster.erasures SET requested_at = clock_timestamp()
-     WHERE project_id = v_key.project_id AND user_hash = muster.subject_hash(v_key.project_id, p_user_id) AND completed_at IS NULL
+     WHERE project_id = v_project AND user_hash = muster.subject_hash(v_project, p_user_id) AND completed_at IS NULL
     RETURNING receipt_id INTO v_receipt;
     IF NOT FOUND THEN
         INSERT INTO muster.erasures (project_id, user_hash)
-        VALUES (v_key.project_id, muster.subject_hash(v_key.project_id, p_user_id)) RETURNING receipt_id INTO v_receipt;
+        VALUES (v_project, muster.subject_hash(v_project, p_user_id)) RETURNING receipt_id INTO v_receipt;
     END IF;
     RETURN jsonb_build_object('receipt_id', v_receipt);
 END
@@ -95,8 +94,8 @@ $$;
 CREATE FUNCTION muster.run_erasure(p_key_hash bytea, p_user_id text, p_receipt_id uuid, p_most integer) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    v_key record;
-    v_project uuid;
+    v_key CONSTANT jsonb := muster.project_of_key(p_key_hash, '{admin}');
+    v_project CONSTANT uuid := v_key ->> 'project_id';
     v_erasure muster.erasures;
     v_whole uuid[];
     v_shared uuid[];
@@ -106,23 +105,19 @@ DECLARE
     v_rejections bigint := 0;
     v_redemptions bigint := 0;
 BEGIN
-    SELECT * INTO v_key FROM muster.authenticate(p_key_hash);
-    IF NOT FOUND THEN
-        RETURN '{"refused": "invalid_key"}';
-    ELSIF v_key.kind <> 'admin' THEN
-        RETURN '{"refused": "key_not_allowed"}';
+    IF v_key ? 'refused' THEN
+        RETURN v_key;
     END IF;
-    v_project := v_key.project_id;
     SELECT * INTO STRICT v_erasure FROM muster.erasures r
      WHERE r.receipt_id = p_receipt_id AND r.project_id = v_project AND r.user_hash = muster.subject_hash(v_project, p_user_id) FOR UPDATE;
     -- Whoever folds is done first, so that no watermark moves between the look and the deletion.
     PERFORM FROM muster.rollup_state WHERE project_id = v_project FOR UPDATE;
     SELECT coalesce(array_agg(s.session_id) FILTER (WHERE s.is_whole), '{}'), coalesce(array_agg(s.session_id) FILTER (WHERE NOT s.is_whole), '{}')
       INTO v_whole, v_shared FROM muster.sessions_of(v_project, p_user_id, p_most) s;
-    INSERT INTO muster.erased_events (project_id, event_hash, session_hash)
-    SELECT v_project, muster.subject_hash(v_project, e.id::text), muster.subject_hash(v_project, e.session_id::text) FROM muster.analytics_events e
+    INSERT INTO muster.erased_events AS k (project_id, event_hash, session_hash, was_stored)
+    SELECT DISTINCT v_project, muster.subject_hash(v_project, e.id::text), muster.subject_hash(v_project, e.session_id::text), true FROM muster.analytics_events e
      WHERE e.project_id = v_project AND (e.session_id = ANY (v_whole) OR e.session_id = ANY (v_shared) AND e.user_id = p_user_id)
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT (project_id, event_hash, session_hash) DO UPDATE SET was_stored = true WHERE NOT k.was_stored;
     INSERT INTO muster.erased_sessions AS s (project_id, session_hash, erased_at, is_whole)
     SELECT v_project, muster.subject_hash(v_project, t.id::text), clock_timestamp(), t.is_whole
       FROM (SELECT unnest(v_whole) AS id, true AS is_whole UNION ALL SELECT unnest(v_shared), false) t
@@ -164,20 +159,16 @@ $$;
 CREATE FUNCTION muster.get_subject(p_key_hash bytea, p_user_id text, p_after jsonb, p_limit integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    v_key record;
-    v_project uuid;
+    v_key CONSTANT jsonb := muster.project_of_key(p_key_hash, '{admin}');
+    v_project CONSTANT uuid := v_key ->> 'project_id';
     v_whole uuid[];
     v_shared uuid[];
     v_events jsonb;
     v_rest jsonb := '{}';
 BEGIN
-    SELECT * INTO v_key FROM muster.authenticate(p_key_hash);
-    IF NOT FOUND THEN
-        RETURN '{"refused": "invalid_key"}';
-    ELSIF v_key.kind <> 'admin' THEN
-        RETURN '{"refused": "key_not_allowed"}';
+    IF v_key ? 'refused' THEN
+        RETURN v_key;
     END IF;
-    v_project := v_key.project_id;
     SELECT coalesce(array_agg(s.session_id) FILTER (WHERE s.is_whole), '{}'), coalesce(array_agg(s.session_id) FILTER (WHERE NOT s.is_whole), '{}')
       INTO v_whole, v_shared FROM muster.sessions_of(v_project, p_user_id, NULL) s;
     SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') INTO v_events FROM (

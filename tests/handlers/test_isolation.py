@@ -225,8 +225,8 @@ def _fill(connection: psycopg.Connection[Any], project_id: Any, session: str) ->
            VALUES (%(project)s, gen_random_uuid(), now())""",
         """INSERT INTO muster.erased_sessions (project_id, session_hash, erased_at, is_whole)
            VALUES (%(project)s, gen_random_uuid(), now(), true)""",
-        """INSERT INTO muster.erased_events (project_id, event_hash, session_hash)
-           VALUES (%(project)s, gen_random_uuid(), gen_random_uuid())""",
+        """INSERT INTO muster.erased_events (project_id, event_hash, session_hash, was_stored)
+           VALUES (%(project)s, gen_random_uuid(), gen_random_uuid(), true)""",
         "UPDATE muster.projects SET rollup_keys = '{secret}', name = 'victim-project' WHERE id = %(project)s",
         "SELECT count(*) FROM muster.reconcile_sessions(100)",
     ):

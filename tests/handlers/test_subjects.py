@@ -107,13 +107,17 @@ def test_an_erased_event_is_found_as_such(post: Caller, on_consent: Caller, on_d
     batch = a_batch(userId="ada")
     post(ROUTE, batch)
     erase(on_consent, "ada")
-    event_id = batch["events"][0]["id"]
-    found = on_diagnostics(
-        "GET /v1/diagnostics/events/{eventId}", kind="read", path=f"/v1/diagnostics/events/{event_id}"
-    ).json
-    assert found["found"] is True
-    assert [stage["status"] for stage in found["stages"]] == ["pass", "pass", "pass", "pass", "fail", "skip"]
-    assert "erased" in found["verdict"]
+    before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
+    late = a_batch(an_event(timestamp=before), userId="ada")
+    assert post(ROUTE, late).json["ignored"] == 1
+    # Taken away, or never let in: both are found.
+    for event_id in (batch["events"][0]["id"], late["events"][0]["id"]):
+        found = on_diagnostics(
+            "GET /v1/diagnostics/events/{eventId}", kind="read", path=f"/v1/diagnostics/events/{event_id}"
+        ).json
+        assert found["found"] is True
+        assert [stage["status"] for stage in found["stages"]] == ["pass", "pass", "pass", "pass", "fail", "skip"]
+        assert "erased" in found["verdict"]
 
 
 def test_what_waited_in_the_queue_meanwhile_is_caught(post: Caller, on_consent: Caller, database_url: str) -> None:

@@ -23,7 +23,7 @@ from muster.wire import WireModel
 MAX_BYTES = 4 * 1024 * 1024
 SESSIONS_AT_ONCE = 100
 # A function's invocation ends after ten seconds.
-WAIT_SECONDS, ERASE_SECONDS = 3.0, 6.0
+WAIT_SECONDS, ERASE_SECONDS = 3.0, 4.0
 LONGEST_USER_ID = 200
 
 

@@ -251,7 +251,7 @@ def _of_erased() -> Trace:
             _passed("deduplicated"),
             _failed("stored", None, "erased"),
         ),
-        verdict="It was stored, and erased with all of its user by DELETE /v1/subjects; it is not stored again.",
+        verdict="It is of what DELETE /v1/subjects erased with all of its user, and is kept out when it comes again.",
         remedy=None,
     )
 
