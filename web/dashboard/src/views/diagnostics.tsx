@@ -25,11 +25,11 @@ export function DiagnosticsView({ route, isAdmin, health }: ViewProps) {
 }
 
 /** A word beside the mark: nothing is told by colour alone. */
-function Mark({ status }: { status: keyof typeof WORDS }) {
+function Mark({ status, word = WORDS[status] }: { status: keyof typeof WORDS; word?: string }) {
   return (
     <span class={`mark ${status}`}>
       <i aria-hidden="true" />
-      {WORDS[status]}
+      {word}
     </span>
   );
 }
@@ -333,7 +333,11 @@ function Tables({ data }: { data: Diagnostics }) {
         keyOf={(name) => name}
         columns={[
           { title: "Table", cell: (name) => <code>{name}</code> },
-          { title: "There", cell: (name) => <Mark status={data.tablesExist[name] ? "pass" : "fail"} /> },
+          {
+            title: "State",
+            cell: (name) =>
+              data.tablesExist[name] ? <Mark status="pass" word="There" /> : <Mark status="fail" word="Missing" />,
+          },
           {
             title: "Rows",
             isNumber: true,
