@@ -134,7 +134,7 @@ def world(seed: int, *, mode: str) -> Iterator[World]:
         with psycopg.connect(server.url, autocommit=True) as connection:
             migrate(connection, MIGRATIONS)
             connection.execute(f"CREATE ROLE {LOGIN} LOGIN NOINHERIT")
-            connection.execute(f"GRANT muster_ingest TO {LOGIN}")
+            connection.execute(f"GRANT muster_ingest, muster_people TO {LOGIN}")
             for name, value in TIMEOUTS.items():
                 connection.execute(f"ALTER ROLE muster_ingest SET {name} = '{value}'")
         made = World(

@@ -42,13 +42,13 @@ def on_sessions(environment: pytest.MonkeyPatch, project: Project) -> Caller:
 @pytest.fixture
 def on_consent(environment: pytest.MonkeyPatch, project: Project) -> Caller:
     """Calls the consent function."""
-    return Caller(consent.lambda_handler, project, "muster_ingest", environment)
+    return Caller(consent.lambda_handler, project, "muster_people", environment)
 
 
 @pytest.fixture
 def on_pilot(environment: pytest.MonkeyPatch, project: Project) -> Caller:
     """Calls the pilot function."""
-    return Caller(pilot.lambda_handler, project, "muster_ingest", environment)
+    return Caller(pilot.lambda_handler, project, "muster_people", environment)
 
 
 @pytest.fixture

@@ -60,6 +60,31 @@ def test_a_login_is_as_good_as_an_admin_key(
     assert used == (True,)
 
 
+def test_a_login_looks_after_people_as_an_admin_key_does(
+    post: Caller, on_consent: Caller, on_pilot: Caller, project: Project, owner: psycopg.Connection[Any]
+) -> None:
+    token = claims(project.id)
+    post("POST /v1/events", a_batch(userId="ada"))
+    issued = on_pilot("POST /v1/pilot-tokens", {"participantType": "tester"}, kind=None, claims=token)
+    assert issued.status == 201
+    assert ask(on_pilot, token, "GET /v1/pilot-tokens").json["tokens"][0]["id"] == issued.json["tokens"][0]["id"]
+    decided = {"userId": "ada", "status": "granted", "version": "1"}
+    assert on_consent("PUT /v1/consent", decided, kind=None, claims=token).status == 200
+    assert on_consent("GET /v1/consent", kind=None, claims=token, query={"userId": "ada"}).json["status"] == "granted"
+    asked: dict[str, Any] = {"kind": None, "claims": token, "path": "/v1/subjects/ada"}
+    assert len(on_consent("GET /v1/subjects/{userId}", **asked).json["events"]) == 1
+    assert on_consent("DELETE /v1/subjects/{userId}", **asked).json["events"] == 1
+    assert ask(on_pilot, claims(uuid.uuid4()), "GET /v1/pilot-tokens").code == "login_not_allowed"
+
+
+def test_the_role_of_ingest_cannot_look_up_the_key_of_logins(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        may = "SELECT has_function_privilege(%s, 'muster.login_key(uuid)', 'EXECUTE')"
+        roles = ("muster_ingest", "muster_people", "muster_reader")
+        found = [connection.execute(may, (role,)).fetchone() for role in roles]
+    assert found == [(False,), (True,), (True,)]
+
+
 @pytest.mark.parametrize("form", ["{0}", "[{0}]", '["{0}"]', "{0} {1}", "{1},{0}", "[{1} {0}]", "admins {0}"])
 def test_the_claim_is_read_as_identity_providers_write_it(
     on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], form: str

@@ -284,7 +284,7 @@ def test_the_function_can_read_no_token_by_itself(on_pilot: Caller, database_url
     with psycopg.connect(database_url) as connection:
         for table in ("pilot_tokens", "pilot_redemptions", "pilot_attempts"):
             row = connection.execute(
-                "SELECT has_any_column_privilege('muster_ingest', %s, 'SELECT')", (f"muster.{table}",)
+                "SELECT has_any_column_privilege('muster_people', %s, 'SELECT')", (f"muster.{table}",)
             )
             assert row.fetchone() == (False,)
         hash_read = "SELECT has_column_privilege(%s, 'muster.pilot_tokens', 'token_hash', 'SELECT')"

@@ -16,7 +16,13 @@ from tests.support.databases import MIGRATIONS, Project
 from tests.support.functions import Context
 from tests.support.shipped import FAILURES, OUTCOMES, Outcome
 
-ROLES = {"metrics": "muster_reader", "diagnostics": "muster_reader", "maintain": "muster_admin"}
+ROLES = {
+    "consent": "muster_people",
+    "pilot": "muster_people",
+    "metrics": "muster_reader",
+    "diagnostics": "muster_reader",
+    "maintain": "muster_admin",
+}
 
 
 def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[str, Any]:

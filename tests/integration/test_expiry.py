@@ -479,7 +479,7 @@ def test_the_role_of_maintenance_may_do_it_and_ingest_may_not(connection: Connec
     store = Store(connection)
     fill(store)
     with psycopg.connect(database_url, autocommit=True) as other:
-        for role in ("muster_ingest", "muster_reader"):
+        for role in ("muster_ingest", "muster_people", "muster_reader"):
             other.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 other.execute("SELECT * FROM muster.expire_events(%s, now()::date)", [store.id])

@@ -33,7 +33,7 @@ def redeem_all(database_url: str, project: Project, users: list[str]) -> list[di
 
     def redeem(user: str, together: threading.Barrier) -> dict[str, Any]:
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute("SET ROLE muster_ingest")
+            connection.execute("SET ROLE muster_people")
             together.wait(timeout=60)
             parameters = {
                 "key_hash": hash_key(project.keys["write"]),

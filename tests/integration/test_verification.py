@@ -63,7 +63,7 @@ def test_other_versions_of_postgres_create_the_same(binaries: Path) -> None:
         assert verify(connection).verified
 
 
-@pytest.mark.parametrize("role", ["muster_reader", "muster_admin", "muster_ingest"])
+@pytest.mark.parametrize("role", ["muster_reader", "muster_admin", "muster_ingest", "muster_people"])
 def test_any_of_our_roles_can_verify(database: Connection, role: str) -> None:
     database.execute(f"SET ROLE {role}")
     assert verify(database).verified

@@ -80,6 +80,16 @@ def test_who_logs_in_is_let_in_by_the_gateway_on_every_route_and_only_to_routes_
             assert operation["x-amazon-apigateway-integration"] == keys[path][method]["x-amazon-apigateway-integration"]
             # Without it the gateway would let in anybody, and functions take what it lets in for a login.
             assert method == "options" or operation["security"] == [{"login": []}], f"{method} {path}"
+    all_of = [{(method, path) for path, methods in paths.items() for method in methods} for paths in (keys, logins)]
+    assert all_of[0] - all_of[1] == {
+        # Apps ask these, and anybody.
+        ("post", "/v1/events"),
+        ("put", "/v1/sessions/{sessionId}"),
+        ("get", "/v1/sessions/{sessionId}"),
+        ("post", "/v1/pilot-tokens/redeem"),
+        ("get", "/healthz"),
+        *(("get", path) for path in ("/", "/assets/{name}", "/muster.js", "/openapi.json")),
+    }
 
 
 def test_what_may_run_at_once_leaves_connections_for_people() -> None:

@@ -182,8 +182,8 @@ def test_no_function_acts_as_more_than_it_needs_to() -> None:
     assert roles == {
         "IngestFunction": "muster_ingest",
         "SessionFunction": "muster_ingest",
-        "ConsentFunction": "muster_ingest",
-        "PilotFunction": "muster_ingest",
+        "ConsentFunction": "muster_people",
+        "PilotFunction": "muster_people",
         "MetricsFunction": "muster_reader",
         "DiagnosticsFunction": "muster_reader",
         "ConsumeFunction": "muster_ingest",

@@ -20,7 +20,7 @@ WITH relation AS (
 )
 SELECT json_build_object(
     'roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
-               WHERE rolname IN ('muster_owner', 'muster_ingest', 'muster_reader', 'muster_admin')),
+               WHERE rolname IN ('muster_owner', 'muster_ingest', 'muster_people', 'muster_reader', 'muster_admin')),
     'tables', (
         SELECT coalesce(json_object_agg(c.relname, json_build_object(
                    'owner', c.relowner::regrole, 'partitioned', pg_get_partkeydef(c.oid), 'options', c.reloptions,
