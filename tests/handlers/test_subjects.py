@@ -145,6 +145,19 @@ def test_two_users_of_one_device_are_erased_apart(post: Caller, on_consent: Call
     assert events_of(database_url) == 0
 
 
+@pytest.mark.parametrize(("others", "status"), [([], "ignored"), (["bob"], "accepted")])
+def test_a_late_event_of_nobody_is_the_erased_users_in_a_session_of_theirs_alone(
+    post: Caller, on_consent: Caller, others: list[str], status: str
+) -> None:
+    session = a_batch(userId="ada")
+    late = {**session, "events": [an_event()], "userId": None}
+    post(ROUTE, session)
+    for user in others:
+        post(ROUTE, {**session, "events": [an_event()], "userId": user})
+    erase(on_consent, "ada")
+    assert post(ROUTE, late).json["events"][0]["status"] == status
+
+
 def test_an_erasure_waits_for_a_batch_that_began_before_it(post: Caller, on_consent: Caller, database_url: str) -> None:
     batch = a_batch(userId="ada")
     post(ROUTE, batch)
