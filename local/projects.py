@@ -108,16 +108,17 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _settings(project: Mapping[str, Any]) -> str:
-    lines = [f"{project['name']} ({project['id']})"]
-    for name, value in project.items():
-        if name not in ("id", "name"):
-            lines.append(f"  {name:15}  {_shown(value)}")
-    return "\n".join(lines)
+    settings = {name: _shown(value) for name, value in project.items() if name not in ("id", "name")}
+    width = max(map(len, settings))
+    lines = [f"  {name:{width}}  {value}" for name, value in settings.items()]
+    return "\n".join([f"{project['name']} ({project['id']})", *lines])
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(value) or NOTHING
+    if isinstance(value, bool):
+        return "true" if value else "false"
     text = NOTHING if value is None else str(value)
     # A note is whatever somebody wrote; control characters would reach the terminal.
     return text if text.isprintable() else json.dumps(text)

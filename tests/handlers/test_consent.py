@@ -40,7 +40,7 @@ def count(database_url: str, statement: str) -> int:
 def test_every_decision_is_kept_and_the_latest_counts(on_consent: Caller, database_url: str) -> None:
     assert known(on_consent, userId="ada") == {"status": "unknown", "version": None, "decidedAt": None}
     first = decide(on_consent, "granted", userId="ada", version="1", decidedAt="2026-05-01T10:00:00+02:00")
-    assert first.json == {"status": "granted", "version": "1", "decidedAt": "2026-05-01T08:00:00+00:00", "purge": []}
+    assert first.json == {"status": "granted", "version": "1", "decidedAt": "2026-05-01T08:00:00Z", "purge": []}
     second = decide(on_consent, "withdrawn", userId="ada", version="2", decidedAt="2026-05-02T00:00:00Z")
     assert (second.json["status"], second.json["purge"]) == ("withdrawn", ["queuedEvents", "userId"])
     late = decide(on_consent, "granted", userId="ada", version="1", decidedAt="2026-04-01T00:00:00Z")

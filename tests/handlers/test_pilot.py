@@ -61,7 +61,7 @@ def test_tokens_are_issued_in_bulk_and_each_is_shown_once(on_pilot: Caller, data
         assert len(token["token"]) == 3 + 43  # 256 bits
         assert token["prefix"] == token["token"][:8]
         assert (token["participantType"], token["maxUses"]) == ("tester", 5)
-        assert token["expiresAt"] == "2198-12-31T22:00:00+00:00"
+        assert token["expiresAt"] == "2198-12-31T22:00:00Z"
     page = listed(on_pilot)
     assert page.json["nextCursor"] is None
     assert {token["id"] for token in page.json["tokens"]} == {token["id"] for token in tokens}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -42,7 +43,7 @@ class Consent(WireModel):
 
     status: Literal["granted", "denied", "withdrawn", "unknown"]
     version: str | None
-    decided_at: str | None
+    decided_at: datetime | None
 
 
 class Decision(Consent):
@@ -74,7 +75,7 @@ def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
     answer = database.run(call, "put_consent", parameters)
     raise_if_refused(answer, RIGHTS["put_consent"])
     log("INFO", "consent_stored", request_id=sender.request_id, status=decision.status)
-    return Decision(**answer, purge=[] if answer["status"] == "granted" else PURGED)
+    return Decision.read({**answer, "purge": [] if answer["status"] == "granted" else PURGED})
 
 
 def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> Consent:
@@ -87,7 +88,7 @@ def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> 
     parameters = {"key_hash": sender.key_hash, "user_id": request.user_id, "session_id": request.session_id}
     answer = database.run(call, "get_consent", parameters)
     raise_if_refused(answer, RIGHTS["get_consent"])
-    return Consent(**answer)
+    return Consent.read(answer)
 
 
 def parse_consent_request(query: Mapping[str, Sequence[str]]) -> ConsentRequest:

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +34,7 @@ class IssuedToken(WireModel):
     token: str
     prefix: str
     participant_type: str
-    expires_at: str | None
+    expires_at: datetime | None
     max_uses: int
 
 
@@ -54,9 +55,9 @@ class PilotToken(WireModel):
     uses: int
     max_uses: int
     note: str | None
-    expires_at: str | None
-    revoked_at: str | None
-    created_at: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    created_at: datetime
 
 
 class TokenPage(WireModel):
@@ -70,7 +71,7 @@ class Redemption(WireModel):
     """The answer of POST /v1/pilot-tokens/redeem."""
 
     participant_type: str
-    redeemed_at: str
+    redeemed_at: datetime
 
 
 def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTokens:
@@ -94,16 +95,10 @@ def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTok
     }
     answer = _call(database, sender, "issue_pilot_tokens", parameters)
     log("INFO", "pilot_tokens_issued", request_id=sender.request_id, count=answer["issued"])
+    shared = {"participant_type": wanted.participant_type, "max_uses": parameters["max_uses"], **answer}
     return IssuedTokens(
         tokens=[
-            IssuedToken(
-                id=token_id,
-                token=token,
-                prefix=token[:PREFIX_LENGTH],
-                participant_type=wanted.participant_type,
-                expires_at=answer["expires_at"],
-                max_uses=wanted.max_uses or 1,
-            )
+            IssuedToken.read({"id": token_id, "token": token, "prefix": token[:PREFIX_LENGTH], **shared})
             for token_id, token in issued
         ]
     )
@@ -118,7 +113,7 @@ def get_tokens(database: Database, sender: Sender, request: TokensRequest) -> To
     """
     parameters = {"cursor": request.cursor, "limit": request.limit + 1}
     found = _call(database, sender, "get_pilot_tokens", parameters)["tokens"]
-    page = [PilotToken(**token) for token in found[: request.limit]]
+    page = [PilotToken.read(token) for token in found[: request.limit]]
     return TokenPage(tokens=page, next_cursor=page[-1].id if len(found) > request.limit else None)
 
 
@@ -129,7 +124,7 @@ def revoke_token(database: Database, sender: Sender, token_id: UUID) -> PilotTok
         TokenNotFound: the project has no such token.
         KeyRefused: the key is no admin's.
     """
-    token = PilotToken(**_call(database, sender, "revoke_pilot_token", {"id": token_id}))
+    token = PilotToken.read(_call(database, sender, "revoke_pilot_token", {"id": token_id}))
     log("INFO", "pilot_token_revoked", request_id=sender.request_id, token_id=token_id)
     return token
 
@@ -146,7 +141,7 @@ def redeem_token(database: Database, sender: Sender, body: RawBody) -> Redemptio
     """
     sent = parse_redemption(read_text(body))
     parameters = {"token_hash": hash_key(sent.token), "user_id": sent.user_id, "session_id": sent.session_id}
-    redemption = Redemption(**_call(database, sender, "redeem_pilot_token", parameters))
+    redemption = Redemption.read(_call(database, sender, "redeem_pilot_token", parameters))
     log("INFO", "pilot_token_redeemed", request_id=sender.request_id)
     return redemption
 

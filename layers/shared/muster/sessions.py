@@ -1,6 +1,7 @@
 """Creates, updates and shows sessions."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -42,17 +43,13 @@ class Session(WireModel):
 
     session_id: str
     user_id: str | None
-    started_at: str
-    last_seen_at: str
-    ended_at: str | None
+    started_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None
     duration_seconds: float
     events_count: int
     is_active: bool
     created: bool
-
-    def __post_init__(self) -> None:
-        # The database's JSON writes a whole number without a point.
-        self.duration_seconds = float(self.duration_seconds)
 
 
 class KnownSession(Session):
@@ -81,7 +78,7 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
     answer = database.run(_put, sender, parameters)
     raise_if_refused(answer, RIGHTS["put_session"])
     log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
-    return Session(**answer)
+    return Session.read(answer)
 
 
 def get_session(database: Database, sender: Sender, session_id: str) -> KnownSession:
@@ -96,7 +93,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> KnownSes
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
     answer = database.run(call, "get_session", parameters)
     raise_if_refused(answer, RIGHTS["get_session"])
-    return KnownSession(**answer)
+    return KnownSession.read(answer)
 
 
 def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Receipt(WireModel):
     consents: int
     rejections: int
     redemptions: int
-    completed_at: str
+    completed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
             break
         if time.monotonic() > until:
             raise _not_done("There is more to erase than one request has time for. Send the same request again.")
-    receipt = Receipt(**answer)
+    receipt = Receipt.read(answer)
     counts = {name: getattr(receipt, name) for name in ("events", "sessions", "consents", "rejections", "redemptions")}
     log("INFO", "subject_erased", request_id=sender.request_id, receipt_id=receipt_id, **counts)
     return receipt
