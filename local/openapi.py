@@ -16,7 +16,7 @@ from muster.diagnostics import Diagnostics
 from muster.funnel_requests import FunnelIn
 from muster.ledger import SessionLedger
 from muster.limits import TIME_PATTERN, UUID_PATTERN
-from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
+from muster.metrics_models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
 from muster.pilot import IssuedTokens, PilotToken, Redemption, TokenPage
 from muster.pilot_requests import IssueIn, RedeemIn
 from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
@@ -29,8 +29,8 @@ from muster.traces import Trace
 
 FILE = PROJECT / "functions" / "web" / "openapi.json"
 MODELS = (
-    SessionIn, Session, DecisionIn, Consent, Decision, Subject, Receipt, Metrics, EventPage, UserSummary, FunnelIn,
-    Funnel, Retention, Diagnostics, Trace, SessionLedger, RejectionPage, RejectionGroups, ReplayIn, Replay,
+    SessionIn, Session, DecisionIn, Consent, Decision, Subject, Receipt, Metrics, EventPage, SessionPage, UserSummary,
+    FunnelIn, Funnel, Retention, Diagnostics, Trace, SessionLedger, RejectionPage, RejectionGroups, ReplayIn, Replay,
     IssueIn, IssuedTokens, TokenPage, PilotToken, RedeemIn, Redemption,
 )  # fmt: skip
 Json = dict[str, Any]
@@ -93,6 +93,7 @@ BREAKDOWN = _parameter("breakdown", "eventType, area, userId, participantType or
 METRICS = [*RANGE, GRANULARITY, BREAKDOWN, PAGE[0], *FILTERS]
 USER = _parameter("userId", "Whose.")
 SESSION = _parameter("sessionId", "Of which session.", UUID)
+RAW = [*RANGE, *PAGE, *FILTERS, _several("sessionId", "Only events of these sessions.")]
 REJECTIONS = [
     _parameter("reason", "Rejected for this reason."),
     *(_parameter(name, "Only of this one.") for name in ("sessionId", "userId", "eventId", "batchId", "requestId")),
@@ -271,7 +272,11 @@ ROUTES: dict[str, Json] = {
         "get_metrics", "Metrics", "Totals, series and breakdown of a range", "Metrics", query=METRICS, errors=_READ
     ),
     "GET /v1/metrics/events": _route(
-        "get_recent_events", "Metrics", "Raw events, newest first", "EventPage", query=[*RANGE, *PAGE, *FILTERS],
+        "get_recent_events", "Metrics", "Raw events, newest first", "EventPage", query=RAW,
+        errors=_READ,
+    ),
+    "GET /v1/metrics/sessions": _route(
+        "get_recent_sessions", "Metrics", "Sessions by their latest event, newest first", "SessionPage", query=RAW,
         errors=_READ,
     ),
     "GET /v1/metrics/users/{userId}": _route(
@@ -286,7 +291,7 @@ ROUTES: dict[str, Json] = {
     ),
     "GET /v1/metrics/export": _route(
         "export_events", "Metrics", "Raw events as a file, a page at a time", None, errors=_READ,
-        query=[_parameter("format", "How it is written.", {"enum": ["csv", "ndjson"]}), *RANGE, *PAGE, *FILTERS],
+        query=[_parameter("format", "How it is written.", {"enum": ["csv", "ndjson"]}), *RAW],
         answers={
             "200": {
                 "description": "A page; x-next-cursor leads to the next one.",

@@ -11,7 +11,7 @@ from muster.responses import Response
 from muster.routing import Routes
 
 if TYPE_CHECKING:
-    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
+    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
     from muster.requests import Request
 
 routes = Routes()
@@ -27,6 +27,12 @@ def get_metrics(request: Request) -> Metrics:
 def get_recent_events(request: Request) -> EventPage:
     """Raw events, newest first."""
     return service(request).get_recent_events(topics.metrics_requests.parse_events_request(request.query))
+
+
+@routes.get("/v1/metrics/sessions")
+def get_recent_sessions(request: Request) -> SessionPage:
+    """Sessions by their latest event, newest first."""
+    return service(request).get_recent_sessions(topics.metrics_requests.parse_events_request(request.query))
 
 
 # The gateway has decoded the path: whatever a user id is made of, it is the rest of it.

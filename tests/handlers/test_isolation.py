@@ -99,6 +99,12 @@ def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
         "GET /v1/metrics/events": [
             *(Attempt(query=whole | query) for query in [{}, *filters]),
             Attempt(query=whole | {"cursor": victim.cursors["events"]}),
+            Attempt(query=whole | {"sessionId": victim.session_id}),
+        ],
+        "GET /v1/metrics/sessions": [
+            *(Attempt(query=whole | query) for query in [{}, *filters]),
+            Attempt(query=whole | {"cursor": victim.cursors["events"]}),
+            Attempt(query=whole | {"sessionId": victim.session_id}),
         ],
         "GET /v1/metrics/users/{userId}": [Attempt({"userId": USER}), Attempt({"userId": "%"})],
         "POST /v1/metrics/funnel": [

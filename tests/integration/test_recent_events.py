@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muster.metrics_models import StoredEvent
-from muster.metrics_requests import parse_events_request
+from muster.metrics_models import SeenSession, StoredEvent
+from muster.metrics_requests import MetricsRequest, parse_events_request
 from muster.projects import create_project
 from muster.recent_events import get_recent_events
+from muster.recent_sessions import get_recent_sessions
 from muster.rollups import roll_forward
 from muster.sql import query
 from tests.support.databases import Cluster
@@ -28,6 +29,7 @@ FILTERS = st.fixed_dictionaries(
         "userId": st.sampled_from([["ada"], ["bob"], ["nobody"]]),
         "participantType": st.sampled_from([["tester"], ["tester", "nothing"]]),
         "data.n": st.sampled_from([["1"], ["2"]]),
+        "sessionId": st.sampled_from([[str(uuid.UUID(int=3))], [str(uuid.UUID(int=4)), str(uuid.UUID(int=99))]]),
     },
 )
 PARTICIPANTS = [uuid.UUID(int=3), uuid.UUID(int=5)]
@@ -82,8 +84,7 @@ def make_participants(connection: Connection, project: uuid.UUID) -> None:
 def all_pages(connection: Connection, project: uuid.UUID, filters: dict[str, list[str]]) -> list[StoredEvent]:
     found, cursor = list[StoredEvent](), None
     while True:
-        asked = {**filters, "timeframe": ["all"], **({"cursor": [cursor]} if cursor else {})}
-        page = get_recent_events(connection, project, parse_events_request(asked))
+        page = get_recent_events(connection, project, page_after(cursor, filters))
         assert len(page.events) <= int(filters["limit"][0])
         found += page.events
         cursor = page.next_cursor
@@ -91,9 +92,24 @@ def all_pages(connection: Connection, project: uuid.UUID, filters: dict[str, lis
             return found
 
 
+def all_sessions(connection: Connection, project: uuid.UUID, filters: dict[str, list[str]]) -> list[SeenSession]:
+    found, cursor = list[SeenSession](), None
+    while True:
+        page = get_recent_sessions(connection, project, page_after(cursor, filters))
+        assert len(page.sessions) <= int(filters["limit"][0])
+        found += page.sessions
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def page_after(cursor: str | None, filters: dict[str, list[str]]) -> MetricsRequest:
+    return parse_events_request({**filters, "timeframe": ["all"], **({"cursor": [cursor]} if cursor else {})})
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), folded=st.booleans(), late=st.integers(0, 15), filters=FILTERS)
-def test_pages_hold_every_event_that_passes_once(
+def test_pages_hold_every_event_that_passes_once_and_every_session_of_such(
     connection: Connection, seed: int, folded: bool, late: int, filters: dict[str, Any]
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
@@ -106,12 +122,13 @@ def test_pages_hold_every_event_that_passes_once(
     make_participants(connection, project)
     asked = {name: value if isinstance(value, list) else [value] for name, value in filters.items()}
     expected = connection.execute(
-        "SELECT id FROM muster.analytics_events WHERE project_id = %(project)s"
+        "SELECT id, session_id, occurred_at FROM muster.analytics_events WHERE project_id = %(project)s"
         " AND (%(types)s::text[] IS NULL OR event_type = ANY (%(types)s))"
         " AND (%(areas)s::text[] IS NULL OR area = ANY (%(areas)s))"
         " AND (%(users)s::text[] IS NULL OR user_id = ANY (%(users)s))"
         " AND (%(participants)s::text[] IS NULL OR session_id = ANY (%(sessions)s))"
         " AND (%(n)s::text[] IS NULL OR data ->> 'n' = ANY (%(n)s))"
+        " AND (%(named)s::uuid[] IS NULL OR session_id = ANY (%(named)s::uuid[]))"
         " ORDER BY occurred_at DESC, session_id DESC, id DESC",
         {
             "project": project,
@@ -119,11 +136,19 @@ def test_pages_hold_every_event_that_passes_once(
             "areas": asked.get("area"),
             "users": asked.get("userId"),
             "n": asked.get("data.n"),
+            "named": asked.get("sessionId"),
             "participants": asked.get("participantType"),
             "sessions": PARTICIPANTS,
         },
     ).fetchall()
     assert [event.id for event in all_pages(connection, project, asked)] == [row[0] for row in expected]
+    times = dict[uuid.UUID, list[datetime]]()
+    for _, session, occurred_at in expected:
+        times.setdefault(session, []).append(occurred_at)
+    sessions = all_sessions(connection, project, asked)
+    found = [(each.session_id, each.last_event_at, each.first_event_at, each.events_in_range) for each in sessions]
+    assert found == [(each, when[0], when[-1], len(when)) for each, when in times.items()]
+    assert all((each.participant_type == "tester") == (each.session_id in PARTICIPANTS) for each in sessions)
 
 
 def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +161,8 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
         asked.append(name)
         return query(name)
 
-    monkeypatch.setattr("muster.recent_events.query", noted)
+    for module in ("recent_events", "event_windows"):
+        monkeypatch.setattr(f"muster.{module}.query", noted)
 
     def looks(event_type: str) -> int:
         asked.clear()

@@ -45,6 +45,7 @@ ASKS: dict[str, Ask] = {
     "POST /v1/pilot-tokens/redeem": Ask("write", {}, {"token": "mp_unknown", "userId": "ada"}, status=404),
     "GET /v1/metrics": Ask("read"),
     "GET /v1/metrics/events": Ask("read"),
+    "GET /v1/metrics/sessions": Ask("read"),
     "GET /v1/metrics/users/{userId}": Ask("read", {"userId": "nobody"}, status=404),
     "POST /v1/metrics/funnel": Ask("read", {}, {"steps": [{"eventType": "asked"}, {"eventType": "answered"}]}),
     "GET /v1/metrics/retention": Ask("read", expected={"period": "day"}),

@@ -69,7 +69,9 @@ FLOORS: dict[str, list[str]] = {
         "pilot",
         "rollups",
         "metrics",
+        "event_windows",
         "recent_events",
+        "recent_sessions",
         "funnel",
         "retention",
         "users",
@@ -134,4 +136,4 @@ def test_a_function_imports_the_package_and_nothing_else_of_ours() -> None:
         tree = ast.parse(app.read_text("utf-8"))
         modules_of_app = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not {name for name in modules_of_app if name and name.split(".")[0] in ("functions", "local", "tests")}
-        assert len(app.read_text("utf-8").splitlines()) <= 60, f"{app} is more than a table of routes"
+        assert len(app.read_text("utf-8").splitlines()) <= 70, f"{app} is more than a table of routes"

@@ -109,6 +109,32 @@ class EventPage(WireModel):
     next_cursor: str | None
 
 
+class SeenSession(WireModel):
+    """A session, and what of it is in a range and passes its filters."""
+
+    session_id: UUID
+    user_id: str | None
+    participant_type: str | None
+    started_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None
+    duration_seconds: float
+    events_count: int
+    is_active: bool
+    events_in_range: int
+    """How many of its events are in the range and pass the filters."""
+    first_event_at: datetime
+    """Of those."""
+    last_event_at: datetime
+
+
+class SessionPage(WireModel):
+    """The answer of GET /v1/metrics/sessions."""
+
+    sessions: list[SeenSession]
+    next_cursor: str | None
+
+
 class FunnelStep(WireModel):
     """One step of a funnel."""
 

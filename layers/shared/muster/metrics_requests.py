@@ -24,7 +24,7 @@ from muster.time_ranges import (
 _FIELDS = ("eventType", "area", "userId", "participantType")
 _RANGE = ("timeframe", "start", "end", "timezone")
 _METRICS = (*_RANGE, "granularity", "breakdown", "limit", *_FIELDS)
-_EVENTS = (*_RANGE, "limit", "cursor", *_FIELDS)
+_EVENTS = (*_RANGE, "limit", "cursor", "sessionId", *_FIELDS)
 
 BreakdownField = Literal["eventType", "area", "userId", "participantType", "data"]
 
@@ -43,6 +43,8 @@ class MetricsRequest:
     areas: Sequence[str] = ()
     user_ids: Sequence[str] = ()
     participant_types: Sequence[str] = ()
+    session_ids: Sequence[UUID] = ()
+    """Of raw events alone."""
     data: Mapping[str, Sequence[str]] = field(default_factory=dict)
     breakdown: BreakdownField | None = None
     breakdown_key: str | None = None
@@ -100,7 +102,7 @@ def parse_metrics_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
 
 
 def parse_events_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
-    """A request for a page of events; the range is all of them unless it says otherwise.
+    """A request for a page of events or sessions; the range is all of them unless it says otherwise.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
@@ -179,6 +181,7 @@ def _request(
         areas=tuple(query.get("area", ())),
         user_ids=tuple(query.get("userId", ())),
         participant_types=tuple(query.get("participantType", ())),
+        session_ids=tuple(uuid_of("sessionId", text) for text in query.get("sessionId", ())),
         data={name.removeprefix(DATA): tuple(values) for name, values in query.items() if name.startswith(DATA)},
         breakdown=breakdown,
         breakdown_key=breakdown_key,

@@ -25,6 +25,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "redeem_pilot_token": WRITERS,
     "get_metrics": READERS,
     "get_recent_events": READERS,
+    "get_recent_sessions": READERS,
     "get_user": READERS,
     "get_funnel": READERS,
     "get_retention": READERS,

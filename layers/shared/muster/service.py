@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from muster.export import ExportPage, Format
     from muster.funnel_requests import FunnelRequest
     from muster.ledger import SessionLedger
-    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, UserSummary
+    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
     from muster.metrics_requests import MetricsRequest, TraceRequest
     from muster.pilot import IssuedTokens, PilotToken, Redemption, TokenPage
     from muster.pilot_requests import TokensRequest
@@ -117,6 +117,10 @@ class AnalyticsService:
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
         """Raw events, newest first."""
         return self._read(topics.recent_events.get_recent_events, request)
+
+    def get_recent_sessions(self, request: MetricsRequest) -> SessionPage:
+        """Sessions by their latest event, newest first."""
+        return self._read(topics.recent_sessions.get_recent_sessions, request)
 
     def get_user(self, user_id: str) -> UserSummary:
         """One user's summary and latest events."""
