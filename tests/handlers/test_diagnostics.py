@@ -7,7 +7,7 @@ import pytest
 
 from muster import http
 from muster.schema import table_names
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, Project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
 DIAGNOSTICS, HEALTH = "GET /v1/diagnostics", "GET /healthz"
@@ -60,6 +60,16 @@ def test_all_is_well_in_a_new_project(on_diagnostics: Caller) -> None:
     assert {each["status"] for each in answer.json["checks"]} == {"pass", "skip"}
     assert answer.json["tablesExist"] == dict.fromkeys(table_names(), True)
     assert on_diagnostics(HEALTH, kind=None).json == {"status": "ok"}
+
+
+def test_it_says_whose_key_asks(on_diagnostics: Caller, project: Project, database_url: str) -> None:
+    settings = "time_zone = 'Europe/Berlin', rollup_keys = '{plan}'"
+    execute(database_url, f"UPDATE muster.projects SET {settings} WHERE id = '{project.id}'")
+    said = diagnose(on_diagnostics).json["project"]
+    assert said.pop("id") == str(project.id)
+    assert said == {"name": "tests", "timeZone": "Europe/Berlin", "consentMode": "opt_out", "rollupKeys": ["plan"]}
+    execute(database_url, "DROP TABLE muster.projects CASCADE")
+    assert diagnose(on_diagnostics).json["project"] is None
 
 
 def test_counts_are_the_projects_own(post: Caller, on_diagnostics: Caller, database_url: str) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row
 
 from muster import checks
 from muster.checks import Check, Context
@@ -21,6 +22,7 @@ from muster.keys import Access
 from muster.observability import log
 from muster.schema import Verification, table_names, verify
 from muster.settings import Settings
+from muster.sql import query
 from muster.wire import WireModel
 
 BUDGET_SECONDS = 4.5
@@ -42,12 +44,25 @@ _ROWS_OF_A_PROJECT = {
 Status = Literal["ok", "degraded", "failing"]
 
 
+class ProjectFacts(WireModel):
+    """Whose key asks."""
+
+    id: UUID
+    name: str
+    time_zone: str
+    consent_mode: str
+    rollup_keys: list[str]
+    """Keys of data whose breakdowns cost nothing, whatever the range."""
+
+
 class Diagnostics(WireModel):
     """The state of the whole."""
 
     status: Status
     checked_at: datetime
     mode: str
+    project: ProjectFacts | None
+    """None where the database could not say."""
     tables_exist: dict[str, bool]
     counts: dict[str, int | None]
     """The project's rows by table; None where they could not be counted."""
@@ -119,7 +134,7 @@ def _diagnose(
     missing = {difference.object for difference in context.verification.differences} if context.verification else set()
     exist = {name: context.verification is not None and f"table muster.{name}" not in missing for name in table_names()}
     counts = {name: _count(connection, name, project_id, deadline) if exist[name] else None for name in exist}
-    return _answer(settings, listed, exist, counts)
+    return _answer(settings, listed, exist, counts, _facts(connection, project_id, deadline))
 
 
 @contextmanager
@@ -140,6 +155,15 @@ def _project(connection: Connection, authenticate: Callable[[Connection], Access
     """The key's project; None where the schema is too broken to look a key up."""
     access = _bounded(connection, deadline, authenticate)
     return access.project_id if isinstance(access, Access) else None
+
+
+def _facts(connection: Connection, project_id: UUID | None, deadline: float) -> ProjectFacts | None:
+    def look(open_connection: Connection) -> ProjectFacts | None:
+        with open_connection.cursor(row_factory=class_row(ProjectFacts)) as cursor:
+            return cursor.execute(query("get_project"), {"project_id": project_id}).fetchone()
+
+    found = None if project_id is None else _bounded(connection, deadline, look)
+    return found if isinstance(found, ProjectFacts) else None
 
 
 def _bounded(connection: Connection, deadline: float, work: Callable[[Connection], Any]) -> Any:
@@ -179,7 +203,11 @@ def _count(connection: Connection, table: str, project_id: UUID | None, deadline
 
 
 def _answer(
-    settings: Settings, listed: list[Check], exist: dict[str, bool], counts: dict[str, int | None]
+    settings: Settings,
+    listed: list[Check],
+    exist: dict[str, bool],
+    counts: dict[str, int | None],
+    project: ProjectFacts | None = None,
 ) -> Diagnostics:
     statuses = {check.status for check in listed}
     status: Status = "failing" if "fail" in statuses else "degraded" if "warn" in statuses else "ok"
@@ -187,6 +215,7 @@ def _answer(
         status=status,
         checked_at=datetime.now(UTC),
         mode=settings.ingest_mode,
+        project=project,
         tables_exist=exist,
         counts=counts,
         checks=listed,
