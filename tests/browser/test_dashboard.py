@@ -97,6 +97,9 @@ def test_the_overview_shows_the_apis_numbers(study: Server, opened: Open) -> Non
         ("New users", number(totals["newUsers"])),
         ("Sessions", number(totals["sessions"])),
         ("Bounce rate", f"{round(100 * totals['bounceRate'], 1):g}%"),
+        ("Events a session", f"{round(totals['eventsPerSession'], 1):g}"),
+        ("Average session", spoken(totals["averageSessionSeconds"])),
+        ("Active now", number(totals["activeUsersNow"])),
     ):
         assert page.locator(f".tile:has(dt:text-is('{name}')) b").inner_text() == value
     rows = dashboard.table("Events, users and sessions by day")
@@ -114,6 +117,13 @@ def test_the_overview_shows_the_apis_numbers(study: Server, opened: Open) -> Non
     )
     assert bars == [[each["value"], number(each["events"])] for each in broken]
     expect(page.locator(".explain")).to_contain_text("17 rejected")
+
+
+def spoken(seconds: float) -> str:
+    """A length of one to sixty minutes."""
+    minutes, rest = divmod(round(seconds), 60)
+    assert 1 <= minutes < 60
+    return f"{minutes}m {rest}s" if rest else f"{minutes}m"
 
 
 def test_a_click_on_a_value_filters_and_the_address_keeps_it(study: Server, opened: Open) -> None:
@@ -149,6 +159,49 @@ def test_the_live_view_shows_an_event_that_has_just_been_stored(study: Server, o
         page.get_by_role("list", name=re.compile("^The session.s events$")).locator("li", has_text=name)
     ).to_be_visible()
     expect(page.get_by_text("Everything that the client numbered has arrived.")).to_be_visible()
+
+
+def test_sessions_are_the_apis_page_after_page_and_so_is_one_of_them(study: Server, opened: Open) -> None:
+    dashboard = opened(study)
+    page = dashboard.open("sessions?area=sharing")
+    page.get_by_role("button", name="Older sessions").click()
+    expect(page.get_by_role("table", name="Latest sessions").locator("tbody tr")).to_have_count(100)
+    answer = dashboard.ask("/v1/metrics/sessions?area=sharing&timeframe=all&limit=100")["sessions"]
+    shown = [(row[1], row[2], row[3]) for row in dashboard.table("Latest sessions")]
+    assert shown == [
+        (each["userId"], each["participantType"], f"{each['eventsInRange']} of {each['eventsCount']}")
+        if each["eventsInRange"] != each["eventsCount"]
+        else (each["userId"], each["participantType"], number(each["eventsCount"]))
+        for each in answer
+    ]
+    longest = max(answer, key=lambda each: int(each["eventsCount"]))
+    page = dashboard.open(f"sessions/{longest['sessionId']}")
+    events = dashboard.ask(f"/v1/metrics/events?sessionId={longest['sessionId']}")["events"]
+    assert len(events) == longest["eventsCount"] > 10
+    listed = page.get_by_role("list", name=re.compile("^The session.s events$"))
+    assert listed.locator(".type").all_inner_texts() == [event["eventType"] for event in reversed(events)][:25]
+    expect(page.get_by_text(f"{number(len(events))} events over")).to_be_visible()
+
+
+def test_who_looks_sees_whose_project_it_is(study: Server, opened: Open) -> None:
+    page = opened(study).open("overview")
+    expect(page.locator("header .project")).to_have_text("tests")
+    expect(page).to_have_title("Overview · tests · Muster")
+
+
+def test_a_decision_that_came_by_letter_is_noted_with_the_admin_key(study: Server, opened: Open) -> None:
+    page = opened(study).open("users/student-20")
+    expect(page.locator(".tag.granted")).to_be_visible()
+    expect(page.get_by_role("form", name="Note a decision")).to_have_count(0)
+    admin = opened(study, "admin")
+    page = admin.open("users/student-20")
+    form = page.get_by_role("form", name="Note a decision")
+    form.get_by_label("Decision").select_option("withdrawn")
+    form.get_by_label("Version").fill("letter of May")
+    form.get_by_role("button", name="Note decision").click()
+    expect(page.locator(".tag.withdrawn")).to_be_visible()
+    decided = admin.ask("/v1/consent?userId=student-20")
+    assert (decided["status"], decided["version"]) == ("withdrawn", "letter of May")
 
 
 def test_the_funnel_is_the_apis(study: Server, opened: Open) -> None:

@@ -7,12 +7,6 @@ import { build } from "esbuild";
 const FUNCTION = "../functions/web";
 const BUILT = `${FUNCTION}/static`;
 
-/** Whether this version's API knows participant types; what it does not know is not offered. */
-function knowsParticipants() {
-  const { parameters } = JSON.parse(readFileSync(`${FUNCTION}/openapi.json`, "utf-8")).paths["/v1/metrics"].get;
-  return parameters.some((parameter) => parameter.name === "participantType");
-}
-
 /** It may be served while it is built: a file is the old one or the new one, whole. */
 function put(file, content) {
   const partial = `${file}.${process.pid}.partial`;
@@ -37,7 +31,6 @@ export async function makeDashboard() {
     target: "es2022",
     jsx: "automatic",
     jsxImportSource: "preact",
-    define: { __PARTICIPANTS__: String(knowsParticipants()) },
     outdir: "out",
     write: false,
     legalComments: "none",

@@ -64,16 +64,17 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
   const route = useRoute();
   const isOnline = useOnline();
   const health = useApi<Diagnostics>("/v1/diagnostics", { everyMs: HEALTH_EVERY_MS });
+  const project = health.data?.project;
   const main = useRef<HTMLElement>(null);
   const { name, view: View } = VIEWS[route.view] ?? VIEWS.overview!;
   const place = `${route.view}/${route.of ?? ""}`;
   const before = useRef(place);
   useEffect(() => {
-    document.title = `${route.of ?? name} · Muster`;
+    document.title = [route.of ?? name, project?.name, "Muster"].filter(Boolean).join(" · ");
     // Another view is another page: a screen reader begins at its top.
     if (before.current !== place) main.current?.focus();
     before.current = place;
-  }, [place, name, route.of]);
+  }, [place, name, route.of, project?.name]);
   return (
     <div class="frame">
       <button type="button" class="skip" onClick={() => main.current?.focus()}>
@@ -86,6 +87,7 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
           </svg>
           Muster
         </a>
+        {project && <span class="project">{project.name}</span>}
         <Light health={health} route={route} />
         <span class="grow" />
         <span class="kind" title="What the key may do">

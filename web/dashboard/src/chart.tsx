@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import * as format from "./format";
 import { useMedia } from "./hooks";
-import { Table } from "./parts";
+import { Table } from "./parts/table";
 import type { Bucket, Range } from "./types";
 
 export type Measure = "events" | "users" | "sessions";

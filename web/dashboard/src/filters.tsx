@@ -34,7 +34,7 @@ export function Filters(props: {
   const zones = useMemo(() => [...new Set([ownZone(), "UTC", ...Intl.supportedValuesOf("timeZone")])], []);
   const filters = [...params].filter(([name]) => isFilter(name));
   return (
-    <div class="filters" role="group" aria-label="Range and filters">
+    <fieldset class="filters" aria-label="Range and filters">
       <label>
         <span>Range</span>
         <select
@@ -103,7 +103,7 @@ export function Filters(props: {
           </li>
         </ul>
       )}
-    </div>
+    </fieldset>
   );
 }
 
@@ -179,7 +179,7 @@ function AddFilter(props: { route: Route }) {
       <label>
         <span>Filter</span>
         <select value={field} onChange={(event) => setField(event.currentTarget.value)}>
-          {FIELDS.filter((each) => each !== "participantType" || __PARTICIPANTS__).map((each) => (
+          {FIELDS.map((each) => (
             <option key={each} value={each}>
               {nameOf(each)}
             </option>

@@ -104,3 +104,5 @@ export function ago(when: string, now = Date.now()): string {
   }
   return relative.format(Math.round(seconds / (86_400 * 365)), "year");
 }
+
+export const shortId = (id: string): string => (id.length > 13 ? `${id.slice(0, 8)}…` : id);

@@ -47,6 +47,48 @@ export function useApi<T>(path: string | null, options: { everyMs?: number; body
   return { ...state, isLoading, reload };
 }
 
+export interface Pages<T> extends Loaded<T[]> {
+  /** Asks for the next page; null where there is none. */
+  more: (() => void) | null;
+}
+
+/** Rows that the API answers page by page, each page below the ones before; null asks nothing. */
+export function usePages<T>(path: string | null, name: string): Pages<T> {
+  const first = useApi<Page<T>>(path);
+  const [rest, setRest] = useState<{ of: unknown; rows: T[]; cursor: string | null }>({
+    of: null,
+    rows: [],
+    cursor: null,
+  });
+  const [isLoading, setLoading] = useState(false);
+  const [error, setError] = useState<ApiError | null>(null);
+  // Pages belong to the first one that they follow: another first page begins anew.
+  const isOf = rest.of === first.data;
+  const cursor = isOf ? rest.cursor : (first.data?.nextCursor ?? null);
+  const rows = isOf ? rest.rows : [];
+  const more = () => {
+    setLoading(true);
+    setError(null);
+    request<Page<T>>(`${path}${path?.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor!)}`)
+      .then((page) =>
+        setRest({ of: first.data, rows: [...rows, ...rowsOf(page, name)], cursor: page.nextCursor ?? null }),
+      )
+      .catch((raised) => setError(asApiError(raised)))
+      .finally(() => setLoading(false));
+  };
+  return {
+    data: first.data && [...rowsOf(first.data, name), ...rows],
+    error: first.error ?? error,
+    isLoading: first.isLoading || isLoading,
+    reload: first.reload,
+    more: cursor === null ? null : more,
+  };
+}
+
+type Page<T> = Record<string, T[]> & { nextCursor?: string | null };
+
+const rowsOf = <T>(page: Page<T>, name: string): T[] => page[name] ?? [];
+
 /** Calls again and again while the page is seen, and at once when it is seen again. */
 export function useEvery(ms: number, call: () => void): void {
   const latest = useRef(call);

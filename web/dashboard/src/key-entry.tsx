@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { ApiError, request, whyNoKey } from "./api";
 import { asApiError } from "./hooks";
-import { Failure } from "./parts";
+import { Failure } from "./parts/answer";
 
 export function KeyEntry(props: { refusal: string | null; onKey: (key: string) => void }) {
   const [typed, setTyped] = useState("");

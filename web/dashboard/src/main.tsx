@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { App } from "./app";
-import "./style.css";
+import "./style/index.css";
 
 const place = document.getElementById("app");
 if (place) {

@@ -112,6 +112,13 @@ export interface Session {
   isActive: boolean;
 }
 
+/** A session of a range: `eventsInRange` pass its filters. */
+export interface SeenSession extends Session {
+  eventsInRange: number;
+  firstEventAt: string;
+  lastEventAt: string;
+}
+
 export interface Ledger {
   eventsCount: number;
   eventsStored: number;
@@ -160,6 +167,7 @@ export interface Diagnostics {
   status: "ok" | "degraded" | "failing";
   checkedAt: string;
   mode: string;
+  project: { id: string; name: string; timeZone: string; consentMode: string; rollupKeys: string[] } | null;
   tablesExist: Record<string, boolean>;
   counts: Record<string, number | null>;
   checks: Check[];

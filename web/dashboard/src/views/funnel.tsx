@@ -3,7 +3,12 @@ import type { ViewProps } from "../app";
 import { Filters } from "../filters";
 import * as format from "../format";
 import { useApi } from "../hooks";
-import { Answer, Bars, Choice, Explained, Panel, Table } from "../parts";
+import { Answer } from "../parts/answer";
+import { Bars } from "../parts/bars";
+import { Choice } from "../parts/controls";
+import { Explained } from "../parts/explained";
+import { Panel } from "../parts/panel";
+import { Table } from "../parts/table";
 import { change, isRange, query, type Route, zoneOf } from "../route";
 import type { Funnel, Metrics } from "../types";
 
@@ -213,8 +218,7 @@ function Result(props: { funnel: Funnel; by: "user" | "session"; explain: Metric
           value: String(index),
           label: nameOf(index),
           size: step.count,
-          text: format.count(step.count),
-          note: index === 0 ? "" : `${format.percent(step.fromPrevious)} of the step before`,
+          text: `${format.percent(step.fromStart)} · ${format.count(step.count)}`,
         }))}
       />
       <Table

@@ -4,7 +4,10 @@ import type { ViewProps } from "../app";
 import { Filters } from "../filters";
 import * as format from "../format";
 import { asApiError, useApi, useEvery } from "../hooks";
-import { Empty, EventList, Explained, Failure, Panel, Skeleton } from "../parts";
+import { Empty, Failure, Skeleton } from "../parts/answer";
+import { EventList } from "../parts/events";
+import { Explained } from "../parts/explained";
+import { Panel } from "../parts/panel";
 import { isFilter, isRange, query, zoneOf } from "../route";
 import type { EventPage, Metrics, StoredEvent } from "../types";
 
@@ -94,14 +97,15 @@ export function LiveView({ route }: ViewProps) {
         {error && <Failure error={error} retry={() => void look(events === null)} isStale={events !== null} />}
         {events === null && !error && <Skeleton rows={8} />}
         {events !== null && events.length > 0 && (
-          <EventList events={events} route={route} zone={zone} label="Newest events" />
+          <EventList events={events} route={route} zone={zone} label="Newest events">
+            {cursor !== null && (
+              <button type="button" class="more" onClick={older}>
+                Older events
+              </button>
+            )}
+          </EventList>
         )}
         {events !== null && events.length === 0 && <WhyNone {...{ route, zone }} />}
-        {cursor !== null && (
-          <button type="button" onClick={older}>
-            Older events
-          </button>
-        )}
       </Panel>
     </>
   );

@@ -1,9 +1,14 @@
+import type { ComponentChildren } from "preact";
 import type { ViewProps } from "../app";
 import { Chart, type Measure } from "../chart";
 import { Filters, nameOf } from "../filters";
 import * as format from "../format";
 import { useApi } from "../hooks";
-import { Answer, Bars, Choice, Empty, Explained, Panel, Tile } from "../parts";
+import { Answer, Empty } from "../parts/answer";
+import { Bars } from "../parts/bars";
+import { Choice } from "../parts/controls";
+import { Explained } from "../parts/explained";
+import { Panel, Tile } from "../parts/panel";
 import { change, isFilter, isRange, isShared, query, type Route, toggleFilter, zoneOf } from "../route";
 import type { Metrics } from "../types";
 
@@ -57,7 +62,7 @@ export function Overview({ route }: ViewProps) {
         <Breakdown route={route} field="eventType" measure={measure} />
         <Breakdown route={route} field="area" measure={measure} />
         <Breakdown route={route} field="userId" measure={measure} />
-        {__PARTICIPANTS__ && <Breakdown route={route} field="participantType" measure={measure} />}
+        <Breakdown route={route} field="participantType" measure={measure} />
         <DataBreakdown route={route} measure={measure} />
       </div>
     </>
@@ -95,14 +100,20 @@ function Totals({ metrics: { totals, previous } }: { metrics: Metrics }) {
   );
 }
 
-function Breakdown(props: { route: Route; field: string; measure: Measure; title?: string }) {
+function Breakdown(props: {
+  route: Route;
+  field: string;
+  measure: Measure;
+  title?: string;
+  actions?: ComponentChildren;
+}) {
   const { route, field, measure } = props;
   const chosen = route.params.getAll(field);
   // The values of what is filtered by are shown beside each other all the same: one more can be chosen.
   const path = `/v1/metrics?${query(route.params, (name) => asked(name) && name !== field, { breakdown: field, limit: "100" })}`;
   const metrics = useApi<Metrics>(path, { everyMs: REFRESH_MS });
   return (
-    <Panel title={props.title ?? nameOf(field)} busy={metrics.isLoading}>
+    <Panel title={props.title ?? nameOf(field)} busy={metrics.isLoading} actions={props.actions}>
       <Answer of={metrics}>
         {({ breakdown, explain }) => {
           if (breakdown.length === 0) return <Empty>{explain.hint || "Nothing to break down."}</Empty>;
@@ -152,27 +163,30 @@ function DataBreakdown({ route, measure }: { route: Route; measure: Measure }) {
   const keys = [...new Set([...filtered, ...[...seen].sort((one, other) => other[1] - one[1]).map(([name]) => name)])];
   const key = route.params.get("by") ?? keys[0] ?? null;
   if (key !== null && !keys.includes(key)) keys.unshift(key);
+  if (key === null) {
+    return (
+      <Panel title="Data">
+        <Answer of={recent}>
+          {() => <Empty>The newest events of this view carry no data to break down by.</Empty>}
+        </Answer>
+      </Panel>
+    );
+  }
+  const choose = keys.length > 1 && (
+    <select aria-label="Key of data" value={key} onChange={(event) => change(route, { by: event.currentTarget.value })}>
+      {keys.map((each) => (
+        <option key={each}>{each}</option>
+      ))}
+    </select>
+  );
   return (
-    <div class="stack">
-      {key === null ? (
-        <Panel title="Data">
-          <Answer of={recent}>
-            {() => <Empty>The newest events of this view carry no data to break down by.</Empty>}
-          </Answer>
-        </Panel>
-      ) : (
-        <Breakdown key={key} route={route} field={`data.${key}`} measure={measure} title={`Data: ${key}`} />
-      )}
-      {keys.length > 1 && (
-        <label class="under">
-          <span>Key of data</span>
-          <select value={key ?? ""} onChange={(event) => change(route, { by: event.currentTarget.value })}>
-            {keys.map((each) => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </label>
-      )}
-    </div>
+    <Breakdown
+      key={key}
+      route={route}
+      field={`data.${key}`}
+      measure={measure}
+      title={choose ? "Data" : `Data: ${key}`}
+      actions={choose}
+    />
   );
 }

@@ -2,12 +2,17 @@ import { useState } from "preact/hooks";
 import { type ApiError, request } from "../api";
 import type { ViewProps } from "../app";
 import * as format from "../format";
-import { asApiError, useApi } from "../hooks";
-import { Answer, Confirm, Copy, Empty, Failure, Panel, Table } from "../parts";
+import { asApiError, usePages } from "../hooks";
+import { Answer, Empty, Failure, More } from "../parts/answer";
+import { Confirm } from "../parts/confirm";
+import { Copy } from "../parts/controls";
+import { Panel } from "../parts/panel";
+import { Table } from "../parts/table";
 import { zoneOf } from "../route";
 import type { IssuedToken, PilotToken } from "../types";
 
 const PATH = "/v1/pilot-tokens";
+const PAGE = 50;
 const SAID: Record<PilotToken["state"], string> = {
   active: "active",
   expired: "expired",
@@ -17,10 +22,7 @@ const SAID: Record<PilotToken["state"], string> = {
 
 export function PilotView({ route, isAdmin }: ViewProps) {
   const zone = zoneOf(route.params);
-  const [cursor, setCursor] = useState<string | null>(null);
-  const tokens = useApi<{ tokens: PilotToken[]; nextCursor?: string | null }>(
-    isAdmin ? `${PATH}${cursor === null ? "" : `?cursor=${encodeURIComponent(cursor)}`}` : null,
-  );
+  const tokens = usePages<PilotToken>(isAdmin ? `${PATH}?limit=${PAGE}` : null, "tokens");
   const [issued, setIssued] = useState<IssuedToken[]>([]);
   const [revoking, setRevoking] = useState<PilotToken | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
@@ -28,13 +30,6 @@ export function PilotView({ route, isAdmin }: ViewProps) {
     return (
       <Panel title="Pilot tokens">
         <Empty>Tokens are issued, listed and revoked with the admin key: leave, and enter it.</Empty>
-      </Panel>
-    );
-  }
-  if (tokens.error?.status === 404) {
-    return (
-      <Panel title="Pilot tokens">
-        <Empty>This API has no pilot tokens; a later version has them.</Empty>
       </Panel>
     );
   }
@@ -54,7 +49,6 @@ export function PilotView({ route, isAdmin }: ViewProps) {
       <Issue
         onIssued={(made) => {
           setIssued(made);
-          setCursor(null);
           tokens.reload();
         }}
       />
@@ -62,14 +56,14 @@ export function PilotView({ route, isAdmin }: ViewProps) {
       <Panel title="Tokens" busy={tokens.isLoading}>
         {error && <Failure error={error} />}
         <Answer of={tokens}>
-          {(data) => (
+          {(rows) => (
             <>
-              {data.tokens.length === 0 ? (
+              {rows.length === 0 ? (
                 <Empty>No token has been issued. Whoever redeems one is counted by its participant type.</Empty>
               ) : (
                 <Table
                   caption="Pilot tokens"
-                  rows={data.tokens}
+                  rows={rows}
                   keyOf={(token) => token.id}
                   columns={[
                     { title: "Token", cell: (token) => <code>{token.prefix}…</code> },
@@ -104,18 +98,7 @@ export function PilotView({ route, isAdmin }: ViewProps) {
                   ]}
                 />
               )}
-              <div class="row">
-                {cursor !== null && (
-                  <button type="button" onClick={() => setCursor(null)}>
-                    Latest tokens
-                  </button>
-                )}
-                {data.nextCursor && (
-                  <button type="button" onClick={() => setCursor(data.nextCursor!)}>
-                    Older tokens
-                  </button>
-                )}
-              </div>
+              <More of={tokens} what="Older tokens" />
             </>
           )}
         </Answer>

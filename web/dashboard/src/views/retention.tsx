@@ -2,7 +2,10 @@ import type { ViewProps } from "../app";
 import { Filters } from "../filters";
 import * as format from "../format";
 import { useApi } from "../hooks";
-import { Answer, Choice, Explained, Panel } from "../parts";
+import { Answer } from "../parts/answer";
+import { Choice } from "../parts/controls";
+import { Explained } from "../parts/explained";
+import { Panel } from "../parts/panel";
 import { change, isRange, query, zoneOf } from "../route";
 import type { Metrics, Retention } from "../types";
 
@@ -63,7 +66,7 @@ function Grid({ retention, zone }: { retention: Retention; zone: string }) {
   const caption = `Users by the ${retention.period} of their first event, and the share of them active in each ${retention.period} since`;
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <div class="scroll grid" tabIndex={0} role="group" aria-label={caption}>
+    <section class="scroll grid" tabIndex={0} aria-label={caption}>
       <table>
         <caption class="hidden">{caption}</caption>
         <thead>
@@ -101,6 +104,6 @@ function Grid({ retention, zone }: { retention: Retention; zone: string }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
