@@ -27,6 +27,7 @@ from muster.funnel_requests import parse_funnel_request
 from muster.metrics import get_metrics
 from muster.metrics_requests import parse_events_request, parse_metrics_request, parse_retention_request
 from muster.recent_events import get_recent_events
+from muster.recent_sessions import get_recent_sessions
 from muster.retention import get_retention
 from muster.users import get_user
 
@@ -171,6 +172,7 @@ def _routes(target: Target) -> dict[str, Work]:
         "the last 24 hours": metrics(timeframe="day"),
         "one user, a month": metrics(userId="user-0000020", **month),
         "latest events": lambda connection: get_recent_events(connection, project, parse_events_request({})),
+        "latest sessions": lambda connection: get_recent_sessions(connection, project, parse_events_request({})),
         "funnel, a month": lambda connection: get_funnel(connection, project, funnel),
         "retention, a month": lambda connection: get_retention(connection, project, retention),
         "a user's summary": lambda connection: get_user(connection, project, "user-0000020"),

@@ -30,7 +30,7 @@ def main() -> int:
             )
             page.add_init_script(f"sessionStorage.setItem('muster.key', {json.dumps(state['keys']['read'])})")
             page.goto(f"{state['url']}/#/overview?timeframe=month")
-            page.get_by_role("heading", name="Data: device").wait_for()
+            page.get_by_role("heading", name="Data", exact=True).wait_for()
             page.wait_for_load_state("networkidle")
             page.screenshot(path=FILE)
             browser.close()

@@ -313,11 +313,26 @@ def allow_origins(server: Server, origin: str) -> None:
         connection.execute("UPDATE muster.projects SET allowed_origins = %s", [[origin]])
 
 
-def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_its_moment(site: Site, kind: str) -> None:
-    text = (WEB.parent / "docs" / "browser.md").read_text("utf-8")
+def first_html_of(file: str, site: Site) -> str:
+    """What a reader of it copies, with this API and its key put in."""
+    text = (WEB.parent / file).read_text("utf-8")
     snippet = text.partition("```html\n")[2].partition("```")[0]
     key = site.server.project.keys["write"]
-    snippet = snippet.replace("https://YOUR-API", site.origin).replace("YOUR-WRITE-KEY", key)
+    assert "https://YOUR-API" in snippet
+    return snippet.replace("https://YOUR-API", site.origin).replace("YOUR-WRITE-KEY", key)
+
+
+def test_the_snippet_of_the_readme_works_as_it_is(site: Site) -> None:
+    page = site.context.new_page()
+    page.goto(site.put("/readme", first_html_of("README.md", site)))
+    eventually(page, lambda: status(page)["sent"], {"accepted": 2})
+    stored = [(event["eventType"], event.get("data")) for batch in site.requests for event in batch["events"]]
+    assert ("signed_up", {"plan": "pilot"}) in stored
+    assert {name for name, _ in stored} == {"page_view", "signed_up"}
+
+
+def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_its_moment(site: Site, kind: str) -> None:
+    snippet = first_html_of("docs/browser.md", site)
     waiting: list[Route] = []
 
     def wait(route: Route) -> None:

