@@ -13,7 +13,17 @@ from muster.errors import InvalidKey
 class Request:
     """A request to one route."""
 
-    __slots__ = ("_event", "id", "is_origin_refused", "key_used", "method", "origin", "path", "path_parameters")
+    __slots__ = (
+        "_event",
+        "_headers",
+        "id",
+        "is_origin_refused",
+        "key_used",
+        "method",
+        "origin",
+        "path",
+        "path_parameters",
+    )
 
     def __init__(self, event: Mapping[str, Any], request_id: str) -> None:
         self._event = event
@@ -22,9 +32,10 @@ class Request:
         self.path: str = event["rawPath"]
         """Decoded."""
         self.path_parameters: Mapping[str, str] = {}
-        # Small as API Gateway writes it, or as sam local does: the look for any other case costs each request more.
         headers: Mapping[str, str] = event.get("headers") or {}
-        self.origin: str | None = headers.get("origin") or headers.get("Origin")
+        # API Gateway writes their names small; sam local does not.
+        self._headers = headers if "".join(headers).islower() else {name.lower(): headers[name] for name in headers}
+        self.origin: str | None = self._headers.get("origin")
         """The web page that sends it, where a browser says so."""
         self.is_origin_refused = False
         self.key_used: bytes | None = None
@@ -37,11 +48,7 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """A header by its name in small letters; None where it was not sent."""
-        # In any case of letters: API Gateway writes them small, sam local does not.
-        headers: Mapping[str, str] = self._event.get("headers") or {}
-        if name in headers:
-            return headers[name]
-        return next((value for other, value in headers.items() if other.lower() == name), None)
+        return self._headers.get(name)
 
     @property
     def claims(self) -> Mapping[str, Any] | None:
