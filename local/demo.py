@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with running(options.port, options.state, fresh=options.fresh) as (process, state):
             fill(state["url"], state["keys"])
-            _announce(state)
+            _announce(state, options.state / "logs")
             with Api(state["url"], state["keys"]["write"]) as write:
                 trickle(process, write)
     except KeyboardInterrupt:
@@ -151,7 +151,9 @@ def running(port: int, state: Path, *, fresh: bool) -> Iterator[tuple["subproces
     state.mkdir(parents=True, exist_ok=True)
     written = state / "local.json"
     written.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "local.run", "--port", str(port), "--state", str(state)]
+    # What happens every second would soon hide where the dashboard is.
+    logs = ["--logs", str(state / "logs")]
+    command = [sys.executable, "-m", "local.run", "--port", str(port), "--state", str(state), *logs]
     process = subprocess.Popen([*command, *(["--fresh"] if fresh else [])], cwd=ROOT)
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -165,12 +167,12 @@ def running(port: int, state: Path, *, fresh: bool) -> Iterator[tuple["subproces
         process.wait(STOP_SECONDS)
 
 
-def _announce(state: dict[str, Any]) -> None:
+def _announce(state: dict[str, Any], logs: Path) -> None:
     print(
         f"\nThe dashboard: {state['url']}\n"
         f"  read key   {state['keys']['read']}\n"
         f"  admin key  {state['keys']['admin']}\n\n"
-        "More events come in while it runs. Ctrl-C stops it.\n",
+        f"More events come in while it runs; what the functions log is in {logs}. Ctrl-C stops it.\n",
         flush=True,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from local.logs import FunctionLogs
 from local.postgres import PostgresError, start_postgres
 from local.server import serve
 from muster.errors import KeyRefused, MusterError
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--state", type=Path, default=STATE, help="the folder of the data and of local.json")
     parser.add_argument("--fresh", action="store_true", help="start over with an empty embedded database")
+    parser.add_argument("--logs", type=Path, help="a folder for the functions' lines, instead of this terminal")
     options = parser.parse_args(arguments)
     try:
         with _database(options.database_url, options.state, fresh=options.fresh) as database_url:
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 port=options.port,
                 environment={"DATABASE_URL": database_url, "MIGRATIONS_DIR": str(MIGRATIONS)},
                 parameters={"Stage": "local", "DatabaseMode": "external"},
+                logs=FunctionLogs(directory=options.logs) if options.logs else None,
                 on_ready=lambda url: _announce(options.state / "local.json", url, database_url, keys),
             )
     except (MusterError, PostgresError) as error:

@@ -1,11 +1,13 @@
 """A browser, a server and a site for each test that needs them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.support.browser import Server, Site, launch, serving
+from tests.support.dashboard import Dashboard, Open, look
 from tests.support.databases import Cluster, Project, make_project
 from tests.support.web import node
 
@@ -57,3 +59,19 @@ def _site(browser: Browser, server: Server) -> Iterator[Site]:
         made = Site(context, server, server.url)
         made.serve()
         yield made
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Open]:
+    """Opens dashboards; afterwards none has complained of anything, or asked anybody else."""
+    made: list[Dashboard] = []
+
+    def open_one(server: Server, kind: str | None = "read", **options: Any) -> Dashboard:
+        made.append(look(browser, server, kind, **options))
+        return made[-1]
+
+    yield open_one
+    for each in made:
+        assert each.unexpected() == []
+        assert each.hosts <= {f"127.0.0.1:{each.server.port}"}
+        each.context.close()

@@ -3,17 +3,16 @@
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from local.demo import fill
 from tests.support.browser import Server, serving
-from tests.support.dashboard import ZONE, Dashboard, look, number
+from tests.support.dashboard import ZONE, Open, number
 from tests.support.databases import Cluster, make_project
 
 MAX_FIRST_LOAD_BYTES = 60_000
@@ -31,7 +30,6 @@ VIEWS = {
     "pilot": "pilot",
     "diagnostics": "diagnostics?reason=invalid_event",
 }
-Open = Callable[..., Dashboard]
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +38,6 @@ def study(postgres: Cluster) -> Iterator[Server]:
     with postgres.database() as url, serving(url, make_project(url)) as server:
         fill(server.url, server.project.keys)
         yield server
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Open]:
-    """Opens dashboards; afterwards none has complained of anything, or asked anybody else."""
-    made: list[Dashboard] = []
-
-    def open_one(server: Server, kind: str | None = "read", **options: Any) -> Dashboard:
-        made.append(look(browser, server, kind, **options))
-        return made[-1]
-
-    yield open_one
-    for each in made:
-        assert each.unexpected() == []
-        assert each.hosts <= {f"127.0.0.1:{each.server.port}"}
-        each.context.close()
 
 
 def test_a_key_is_asked_for_kept_in_the_tab_and_never_in_the_address(study: Server, opened: Open) -> None:
@@ -181,6 +163,17 @@ def test_sessions_are_the_apis_page_after_page_and_so_is_one_of_them(study: Serv
     listed = page.get_by_role("list", name=re.compile("^The session.s events$"))
     assert listed.locator(".type").all_inner_texts() == [event["eventType"] for event in reversed(events)][:25]
     expect(page.get_by_text(f"{number(len(events))} events over")).to_be_visible()
+
+
+def test_the_most_active_users_are_the_apis(study: Server, opened: Open) -> None:
+    dashboard = opened(study)
+    page = dashboard.open(VIEWS["users"])
+    rows = dashboard.ask("/v1/metrics?timeframe=quarter&breakdown=userId&limit=100")["breakdown"]
+    bars = page.get_by_role("list", name="Users by events").locator("a")
+    shown = bars.evaluate_all(
+        "all => all.map(each => ['.name', 'b'].map(part => each.querySelector(part).textContent))"
+    )
+    assert shown == [[row["value"], number(row["events"])] for row in rows if row["value"]]
 
 
 def test_who_looks_sees_whose_project_it_is(study: Server, opened: Open) -> None:

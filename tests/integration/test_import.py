@@ -21,13 +21,10 @@ from local.import_log import import_log, main
 from local.import_target import Target
 from local.server import local_api
 from tests.conftest import LocalDatabase
+from tests.support.access_log import LOG, needs_the_log
 from tests.support.databases import Cluster, make_project
 
 ROOT = Path(__file__).resolve().parents[2]
-LOG = ROOT.parent / "shared" / "data" / "apache_access_10k.log.gz"
-needs_the_log = pytest.mark.skipif(
-    not LOG.exists(), reason="the log apache_access_10k.log.gz is not in shared/data beside this repository"
-)
 LINE = '{client} - - [17/May/2015:10:05:{second:02d} +0000] "GET /{path} HTTP/1.1" 200 5 "-" "Firefox/1"\n'
 
 

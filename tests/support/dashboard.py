@@ -1,6 +1,7 @@
 """The dashboard in a browser, watched for what it must never do."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,6 +109,10 @@ class Dashboard:
         """Keep a picture for people."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"dashboard-{name}.png", full_page=True)
+
+
+Open = Callable[..., Dashboard]
+"""Opens a dashboard of a server, with a key of a kind."""
 
 
 def look(browser: Browser, server: Server, kind: str | None = "read", **options: Any) -> Dashboard:
