@@ -1,6 +1,7 @@
 """The dashboard in a browser, watched for what it must never do."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = ("serious", "critical")
 UNSTEADY = "ERR_NETWORK_CHANGED"
 ZONE = "Europe/Berlin"
+SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 @dataclass
@@ -123,3 +125,8 @@ def look(browser: Browser, server: Server, kind: str | None = "read", **options:
 def number(value: float) -> str:
     """A whole number as an English reader has it."""
     return f"{value:,.0f}"
+
+
+def seconds(text: str) -> float:
+    """A length of time that is shown as `2m 28s`."""
+    return sum(float(value) * SECONDS[unit] for value, unit in re.findall(r"([\d.]+)([dhms])", text))
