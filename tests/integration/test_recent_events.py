@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muster.errors import DatabaseUnavailable
 from muster.metrics_models import SeenSession, StoredEvent
 from muster.metrics_requests import MetricsRequest, parse_events_request
 from muster.projects import create_project
@@ -187,3 +188,27 @@ def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(c
     while not roll_forward(connection, project, 1_000)[1]:
         pass
     assert len(all_pages(connection, project, {"eventType": ["rare"], "limit": ["1000"]})) == 70
+
+
+@pytest.mark.parametrize("pages", [all_pages, all_sessions])
+def test_all_windows_together_end_in_time(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, pages: Callable[..., Any]
+) -> None:
+    project = create_project(connection, str(uuid.uuid4()))
+    store(connection, project, random.Random(1), 50)  # noqa: S311 - to be repeated, not to be secret
+    make_participants(connection, project)
+    asked = {"data.n": ["7"], "limit": ["10"]}
+    monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 6.0)
+    # In a hurry each statement is given what is left, and no longer than for itself.
+    assert pages(connection, project, asked) == []
+    assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+    monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 0.0)
+    with pytest.raises(DatabaseUnavailable, match="shorter range"):
+        pages(connection, project, asked)
+    monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 0.3)
+    for module in ("recent_events", "recent_sessions"):
+        monkeypatch.setattr(f"muster.{module}.query", lambda _: b"SELECT pg_sleep(60)")
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        pages(connection, project, asked)
+    # And the connection is as it was.
+    assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)

@@ -23,6 +23,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 CONNECT_TIMEOUT_SECONDS = 3
+TOOK_TOO_LONG = (
+    "The database took too long and was stopped; nothing was stored. Ask for less at once, such as a shorter range, or "
+    "send the same request again."
+)
 # A dead peer is noticed within about ten seconds, before API Gateway gives up on us.
 KEEPALIVE: dict[str, Any] = {
     "keepalives": 1,
@@ -158,11 +162,7 @@ class Database:
     def _explained(self, error: psycopg.Error) -> MusterError:
         log("ERROR", "database_error", sqlstate=error.sqlstate, error=type(error).__name__)
         if isinstance(error, pg.QueryCanceled):
-            return DatabaseUnavailable(
-                "The database took too long and was stopped; nothing was stored. Ask for less at once, such as a "
-                "shorter range, or send the same request again.",
-                sqlstate=error.sqlstate,
-            )
+            return DatabaseUnavailable(TOOK_TOO_LONG, sqlstate=error.sqlstate)
         if self._connection is not None and isinstance(error, (psycopg.OperationalError, *CONNECTION_LOST)):
             self.close()
         if isinstance(error, MISSING):

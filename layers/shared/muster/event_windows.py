@@ -4,13 +4,16 @@ No index in the order of time is needed for it, for which every event would pay.
 at on which rollups know of such events, and what is not folded yet.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from muster.database import Connection
+from muster.database import TOOK_TOO_LONG, Connection
+from muster.errors import DatabaseUnavailable
 from muster.metrics import filters_of, span_of
 from muster.metrics_requests import MetricsRequest
 from muster.rollups import get_state, settle_identities
@@ -18,6 +21,8 @@ from muster.sql import query
 
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
 RESOLUTION = timedelta(microseconds=1)
+# A function has ten seconds.
+BUDGET_SECONDS, UNHURRIED_SECONDS = 8.0, 7.0
 
 Span = tuple[datetime, datetime]
 """From a time to before another."""
@@ -56,6 +61,32 @@ def windows(connection: Connection, parameters: dict[str, Any], span: Span) -> I
             since = max(start, before - length) if length < LONGEST_WINDOW else start
             yield since, before
             before, length = since, min(length * 4, LONGEST_WINDOW)
+
+
+class Budget:
+    """The time for all windows together, for they must end before the gateway gives up."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._until = time.monotonic() + BUDGET_SECONDS
+
+    @contextmanager
+    def bounds(self) -> Iterator[None]:
+        """Bound a statement by what is left.
+
+        Raises:
+            DatabaseUnavailable: nothing is.
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise DatabaseUnavailable(TOOK_TOO_LONG)
+        if left > UNHURRIED_SECONDS:
+            # The role's own timeout does.
+            yield
+            return
+        with self._connection.transaction():
+            self._connection.execute(query("limit_statements"), {"milliseconds": str(int(left * 1000) + 1)})
+            yield
 
 
 def _spans(connection: Connection, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:

@@ -6,7 +6,7 @@ from psycopg.rows import class_row
 
 from muster.database import Connection
 from muster.event_cursors import to_cursor
-from muster.event_windows import RESOLUTION, search, windows
+from muster.event_windows import RESOLUTION, Budget, search, windows
 from muster.metrics_models import EventPage, StoredEvent
 from muster.metrics_requests import MetricsRequest
 from muster.sql import query
@@ -21,10 +21,10 @@ def get_recent_events(connection: Connection, project_id: UUID, request: Metrics
     start, end = sought.span
     span = (start, min(end, occurred_at + RESOLUTION) if occurred_at else end)
     after = {"after_time": occurred_at, "after_session": session_id, "after_id": event_id}
-    events = list[StoredEvent]()
+    events, budget = list[StoredEvent](), Budget(connection)
     for since, before in windows(connection, sought.parameters, span):
         asked = {**sought.parameters, **after, "start": since, "end": before, "limit": request.limit + 1 - len(events)}
-        with connection.cursor(row_factory=class_row(StoredEvent)) as cursor:
+        with budget.bounds(), connection.cursor(row_factory=class_row(StoredEvent)) as cursor:
             events += cursor.execute(query("get_recent_events"), asked).fetchall()
         if len(events) > request.limit:
             break

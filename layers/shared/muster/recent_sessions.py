@@ -4,7 +4,7 @@ from uuid import UUID
 
 from muster.database import Connection
 from muster.event_cursors import to_cursor
-from muster.event_windows import RESOLUTION, search, windows
+from muster.event_windows import RESOLUTION, Budget, search, windows
 from muster.metrics_models import SeenSession, SessionPage
 from muster.metrics_requests import MetricsRequest
 from muster.sql import query
@@ -25,10 +25,11 @@ def get_recent_sessions(connection: Connection, project_id: UUID, request: Metri
         "range_start": start,
         "range_end": end,
     }
-    sessions = list[SeenSession]()
+    sessions, budget = list[SeenSession](), Budget(connection)
     for since, before in windows(connection, sought.parameters, span):
         asked = {**fixed, "start": since, "end": before, "limit": request.limit + 1 - len(sessions)}
-        rows = connection.execute(query("get_recent_sessions"), asked).fetchall()
+        with budget.bounds():
+            rows = connection.execute(query("get_recent_sessions"), asked).fetchall()
         sessions += [SeenSession.read(row[0]) for row in rows if isinstance(row[0], dict)]
         if len(sessions) > request.limit:
             break
