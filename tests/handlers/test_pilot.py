@@ -3,6 +3,7 @@
 import hashlib
 import json
 import uuid
+from itertools import product
 from typing import Any
 
 import psycopg
@@ -282,10 +283,9 @@ def test_each_route_needs_its_kind_of_key(on_pilot: Caller) -> None:
 
 def test_the_function_can_read_no_token_by_itself(on_pilot: Caller, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        for table in ("pilot_tokens", "pilot_redemptions", "pilot_attempts"):
-            row = connection.execute(
-                "SELECT has_any_column_privilege('muster_people', %s, 'SELECT')", (f"muster.{table}",)
-            )
+        tables = ("pilot_tokens", "pilot_redemptions", "pilot_attempts")
+        for role, table in product(("muster_people", "muster_ingest"), tables):
+            row = connection.execute("SELECT has_any_column_privilege(%s, %s, 'SELECT')", (role, f"muster.{table}"))
             assert row.fetchone() == (False,)
         hash_read = "SELECT has_column_privilege(%s, 'muster.pilot_tokens', 'token_hash', 'SELECT')"
         assert connection.execute(hash_read.encode(), ("muster_reader",)).fetchone() == (False,)

@@ -162,8 +162,7 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
         asked.append(name)
         return query(name)
 
-    for module in ("recent_events", "event_windows"):
-        monkeypatch.setattr(f"muster.{module}.query", noted)
+    monkeypatch.setattr("muster.event_windows.query", noted)
 
     def looks(event_type: str) -> int:
         asked.clear()
@@ -206,8 +205,11 @@ def test_all_windows_together_end_in_time(
     with pytest.raises(DatabaseUnavailable, match="shorter range"):
         pages(connection, project, asked)
     monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 0.3)
-    for module in ("recent_events", "recent_sessions"):
-        monkeypatch.setattr(f"muster.{module}.query", lambda _: b"SELECT pg_sleep(60)")
+
+    def slow(name: str) -> bytes:
+        return b"SELECT pg_sleep(60)" if name.startswith("get_recent_") else query(name)
+
+    monkeypatch.setattr("muster.event_windows.query", slow)
     with pytest.raises(psycopg.errors.QueryCanceled):
         pages(connection, project, asked)
     # And the connection is as it was.

@@ -7,10 +7,11 @@ at on which rollups know of such events, and what is not folded yet.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
+
+from psycopg.rows import RowFactory
 
 from muster.database import TOOK_TOO_LONG, Connection
 from muster.errors import DatabaseUnavailable
@@ -24,43 +25,48 @@ RESOLUTION = timedelta(microseconds=1)
 # A function has ten seconds.
 BUDGET_SECONDS, UNHURRIED_SECONDS = 8.0, 7.0
 
+T = TypeVar("T")
 Span = tuple[datetime, datetime]
 """From a time to before another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A request for raw events, as statements take it, and where there can be any."""
+def find_latest(
+    connection: Connection, project_id: UUID, request: MetricsRequest, statement: str, make: RowFactory[T]
+) -> list[T]:
+    """The rows of a page after the request's cursor, the latest first, and one more where there is a page after it.
 
-    parameters: dict[str, Any]
-    span: Span | None
-    """None where the project has no event."""
+    `statement` is the name of one that answers for the times from `start` to before `end`, of a range that is from
+    `range_start` to before `range_end`.
 
-
-def search(connection: Connection, project_id: UUID, request: MetricsRequest) -> Search:
-    """What a request looks for, and between its first and last event."""
+    Raises:
+        DatabaseUnavailable: it takes too long.
+    """
     state = settle_identities(connection, project_id, get_state(connection, project_id))
     first, last = span_of(connection, project_id, state)
     time_range = request.time_range(state.now.astimezone(UTC), (first or state.now, last or state.now))
-    parameters = {**filters_of(request), "project_id": project_id, "session_ids": list(request.session_ids) or None}
     if first is None or last is None:
-        return Search(parameters, None)
-    return Search(parameters, (max(time_range.start, first), min(time_range.end, last + RESOLUTION)))
-
-
-def windows(connection: Connection, parameters: dict[str, Any], span: Span) -> Iterator[Span]:
-    """The windows of a span, the latest first, each four times as long as the one before."""
-    if parameters["session_ids"]:
-        # The index finds them wherever they are.
-        yield span
-        return
-    length = FIRST_WINDOW
-    for start, end in _spans(connection, parameters, span):
-        before = end
-        while start < before:
-            since = max(start, before - length) if length < LONGEST_WINDOW else start
-            yield since, before
-            before, length = since, min(length * 4, LONGEST_WINDOW)
+        return []
+    start, end = max(time_range.start, first), min(time_range.end, last + RESOLUTION)
+    occurred_at, session_id, event_id = request.cursor or (None, None, None)
+    parameters = {
+        **filters_of(request),
+        "project_id": project_id,
+        "session_ids": list(request.session_ids) or None,
+        "after_time": occurred_at,
+        "after_session": session_id,
+        "after_id": event_id,
+        "range_start": start,
+        "range_end": end,
+    }
+    rows, budget = list[T](), Budget(connection)
+    span = (start, min(end, occurred_at + RESOLUTION) if occurred_at else end)
+    for since, before in _windows(connection, parameters, span):
+        asked = {**parameters, "start": since, "end": before, "limit": request.limit + 1 - len(rows)}
+        with budget.bounds(), connection.cursor(row_factory=make) as cursor:
+            rows += cursor.execute(query(statement), asked).fetchall()
+        if len(rows) > request.limit:
+            break
+    return rows
 
 
 class Budget:
@@ -87,6 +93,21 @@ class Budget:
         with self._connection.transaction():
             self._connection.execute(query("limit_statements"), {"milliseconds": str(int(left * 1000) + 1)})
             yield
+
+
+def _windows(connection: Connection, parameters: dict[str, Any], span: Span) -> Iterator[Span]:
+    """The windows of a span, the latest first, each four times as long as the one before."""
+    if parameters["session_ids"]:
+        # The index finds them wherever they are.
+        yield span
+        return
+    length = FIRST_WINDOW
+    for start, end in _spans(connection, parameters, span):
+        before = end
+        while start < before:
+            since = max(start, before - length) if length < LONGEST_WINDOW else start
+            yield since, before
+            before, length = since, min(length * 4, LONGEST_WINDOW)
 
 
 def _spans(connection: Connection, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:

@@ -1,7 +1,7 @@
 /**
  * Ties the queue to the page: what is tracked goes in, what is due goes out, and leaving loses nothing.
  *
- * One file, for every page of an app pays for it: as parts of their own it was 4 % more to load.
+ * One file, for every page of an app pays for it: as parts of their own it was more than the 6 KB that it may have.
  */
 import { pauseMs, send } from "./http";
 import {

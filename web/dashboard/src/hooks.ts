@@ -55,34 +55,33 @@ export interface Pages<T> extends Loaded<T[]> {
 /** Rows that the API answers page by page, each page below the ones before; null asks nothing. */
 export function usePages<T>(path: string | null, name: string): Pages<T> {
   const first = useApi<Page<T>>(path);
-  const [rest, setRest] = useState<{ of: unknown; rows: T[]; cursor: string | null }>({
-    of: null,
-    rows: [],
-    cursor: null,
-  });
+  const begun: Rest<T> = { of: first.data, rows: [], cursor: first.data?.nextCursor ?? null, error: null };
+  const [kept, setRest] = useState(begun);
   const [isLoading, setLoading] = useState(false);
-  const [error, setError] = useState<ApiError | null>(null);
-  // Pages belong to the first one that they follow: another first page begins anew.
-  const isOf = rest.of === first.data;
-  const cursor = isOf ? rest.cursor : (first.data?.nextCursor ?? null);
-  const rows = isOf ? rest.rows : [];
+  // Pages, and the error of one, belong to the first page that they follow: another first page begins anew.
+  const rest = kept.of === first.data ? kept : begun;
   const more = () => {
     setLoading(true);
-    setError(null);
-    request<Page<T>>(`${path}${path?.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor!)}`)
-      .then((page) =>
-        setRest({ of: first.data, rows: [...rows, ...rowsOf(page, name)], cursor: page.nextCursor ?? null }),
-      )
-      .catch((raised) => setError(asApiError(raised)))
+    request<Page<T>>(`${path}${path?.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(rest.cursor!)}`)
+      .then((page) => ({ rows: [...rest.rows, ...rowsOf(page, name)], cursor: page.nextCursor ?? null, error: null }))
+      .catch((raised) => ({ ...rest, error: asApiError(raised) }))
+      .then((next) => setRest({ ...next, of: first.data }))
       .finally(() => setLoading(false));
   };
   return {
-    data: first.data && [...rowsOf(first.data, name), ...rows],
-    error: first.error ?? error,
+    data: first.data && [...rowsOf(first.data, name), ...rest.rows],
+    error: first.error ?? rest.error,
     isLoading: first.isLoading || isLoading,
-    reload: first.reload,
-    more: cursor === null ? null : more,
+    reload: first.error || !rest.error ? first.reload : more,
+    more: rest.cursor === null ? null : more,
   };
+}
+
+interface Rest<T> {
+  of: Page<T> | null;
+  rows: T[];
+  cursor: string | null;
+  error: ApiError | null;
 }
 
 type Page<T> = Record<string, T[]> & { nextCursor?: string | null };
