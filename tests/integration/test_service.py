@@ -10,6 +10,7 @@ import pytest
 from muster.database import Database
 from muster.errors import DatabaseUnavailable, KeyNotAllowed, ProjectNotChosen, SessionBelongsToAnotherUser
 from muster.metrics_requests import MetricsRequest, parse_metrics_request
+from muster.rollups import roll_forward
 from muster.service import AnalyticsService
 from muster.settings import Settings
 from tests.support.databases import Cluster, Project, make_project
@@ -46,6 +47,22 @@ def test_events_saved_are_in_metrics_and_counts(service: AnalyticsService) -> No
     assert [event.event_type for event in service.get_recent_events(MetricsRequest(timeframe="all")).events] == [
         "sign_up"
     ] * 2
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_events_of_a_plain_batch_are_in_the_next_answer_after_a_fold(
+    database: Database, project: Project, number: int
+) -> None:
+    service = AnalyticsService(database, key=project.keys["admin"])
+    day = parse_metrics_request({"timeframe": ["day"]})
+    for batches in (1, 2):
+        stored = service.save_events("ada", SESSION, [an_event(area="shop") for _ in range(number)])
+        assert (stored["accepted"], service.get_metrics(day).totals.events) == (number, batches * number)
+        roll_forward(database.connection(), project.id, 10_000)
+    rows = database.connection().execute(
+        "SELECT count(DISTINCT xid), count(DISTINCT batch_id) FROM muster.analytics_events"
+    )
+    assert rows.fetchone() == (2, 2)
 
 
 def test_a_bad_event_is_contained_and_named(service: AnalyticsService) -> None:

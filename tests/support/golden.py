@@ -26,7 +26,7 @@ FORMS: dict[str, str] = {
 }
 LOOKS_LIKE: dict[str, Callable[[Any], bool]] = {
     "uuid": lambda value: isinstance(value, str) and str(uuid.UUID(value)) == value,
-    "time": lambda value: bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value)),
+    "time": lambda value: bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", value)),
     "key prefix": lambda value: bool(re.fullmatch(r"m[wra]_\w{5}", value.replace("-", "_"))),
     "milliseconds since 1970": lambda value: type(value) is int and value > 1_700_000_000_000,
     "milliseconds": lambda value: type(value) in (int, float),

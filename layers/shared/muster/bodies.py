@@ -38,13 +38,17 @@ def read_text(body: RawBody) -> str:
     if len(body.content) > MAX_SENT_BYTES * (4 if body.is_base64 else 3) // 3 + 4:
         raise _too_large()
     _check_content_type(body.content_type)
+    encoding = (body.content_encoding or "identity").strip().lower()
+    is_plain = encoding == "identity" and not body.is_base64 and body.content.isascii()
+    if is_plain and len(body.content) <= MAX_SENT_BYTES:
+        # Its characters are its bytes.
+        return body.content
     sent = _decoded(body.content) if body.is_base64 else body.content.encode("utf-8", "surrogatepass")
     if len(sent) > MAX_SENT_BYTES:
         raise _too_large()
     if "\ufffd" in body.content and body.content_length not in (None, str(len(sent))):
         # The gateway had to make a text of bytes that were none, and a character of the client's is lost.
         raise _unreadable("The body is not UTF-8.", "utf8_invalid")
-    encoding = (body.content_encoding or "identity").strip().lower()
     if encoding in ("gzip", "x-gzip"):
         sent = _inflated(sent)
     elif encoding != "identity":

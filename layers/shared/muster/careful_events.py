@@ -11,7 +11,7 @@ import orjson
 from muster.batches import Batch
 from muster.database import Connection, Database, call
 from muster.errors import Detail, MusterError, RequestRefused
-from muster.ingest_log import Clock, log_batch
+from muster.ingest_log import Clock, begin_line, log_rejections, write_line
 from muster.keys import Sender, only_project, raise_if_refused
 from muster.observability import log
 from muster.plain_batches import PlainBatch
@@ -37,7 +37,10 @@ def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBa
     answer = database.run(record, sender.key_hash, described, batch.body)
     raise_if_refused(answer, RIGHTS["save_events"])
     result = _result(batch, batch_id, answer)
-    log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
+    timings = clock.read()
+    log_rejections(result, request_id=sender.request_id)
+    line = begin_line(database.settings, result, batch.envelope, request_id=sender.request_id, path=answer["mode"])
+    write_line(line, result, answer, timings, batch.envelope)
     return result
 
 

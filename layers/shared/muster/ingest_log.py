@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from muster.database import Database
-from muster.observability import log, log_with_metrics
+from muster.observability import MetricsLine, log
 from muster.results import BatchResult, EventStatus
 from muster.settings import Settings
 
@@ -30,52 +30,54 @@ class Clock:
         }
 
 
-def log_batch(
-    settings: Settings,
-    result: BatchResult,
-    answer: dict[str, Any],
-    timings: dict[str, float],
-    envelope: "EnvelopeIn",
-    *,
-    request_id: str,
-) -> None:
-    """Account for a batch; `answer` is what the database said of it, `timings` are metrics of their own."""
-    sent_at = envelope.get("sentAt")
-    if result["rejected"]:
-        log_rejections(result, request_id=request_id)
-    metrics = {
+def begin_line(
+    settings: Settings, result: BatchResult, envelope: "EnvelopeIn", *, request_id: str, path: str
+) -> MetricsLine:
+    """Begin the line that accounts for a batch with what the client will be told of it."""
+    metrics: dict[str, float] = {
         "EventsReceived": result["received"],
         "EventsAccepted": result["accepted"],
         "EventsDuplicate": result["duplicates"],
         "EventsRejected": result["rejected"],
         "EventsIgnored": result["ignored"],
-        # What the database counted as stored against what the client is told: an alarm when it is not 0.
-        "EventsUnaccounted": abs(result["accepted"] - answer["accepted"]),
-        **timings,
     }
     if result.get("redacted"):
         metrics["ValuesRedacted"] = result["redacted"]
-    if sent_at is not None:
-        metrics["IngestLagMs"] = (datetime.now(UTC) - datetime.fromisoformat(sent_at)).total_seconds() * 1000
-    log_with_metrics(
+    return MetricsLine(
         "ingest_result",
         metrics,
         service=settings.service_name,
         stage=settings.stage,
         request_id=request_id,
         batch_id=result["batchId"],
-        project=answer["project"],
-        key_prefix=answer.get("prefix"),
         session_id=envelope.get("sessionId"),
         received=result["received"],
         accepted=result["accepted"],
         duplicates=result["duplicates"],
         rejected=_reasons(result, "rejected") if result["rejected"] else {},
         ignored=_reasons(result, "ignored") if result["ignored"] else {},
-        db_ms=timings["DbWriteMs"],
         mode=settings.ingest_mode,
-        path=answer["mode"],
+        path=path,
     )
+
+
+def write_line(
+    line: MetricsLine,
+    result: BatchResult,
+    answer: dict[str, Any],
+    timings: dict[str, float],
+    envelope: "EnvelopeIn",
+) -> None:
+    """Write the line: `answer` is what the database said of the batch, `timings` are metrics of their own."""
+    metrics = {
+        # What the database counted as stored against what the client is told: an alarm when it is not 0.
+        "EventsUnaccounted": abs(result["accepted"] - answer["accepted"]),
+        **timings,
+    }
+    sent_at = envelope.get("sentAt")
+    if sent_at is not None:
+        metrics["IngestLagMs"] = (datetime.now(UTC) - datetime.fromisoformat(sent_at)).total_seconds() * 1000
+    line.write(metrics, project=answer["project"], key_prefix=answer.get("prefix"), db_ms=timings["DbWriteMs"])
 
 
 def log_rejections(result: BatchResult, *, request_id: str) -> None:

@@ -162,6 +162,8 @@ def _ends(times: list[str]) -> tuple[str, str] | None:
         parsed = list(map(datetime.fromisoformat, times))
     except ValueError:
         return None
+    if len(times) == 1:
+        return (times[0], times[0]) if _TIME.match(times[0]) else None
     if _are_alike(times):
         return min(times), max(times)
     # PostgreSQL rounds what Python cuts off: which of two is later it alone can tell.

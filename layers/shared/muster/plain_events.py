@@ -3,8 +3,9 @@
 import uuid
 
 from muster.database import Database
-from muster.ingest_log import Clock, log_batch
+from muster.ingest_log import Clock, begin_line, write_line
 from muster.keys import Sender, raise_if_refused
+from muster.observability import MetricsLine
 from muster.plain_batches import PlainBatch
 from muster.results import BatchResult, EventResult
 from muster.rights import RIGHTS
@@ -15,15 +16,22 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = Clock(database)
-    text = database.execute_one(query("record_plain_batch"), _plain_values(batch, batch_id, key_hash)).decode()
-    if text == "closer":
+
+    def prepare() -> tuple[BatchResult, MetricsLine]:
+        result = _all_accepted(batch_id, batch.ids)
+        settings, request_id = database.settings, sender.request_id
+        return result, begin_line(settings, result, batch.envelope, request_id=request_id, path="plain")
+
+    text, (result, line) = database.execute_one(
+        query("record_plain_batch"), _plain_values(batch, batch_id, key_hash), meanwhile=prepare
+    )
+    if text == b"closer":
         return None
-    kind, value, *project = text.split()
+    kind, value, *project = text.decode().split()
     if kind == "refused":
         raise_if_refused({kind: value}, RIGHTS["save_events"])
-    result = _all_accepted(batch_id, batch.ids)
-    answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix, "mode": "plain"}
-    log_batch(database.settings, result, answer, clock.read(), batch.envelope, request_id=sender.request_id)
+    answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix}
+    write_line(line, result, answer, clock.read(), batch.envelope)
     return result
 
 
