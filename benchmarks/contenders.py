@@ -118,9 +118,9 @@ class _OldBatch(BaseModel):
 
 
 class Replaced(Contender):
-    """The service that Muster replaces: for each event select the session, insert or update it, select the user, insert
-    the event; each statement its own transaction. The whole handler too: the event's text in, a log line by the logger
-    that functions of its kind use, the response's text out."""
+    """The service that Muster replaces: for each event select the session, insert it where there is none, count the
+    event in it, select the user, insert the event; each statement its own transaction. The whole handler too: the
+    event's text in, a log line by the logger that functions of its kind use, the response's text out."""
 
     name = "the replaced service"
 
@@ -159,17 +159,15 @@ class Replaced(Contender):
             ).fetchone()
             if session is None:
                 execute(
-                    f"INSERT INTO {self.schema}.analytics_sessions (id, user_id, started_at, last_seen_at, "
-                    "events_count) "
-                    "VALUES (%s, %s, %s, %s, 1)",
+                    f"INSERT INTO {self.schema}.analytics_sessions (id, user_id, started_at, last_seen_at) "
+                    "VALUES (%s, %s, %s, %s)",
                     [batch.sessionId, batch.userId, event.timestamp, event.timestamp],
                 )
-            else:
-                execute(
-                    f"UPDATE {self.schema}.analytics_sessions SET events_count = events_count + 1, last_seen_at = %s, "
-                    "updated_at = now() WHERE id = %s",
-                    [event.timestamp, batch.sessionId],
-                )
+            execute(
+                f"UPDATE {self.schema}.analytics_sessions SET events_count = events_count + 1, last_seen_at = %s, "
+                "updated_at = now() WHERE id = %s",
+                [event.timestamp, batch.sessionId],
+            )
             execute(f"SELECT id, name FROM {self.schema}.users WHERE id = %s", [batch.userId]).fetchone()
             execute(
                 f"INSERT INTO {self.schema}.analytics_events (id, session_id, user_id, event_type, area, "

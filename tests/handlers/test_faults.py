@@ -5,7 +5,7 @@ import pytest
 
 from muster import http
 from tests.support.databases import Cluster
-from tests.support.functions import Caller, a_batch
+from tests.support.functions import Caller, a_batch, an_event
 
 ROUTE = "POST /v1/events"
 
@@ -42,10 +42,12 @@ def test_a_dropped_table_is_a_503_and_never_a_200(post: Caller, database_url: st
     assert "/v1/diagnostics" in answer.json["error"]["message"]
 
 
-def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str) -> None:
+@pytest.mark.parametrize(("function", "number"), [("record_plain_event", 1), ("record_plain_batch", 2)])
+def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str, function: str, number: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_batch FROM muster_ingest")
-    assert (post(ROUTE, a_batch()).status, post(ROUTE, a_batch()).code) == (503, "database_unavailable")
+        connection.execute(f"REVOKE EXECUTE ON FUNCTION muster.{function} FROM muster_ingest")
+    refused = post(ROUTE, a_batch(*(an_event() for _ in range(number))))
+    assert (refused.status, refused.code) == (503, "database_unavailable")
 
 
 @pytest.mark.parametrize("prepares", ["on", "off"])
@@ -70,19 +72,19 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
     connection = http.database().connection()
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url, autocommit=True) as granting:
-        granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_batch FROM muster_ingest")
+        granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_event FROM muster_ingest")
         assert [post(ROUTE, a_batch()).status for _ in range(2)] == [503, 503]
-        granting.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_batch TO muster_ingest")
+        granting.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_event TO muster_ingest")
     # A failure of another kind is no reason to keep the statement twice.
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url) as migrating:
         found = migrating.execute(
-            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_batch'::regproc"
+            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_event'::regproc"
         ).fetchone()
         assert found is not None
-        migrating.execute("DROP FUNCTION muster.record_plain_batch")
+        migrating.execute("DROP FUNCTION muster.record_plain_event")
         migrating.execute(str(found[0]).replace("RETURNS text\n", "RETURNS varchar\n"))
-        migrating.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_batch TO muster_ingest")
+        migrating.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_event TO muster_ingest")
     # Nothing of it is stored, and the client sends it again.
     refused = post(ROUTE, a_batch())
     assert (refused.status, refused.code) == (503, "database_unavailable")

@@ -11,6 +11,7 @@ from muster.rights import EVERY_KEY, RIGHTS
 VERBS = {
     "record_events": "save_events",
     "record_plain_batch": "save_events",
+    "record_plain_event": "save_events",
     "record_refused_request": "save_events",
     "put_session": "put_session",
     "get_session": "get_session",
@@ -46,6 +47,6 @@ def test_every_function_that_takes_a_key_asks_for_the_kinds_of_the_table(connect
 
 
 def _asked_by(source: str) -> tuple[str, ...]:
-    asked = re.findall(r"kind (?:NOT IN \(([^)]*)\)|<> ('\w+'))|project_of_key\(p_key_hash, '{([^}]*)}'\)", source)
+    asked = re.findall(r"kind (?:(?:NOT )?IN \(([^)]*)\)|<> ('\w+'))|project_of_key\(p_key_hash, '{([^}]*)}'\)", source)
     assert len(asked) <= 1
     return tuple(re.findall(r"\w+", "".join(asked[0]))) if asked else EVERY_KEY

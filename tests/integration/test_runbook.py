@@ -278,7 +278,7 @@ def test_a_database_that_was_never_migrated_is_made_by_the_same_command(operator
 
 def test_errors_in_the_logs(operator: Operator) -> None:
     question = QUESTIONS[2]
-    operator.sql("REVOKE EXECUTE ON FUNCTION muster.record_plain_batch FROM muster_ingest")
+    operator.sql("REVOKE EXECUTE ON FUNCTION muster.record_plain_event FROM muster_ingest")
     failed = operator.shell("post")
     assert status(failed) == 503
     assert {line["sqlstate"] for line in operator.find("database-errors")} == {"42501"}

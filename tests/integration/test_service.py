@@ -56,7 +56,7 @@ def test_events_of_a_plain_batch_are_in_the_next_answer_after_a_fold(
     service = AnalyticsService(database, key=project.keys["admin"])
     day = parse_metrics_request({"timeframe": ["day"]})
     for batches in (1, 2):
-        stored = service.save_events("ada", SESSION, [an_event(area="shop") for _ in range(number)])
+        stored = service.save_events("ada", SESSION, [an_event(area=f"shop {place}") for place in range(number)])
         assert (stored["accepted"], service.get_metrics(day).totals.events) == (number, batches * number)
         roll_forward(database.connection(), project.id, 10_000)
     rows = database.connection().execute(

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from muster.errors import Detail, InvalidJson, PayloadTooLarge, UnsupportedEncoding
 
@@ -13,8 +13,7 @@ CONTENT_TYPES = ("application/json", "text/plain", "application/x-www-form-urlen
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-@dataclass(frozen=True, slots=True)
-class RawBody:
+class RawBody(NamedTuple):
     """A request's body as the gateway hands it over."""
 
     content: str | None

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -31,8 +31,7 @@ class Access:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """Who sends a request, as far as we need to know."""
 
     key_hash: bytes | None

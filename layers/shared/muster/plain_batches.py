@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = "\x1f"
 _SEPARATOR = SEPARATOR.encode()
-_TIME = re.compile(TIME_PATTERN)
+_TIME, _UUID = re.compile(TIME_PATTERN), re.compile(whole(UUID_PATTERN))
 _UUID_LENGTH, _DASHES = 36, (8, 13, 18, 23)
 _HEXADECIMAL, _DIGITS = b"0123456789abcdef", b"0123456789"
 _NANOSECONDS = re.compile(r"[.][0-9]{7}")
@@ -90,7 +90,7 @@ def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
         columns is None
         or len(set(ids)) != len(ids)
         or (context and (context_faults(context, []) or "userAgent" in context))
-        or time_faults(envelope, ["sentAt"], [])
+        or ("sentAt" in envelope and time_faults(envelope, ["sentAt"], []))
         # Half a surrogate pair outside of data; only an escape can bring it here.
         or (escapes and ("\\ud" in text or "\\uD" in text) and not _is_json(text))
     ):
@@ -149,6 +149,8 @@ def _derived_id(batch: _Batch, event: _Event) -> str:
 
 def _are_uuids(joined: str, number: int) -> bool:
     """Whether all are, in small letters: looked at all at once, which is ten times as fast as one by one."""
+    if number == 1:
+        return _UUID.match(joined) is not None
     stride = _UUID_LENGTH + 1
     if len(joined) != number * stride - 1 or any(joined[place::stride].strip("-") for place in _DASHES):
         return False
@@ -193,7 +195,7 @@ def _data(events: list[_Event]) -> str | None:
     joined = b",".join(texts)
     try:
         # It refuses numbers over 1e308 and half surrogate pairs, which the decoder of the batch lets pass.
-        values = orjson.loads(b"[%b]" % joined)
+        values = orjson.loads(b"[" + joined + b"]")
     except orjson.JSONDecodeError:
         return None
     if set(map(type, values)) != {dict} or max(map(len, texts)) > MAX_DATA_BYTES // 8:

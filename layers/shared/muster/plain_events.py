@@ -11,6 +11,9 @@ from muster.results import BatchResult, EventResult
 from muster.rights import RIGHTS
 from muster.sql import query
 
+_OF_ONE = ("ids", "event_types", "areas", "first", "data")
+_OF_MANY = ("first", "last", "ids", "event_types", "areas", "times", "data")
+
 
 def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> BatchResult | None:
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
@@ -22,9 +25,8 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
         settings, request_id = database.settings, sender.request_id
         return result, begin_line(settings, result, batch.envelope, request_id=request_id, path="plain")
 
-    text, (result, line) = database.execute_one(
-        query("record_plain_batch"), _plain_values(batch, batch_id, key_hash), meanwhile=prepare
-    )
+    statement, values = _statement(batch, batch_id, key_hash)
+    text, (result, line) = database.execute_one(statement, values, meanwhile=prepare)
     if text == b"closer":
         return None
     kind, value, *project = text.decode().split()
@@ -52,11 +54,11 @@ def _all_accepted(batch_id: str, ids: list[str]) -> BatchResult:
     }
 
 
-def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes) -> list[str | None]:
-    """The parameters of muster.record_plain_batch."""
+def _statement(batch: PlainBatch, batch_id: str, key_hash: bytes) -> tuple[bytes, list[str | None]]:
+    """The call of muster.record_plain_event or muster.record_plain_batch, and its parameters."""
     envelope, columns = batch.envelope, batch.columns
     sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
-    return [
+    values = [
         f"\\x{key_hash.hex()}",
         batch_id,
         envelope.get("sessionId"),
@@ -66,6 +68,7 @@ def _plain_values(batch: PlainBatch, batch_id: str, key_hash: bytes) -> list[str
         envelope.get("sentAt"),
         batch.browser,
         batch.context,
-        *(columns[name] for name in ("first", "last", "ids", "event_types", "areas", "times", "data")),
-        str(len(batch.ids)),
     ]
+    if len(batch.ids) == 1:
+        return query("record_plain_event"), [*values, *map(columns.__getitem__, _OF_ONE)]
+    return query("record_plain_batch"), [*values, *map(columns.__getitem__, _OF_MANY), str(len(batch.ids))]

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -102,7 +102,7 @@ def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool)
     if batch is None or not batch.candidates:
         return "rejected"
     described: dict[str, Any] = {
-        **describe(batch, str(row.batch_id or uuid.uuid4()), replace(sender, opts_out=False)),
+        **describe(batch, str(row.batch_id or uuid.uuid4()), sender._replace(opts_out=False)),
         "history": history,
     }
     parameters = {
