@@ -17,7 +17,8 @@ BEGIN
                p_event_type, p_area, p_data::jsonb
           FROM muster.api_keys k JOIN muster.projects p ON p.id = k.project_id
          WHERE k.key_hash = p_key_hash AND k.revoked_at IS NULL AND k.kind IN ('write', 'admin')
-           AND (k.kind = 'admin' OR p_occurred_at >= now() - make_interval(days => p.event_window_days))
+           AND p_occurred_at >= CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00'
+                                     ELSE now() - make_interval(days => p.event_window_days) END
            AND p_occurred_at <= now() + interval '24 hours'
            AND NOT CASE WHEN p.consent_mode = 'opt_in' OR p.has_decisions OR p.has_erasures
                           OR NOT p.redacted_keys <@ '{email,password,token}' OR p.identifies_backwards
