@@ -133,6 +133,17 @@ def test_a_decision_in_a_known_users_session_is_the_users(post: Caller, on_conse
     assert became(post(ROUTE, a_batch(userId="ada"))) == ["consent_denied"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_user_decided_counts_for_the_nameless_events_of_their_session(
+    post: Caller, on_consent: Caller, number: int
+) -> None:
+    batch = a_batch(userId="ada")
+    assert became(post(ROUTE, batch)) == ["accepted"]
+    decide(on_consent, "withdrawn", userId="ada")
+    nameless = {**batch, "userId": None, "events": [an_event() for _ in range(number)]}
+    assert became(post(ROUTE, nameless)) == ["consent_denied"] * number
+
+
 def test_two_users_of_one_session_do_not_share_what_one_of_them_decided(post: Caller, on_consent: Caller) -> None:
     session = a_batch(userId="ada")
     post(ROUTE, session)

@@ -4,6 +4,7 @@ import base64
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -213,6 +214,33 @@ def test_sequences_are_kept_so_that_a_gap_is_a_hole(post: Caller, database_url: 
     post(ROUTE, {**batch, "events": [an_event()], "sequence": 2})
     post(ROUTE, {**batch, "events": [an_event()], "sequence": 5, "dropped": 7})
     assert rows(database_url, "SELECT batches::text, dropped FROM muster.analytics_sessions") == [("{[1,3),[5,6)}", 7)]
+
+
+@pytest.mark.parametrize("others", [[], [{}], [{}, {"eventType": 7}]], ids=["one event", "several", "and one is bad"])
+def test_a_session_sums_up_its_batches_whatever_order_they_come_in(
+    post: Caller, database_url: str, others: list[dict[str, Any]]
+) -> None:
+    today = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+    parts: list[dict[str, Any]] = [
+        {"sequence": 2, "dropped": 5, "context": {"a": 1, "b": 1}, "sentAt": (today - timedelta(days=9)).isoformat()},
+        {"sequence": 1, "dropped": 7, "context": {"b": 2}},
+        {"sequence": 3, "dropped": 3, "userId": "ada"},
+    ]
+    session = str(uuid.uuid4())
+    for hours, part, agent in zip((2, 3, 1), parts, (firefox, "app", "app"), strict=True):
+        when = (today - timedelta(hours=hours)).isoformat()
+        events = [an_event(timestamp=when, **other) for other in ({}, *others)]
+        answer = post(ROUTE, a_batch(*events, sessionId=session, **part), headers={"user-agent": agent})
+        assert statuses(answer)[0] == "accepted"
+    stored = 3 * (1 + others.count({}))
+    columns = "started_at, last_seen_at, events_count, batches::text, dropped, user_id, browser, context"
+    first, last, context = today - timedelta(hours=3), today - timedelta(hours=1), {"a": 1, "b": 2}
+    assert rows(database_url, f"SELECT {columns} FROM muster.analytics_sessions") == [
+        (first, last, stored, "{[1,4)}", 7, "ada", "Firefox", context)
+    ]
+    about = "clock_skew_ms / 86400000, updated_at > created_at"
+    assert rows(database_url, f"SELECT {about} FROM muster.analytics_sessions") == [(9, True)]
 
 
 def test_each_batch_is_accounted_for_in_one_log_line(post: Caller, capsys: pytest.CaptureFixture[str]) -> None:
