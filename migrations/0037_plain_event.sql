@@ -20,10 +20,11 @@ BEGIN
            AND p_occurred_at >= CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00'
                                      ELSE now() - make_interval(days => p.event_window_days) END
            AND p_occurred_at <= now() + interval '24 hours'
-           AND NOT CASE WHEN p.consent_mode = 'opt_in' OR p.has_decisions OR p.has_erasures
-                          OR NOT p.redacted_keys <@ '{email,password,token}' OR p.identifies_backwards
-                   THEN muster.must_look_closer(p, p_session_id, coalesce(p_user_id, muster.user_of(p.id, p_session_id)), p_data)
-                   ELSE false END
+           -- Of whom nothing was decided, it answers null.
+           AND (CASE WHEN p.consent_mode = 'opt_in' OR p.has_decisions OR p.has_erasures
+                       OR NOT p.redacted_keys <@ '{email,password,token}' OR p.identifies_backwards
+                THEN muster.must_look_closer(p, p_session_id, coalesce(p_user_id, muster.user_of(p.id, p_session_id)), p_data)
+                END) IS NOT TRUE
         RETURNING project_id
     )
     INSERT INTO muster.analytics_sessions AS s (project_id, id, user_id, started_at, last_seen_at, events_count, batches, dropped,

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.functions import Answer, Caller, a_batch, an_event
+from tests.support.golden import written
 
 ROUTE = "POST /v1/events"
 
@@ -142,6 +143,16 @@ def test_what_a_user_decided_counts_for_the_nameless_events_of_their_session(
     decide(on_consent, "withdrawn", userId="ada")
     nameless = {**batch, "userId": None, "events": [an_event() for _ in range(number)]}
     assert became(post(ROUTE, nameless)) == ["consent_denied"] * number
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_events_of_the_undecided_are_looked_at_no_closer(
+    post: Caller, on_consent: Caller, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    decide(on_consent, "withdrawn", userId="ada")
+    capsys.readouterr()
+    assert became(post(ROUTE, a_batch(*(an_event() for _ in range(number)), userId="bob"))) == ["accepted"] * number
+    assert written(capsys)["ingest_result"][0]["path"] == "plain"
 
 
 def test_two_users_of_one_session_do_not_share_what_one_of_them_decided(post: Caller, on_consent: Caller) -> None:

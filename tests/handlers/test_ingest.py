@@ -126,6 +126,21 @@ def test_an_event_without_an_id_gets_the_same_one_on_every_retry(post: Caller) -
     assert [event["id"] for event in first.json["events"]] == [event["id"] for event in second.json["events"]]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_is_stored_is_what_was_sent_and_again_a_duplicate(post: Caller, database_url: str, number: int) -> None:
+    kinds = [("click", "a shop"), ("sign_up", "Büro")][:number]
+    events = [an_event(eventType=event_type, area=area, data={"n": 0.10}) for event_type, area in kinds]
+    batch = a_batch(*events, userId="ada")
+    first, second = post(ROUTE, batch), post(ROUTE, batch)
+    assert (statuses(first), statuses(second)) == (["accepted"] * number, ["duplicate"] * number)
+    columns = "session_id::text, batch_id::text, user_id, event_type, area, data::text"
+    stored = rows(database_url, f"SELECT id::text, {columns} FROM muster.analytics_events")
+    about = (batch["sessionId"], first.json["batchId"], "ada")
+    assert sorted(stored) == sorted(
+        (event["id"], *about, *kind, '{"n": 0.1}') for event, kind in zip(events, kinds, strict=True)
+    )
+
+
 def test_a_server_may_post_for_many_sessions_at_once(post: Caller, database_url: str) -> None:
     sessions = [str(uuid.uuid4()) for _ in range(3)]
     events = [an_event(sessionId=session, userId=f"user {number}") for number, session in enumerate(sessions)]
@@ -223,12 +238,12 @@ def test_a_session_sums_up_its_batches_whatever_order_they_come_in(
     today = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
     parts: list[dict[str, Any]] = [
-        {"sequence": 2, "dropped": 5, "context": {"a": 1, "b": 1}, "sentAt": (today - timedelta(days=9)).isoformat()},
-        {"sequence": 1, "dropped": 7, "context": {"b": 2}},
+        {"sequence": 2, "dropped": 5, "context": {"a": 1, "b": 1}},
+        {"sequence": 1, "dropped": 7, "context": {"b": 2}, "sentAt": (today - timedelta(days=9)).isoformat()},
         {"sequence": 3, "dropped": 3, "userId": "ada"},
     ]
     session = str(uuid.uuid4())
-    for hours, part, agent in zip((2, 3, 1), parts, (firefox, "app", "app"), strict=True):
+    for hours, part, agent in zip((1, 3, 2), parts, ("app", firefox, "app"), strict=True):
         when = (today - timedelta(hours=hours)).isoformat()
         events = [an_event(timestamp=when, **other) for other in ({}, *others)]
         answer = post(ROUTE, a_batch(*events, sessionId=session, **part), headers={"user-agent": agent})
