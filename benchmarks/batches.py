@@ -47,14 +47,15 @@ def make_batch(chance: random.Random, size: int, started_at: datetime, session_i
     }
 
 
-def make_batches(seed: int, size: int, count: int) -> list[dict[str, Any]]:
-    """Batches of this moment, each session with about four of them."""
+def make_batches(seed: int, size: int, count: int, *, a_session: int = 4) -> list[dict[str, Any]]:
+    """Batches of this moment, so many to a session, which come one among another."""
     chance = random.Random(seed)
-    sessions = [new_id(chance) for _ in range(max(1, count // 4))]
+    sessions = [new_id(chance) for _ in range(-(-count // a_session))] * a_session
+    chance.shuffle(sessions)
     now = datetime.now(UTC)
     return [
-        make_batch(chance, size, now + timedelta(milliseconds=number), chance.choice(sessions))
-        for number in range(count)
+        make_batch(chance, size, now + timedelta(milliseconds=number), session)
+        for number, session in enumerate(sessions[:count])
     ]
 
 
