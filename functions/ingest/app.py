@@ -5,7 +5,7 @@ from http import HTTPStatus
 from muster import origins
 from muster.http import lambda_handler_for, service
 from muster.requests import Request
-from muster.responses import Response, json_response
+from muster.responses import Response
 from muster.routing import Routes
 
 routes = Routes()
@@ -14,8 +14,8 @@ routes = Routes()
 @routes.post("/v1/events")
 def save_events(request: Request) -> Response:
     """A batch of events: 200 when it is committed, 202 when it is durably queued."""
-    result = service(request).save_request(request.body)
-    return json_response(result, HTTPStatus.OK if result["status"] == "committed" else HTTPStatus.ACCEPTED)
+    saved = service(request).save_request(request.body)
+    return Response(saved.text, HTTPStatus.OK if saved.result["status"] == "committed" else HTTPStatus.ACCEPTED)
 
 
 @routes.options("/{proxy+}")

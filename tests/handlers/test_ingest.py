@@ -99,7 +99,7 @@ def test_the_same_batch_twice_at_once_is_stored_once(database_url: str, project:
     def send(_: int) -> Any:
         database = Database(Settings(database_url=database_url, database_role="muster_ingest"))
         try:
-            return save_batch(database, sender, text)
+            return save_batch(database, sender, text).result
         finally:
             database.close()
 

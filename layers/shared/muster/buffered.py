@@ -23,7 +23,7 @@ from muster.limits import MAX_EVENTS
 from muster.observability import log, log_with_metrics, work_for
 from muster.queue import MAX_MESSAGE_BYTES, pack, send, unpack
 from muster.reading import read_batch
-from muster.results import BatchResult
+from muster.results import BatchResult, Saved, told
 from muster.rights import RIGHTS
 from muster.settings import Settings
 
@@ -31,7 +31,7 @@ _WRITE_PREFIXES = ("mw_", "ma_")
 _READ_PREFIX = "mr_"
 
 
-def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchResult:
+def queue_request(settings: Settings, sender: Sender, body: RawBody) -> Saved:
     """Queue a batch durably; what passed validation is `queued`, and consent, age and duplicates are judged later.
 
     Raises:
@@ -48,7 +48,7 @@ def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchRes
     send(settings, list(_messages(sender, described, batch.body)))
     result = summed_up(batch_id, "queued", judged_events(batch, "queued"))
     _log_queued(settings, sender, batch, result, (time.perf_counter() - started) * 1000)
-    return result
+    return told(result)
 
 
 def _read(settings: Settings, sender: Sender, body: RawBody) -> Batch:

@@ -13,12 +13,12 @@ from muster.errors import RequestRefused
 from muster.keys import Sender
 from muster.plain_batches import read_plain_batch
 from muster.plain_events import save_plain
-from muster.results import BatchResult
+from muster.results import Saved, told
 
 _WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
-def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResult:
+def save_request(database: Database, sender: Sender, body: RawBody) -> Saved:
     """Store a batch from a request's body; raises as save_batch does."""
     try:
         text = read_text(body)
@@ -28,7 +28,7 @@ def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResu
     return save_batch(database, sender, text)
 
 
-def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
+def save_batch(database: Database, sender: Sender, text: str) -> Saved:
     """Store a batch from its JSON text; when this returns, what it calls accepted is committed.
 
     Raises:
@@ -38,10 +38,10 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResult:
     """
     plain = read_plain_batch(text, sender.user_agent)
     if plain is not None and sender.key_hash is not None and not sender.opts_out:
-        stored = save_plain(database, sender, plain, sender.key_hash)
-        if stored is not None:
-            return stored
-    return save_carefully(database, sender, text, plain)
+        saved = save_plain(database, sender, plain, sender.key_hash)
+        if saved is not None:
+            return saved
+    return told(save_carefully(database, sender, text, plain))
 
 
 def batch_text(user_id: str | None, session_id: str | UUID, listed: Sequence[Mapping[str, Any]]) -> str:

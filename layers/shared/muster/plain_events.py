@@ -7,7 +7,7 @@ from muster.ingest_log import Clock, begin_line, write_line
 from muster.keys import Sender, raise_if_refused
 from muster.observability import MetricsLine
 from muster.plain_batches import PlainBatch
-from muster.results import BatchResult, EventResult
+from muster.results import BatchResult, EventResult, Saved, told
 from muster.rights import RIGHTS
 from muster.sql import query
 
@@ -15,26 +15,26 @@ _OF_ONE = ("ids", "event_types", "areas", "first", "data")
 _OF_MANY = ("first", "last", "ids", "event_types", "areas", "times", "data")
 
 
-def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> BatchResult | None:
+def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> Saved | None:
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = Clock(database)
 
-    def prepare() -> tuple[BatchResult, MetricsLine]:
-        result = _all_accepted(batch_id, batch.ids)
+    def prepare() -> tuple[Saved, MetricsLine]:
+        saved = told(_all_accepted(batch_id, batch.ids))
         settings, request_id = database.settings, sender.request_id
-        return result, begin_line(settings, result, batch.envelope, request_id=request_id, path="plain")
+        return saved, begin_line(settings, saved.result, batch.envelope, request_id=request_id, path="plain")
 
     statement, values = _statement(batch, batch_id, key_hash)
-    text, (result, line) = database.execute_one(statement, values, meanwhile=prepare)
+    text, (saved, line) = database.execute_one(statement, values, meanwhile=prepare)
     if text == b"closer":
         return None
     kind, value, *project = text.decode().split()
     if kind == "refused":
         raise_if_refused({kind: value}, RIGHTS["save_events"])
     answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix}
-    write_line(line, result, answer, clock.read(), batch.envelope)
-    return result
+    write_line(line, saved.result, answer, clock.read(), batch.envelope)
+    return saved
 
 
 def _all_accepted(batch_id: str, ids: list[str]) -> BatchResult:

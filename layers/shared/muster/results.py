@@ -1,6 +1,8 @@
 """What became of a batch and its events: the shapes of the wire contract."""
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
+
+import msgspec
 
 from muster.errors import Detail
 
@@ -30,3 +32,15 @@ class BatchResult(TypedDict):
     redacted: NotRequired[int]
     """Values left out of events' data, for the project does not keep such; not known of a queued batch."""
     events: list[EventResult]
+
+
+class Saved(NamedTuple):
+    """What became of a batch, and the JSON that its client is told of it."""
+
+    result: BatchResult
+    text: str
+
+
+def told(result: BatchResult) -> Saved:
+    """The result with its JSON."""
+    return Saved(result, msgspec.json.encode(result).decode())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from muster.pilot_requests import TokensRequest
     from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
     from muster.quarantine_requests import RejectionsRequest
-    from muster.results import BatchResult
+    from muster.results import BatchResult, Saved
     from muster.sessions import KnownSession, Session
     from muster.subjects import Receipt, Subject, SubjectRequest
     from muster.traces import Trace
@@ -72,9 +72,9 @@ class AnalyticsService:
         """
         return topics.events.save_batch(
             self._database, self._sender, topics.events.batch_text(user_id, session_id, events_to_save)
-        )
+        ).result
 
-    def save_request(self, body: RawBody) -> BatchResult:
+    def save_request(self, body: RawBody) -> Saved:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
             return topics.buffered.queue_request(self._database.settings, self._sender, body)
