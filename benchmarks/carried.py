@@ -48,15 +48,18 @@ def measure_carried(rounds: int, seconds: float) -> Carried:
         for count in CONNECTIONS:
             turns: list[tuple[float, float, float]] = []
             for number in range(rounds + 1):
-                bare, carried = (
-                    events_a_second(target, Muster, count, seconds=seconds) for target in (without, carrying)
-                )
+                # Who begins takes turns too: the first finds the processor as folding left it.
+                both = (without, carrying) if number % 2 else (carrying, without)
+                measured = {target: events_a_second(target, Muster, count, seconds=seconds) for target in both}
+                bare, carried = measured[without], measured[carrying]
                 with _folding(carrying):
                     folded = events_a_second(carrying, Muster, count, seconds=seconds)
                 if number:
                     turns.append((bare, carried, folded))
-            bare, carried, folded = (statistics.median(column) for column in zip(*turns, strict=True))
-            found[count] = Cost(carrying=carried / bare, folding=folded / bare)
+            found[count] = Cost(
+                carrying=statistics.median(carried / bare for bare, carried, _ in turns),
+                folding=statistics.median(folded / bare for bare, _, folded in turns),
+            )
             print(
                 f"  {count} connections: {found[count].carrying:.2f} of the throughput without rollups, "
                 f"{found[count].folding:.2f} with folding beside it.",

@@ -33,7 +33,7 @@ MOST_WAL, LEAST_OF_EMPTY, MOST_CARRIED = 1.7, 0.9, 0.08
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="blocks of each contender")
+    parser.add_argument("--rounds", type=int, default=11, help="blocks of each contender")
     parser.add_argument("--without-growth", action="store_true", help="leave out the part with millions of rows")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="events a batch")
     parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS))
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tallies = {size: _sizes(target, server, size, options.rounds) for size in options.sizes}
         going_on = _sizes(target, server, 1, options.rounds, a_session=GOING_ON)
         parallel = {count: _parallel(target, count, options.seconds) for count in options.connections}
-    carried = measure_carried((options.rounds + 1) // 2, options.seconds)
-    grown = {} if options.without_growth else _growth(options.rounds)
+    carried = measure_carried(options.rounds * 3 // 5, options.seconds / 2)
+    grown = {} if options.without_growth else _growth((options.rounds + 1) // 2)
     body, missed = _report(options.output, machine, tallies, going_on, parallel, carried, grown)
     write_section(options.output, "bench-ingest", "Ingest (`make bench-ingest`)", body)
     print(body)
@@ -119,7 +119,7 @@ def _growth(rounds: int) -> dict[int, float]:
                 turns.append(Turn(contender.send, requests, contender.server_pid, GROWN_SIZE))
             with _quiet():
                 take_turns(turns, server, rounds=rounds, requests=[100, 100])
-            found[wanted] = turns[0].tally.median / turns[1].tally.median
+            found[wanted] = turns[0].tally.of(turns[1].tally)
             print(f"  {wanted:,} rows: {found[wanted]:.2f} of the throughput on an empty table.", flush=True)
     return found
 
@@ -139,7 +139,7 @@ def _fill(target: Target, server: psycopg.Connection[Any], rows: int) -> None:
 
 
 def _ratio(found: dict[str, Tally], one: type[Contender], other: type[Contender]) -> float:
-    return found[one.name].median / found[other.name].median
+    return found[one.name].of(found[other.name])
 
 
 def _report(
@@ -203,8 +203,9 @@ def _report(
         for count, found in parallel.items()
     ]
     parts = [
-        f"{machine}. Events of about 310 bytes, committed to disk, medians of blocks in turns. Muster is the whole "
-        "handler: the event's JSON in, key, validation, one call of the database, log line, the response's JSON out. "
+        f"{machine}. Events of about 310 bytes, committed to disk; contenders in turns, the medians of their ratios. "
+        "Muster is the whole handler: the event's JSON in, key, validation, one call of the database, log line, the "
+        "response's JSON out. "
         "COPY puts the same rows into a table without an index. The replaced service, for each event: select the "
         "session, insert it where there is none, update it, select the user, insert the event, each committed by "
         "itself. Each batch opens a session, as in the prototypes whose figures are our goals.",

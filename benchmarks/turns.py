@@ -24,10 +24,9 @@ class Tally:
     """Of this process and of the server's process that works for it."""
     events: int = 0
 
-    @property
-    def median(self) -> float:
-        """Seconds of a request, the median of the blocks."""
-        return statistics.median(self.seconds)
+    def of(self, other: "Tally") -> float:
+        """A request's time, of the other's in the same turn; the median of the turns: what slows a while slows both."""
+        return statistics.median(ours / theirs for ours, theirs in zip(self.seconds, other.seconds, strict=True))
 
 
 @dataclass
