@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tallies = {size: _sizes(target, server, size, options.rounds) for size in options.sizes}
         going_on = _sizes(target, server, 1, options.rounds, a_session=GOING_ON)
         parallel = {count: _parallel(target, count, options.seconds) for count in options.connections}
-    carried = measure_carried(options.rounds * 3 // 5, options.seconds / 2)
+    carried = measure_carried((options.rounds + 1) // 2, options.seconds / 2)
     grown = {} if options.without_growth else _growth((options.rounds + 1) // 2)
     body, missed = _report(options.output, machine, tallies, going_on, parallel, carried, grown)
     write_section(options.output, "bench-ingest", "Ingest (`make bench-ingest`)", body)

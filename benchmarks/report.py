@@ -13,7 +13,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 _INTRODUCTION = """# Benchmarks
 
 Ratios, measured side by side on one machine by `make bench` or one of its parts; each section names its command and its
-machine. Contenders take turns block by block, and a figure is the median of the blocks. Times are not given: on another
+machine. Contenders take turns block by block, and a figure is the median of the turns. Times are not given: on another
 machine they are others, and these ratios are about the same.
 """
 
