@@ -46,7 +46,11 @@ BEGIN
            context = s.context || excluded.context,
            updated_at = now()
     RETURNING s.project_id INTO v_project;
-    RETURN coalesce('accepted 1 ' || v_project, 'closer');
+    IF v_project IS NULL THEN
+        -- What a trigger that somebody made kept from one of the two tables is not left in the other.
+        RAISE unique_violation USING MESSAGE = 'the event was not stored';
+    END IF;
+    RETURN 'accepted 1 ' || v_project;
 EXCEPTION WHEN unique_violation OR data_exception OR program_limit_exceeded THEN
     RETURN 'closer';
 END

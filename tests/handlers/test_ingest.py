@@ -277,6 +277,23 @@ def _basic(key: str) -> str:
     return "Basic " + base64.b64encode(f"{key}:".encode()).decode()
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_events_whose_session_a_trigger_swallows_are_not_called_duplicates(
+    post: Caller, database_url: str, number: int
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+        )
+        connection.execute(
+            "CREATE TRIGGER swallow BEFORE INSERT ON muster.analytics_sessions FOR EACH ROW "
+            "EXECUTE FUNCTION public.swallow()"
+        )
+    batch = a_batch(*(an_event() for _ in range(number)))
+    assert statuses(post(ROUTE, batch)) == ["accepted"] * number
+    assert rows(database_url, "SELECT count(*) FROM muster.analytics_events") == [(number,)]
+
+
 def test_what_a_trigger_of_somebody_swallows_is_not_called_accepted(
     post: Caller, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
