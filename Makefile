@@ -118,7 +118,8 @@ check: $(VENV)/.dev .venv-checkov/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/unit/test_import_order.py tests/unit/test_agreement.py \
+	@PYTHONPATH=layers/shared $(BIN)/lint-imports --no-logo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/unit/test_functions.py tests/unit/test_agreement.py \
 	  tests/unit/test_cold_start.py tests/e2e/test_layer_size.py
 	$(BIN)/sam validate --lint
 	@mkdir -p .aws-sam

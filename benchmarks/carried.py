@@ -14,7 +14,7 @@ import psycopg
 from benchmarks.contenders import Muster
 from benchmarks.parallel import events_a_second
 from benchmarks.target import Target, own_target
-from muster.rollups import roll_forward
+from muster.metrics.rollups import roll_forward
 
 CONNECTIONS = (1, 4)
 FOLDED_AT_ONCE = 20_000

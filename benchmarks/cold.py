@@ -23,9 +23,9 @@ from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import own_target
 from local.sam import build_for_this_machine
 from local.template import Function, load_template
-from muster.database import Database
+from muster.db.client import Database
+from muster.platform.settings import Settings
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.emulator import Emulator
 from tests.support.events import http_event
 from tests.support.functions import BROWSER

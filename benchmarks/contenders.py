@@ -20,9 +20,9 @@ from benchmarks.batches import USERS
 from benchmarks.target import Target
 from local.gateway import Request, to_event
 from local.template import Route
-from muster import http
-from muster.database import Database
-from muster.settings import load_settings
+from muster.api import app as api
+from muster.db.client import Database
+from muster.platform.settings import load_settings
 
 Connection = psycopg.Connection[tuple[object, ...]]
 COLUMNS = ("project_id", "session_id", "id", "occurred_at", "batch_id", "user_id", "event_type", "area", "data")
@@ -214,7 +214,7 @@ class Muster(Contender):
 
     def send(self, encoded: str) -> None:
         # Two of us may take turns in one process, each with a database of its own.
-        http.database = self._own_database  # type: ignore[assignment]
+        api.database = self._own_database  # type: ignore[assignment]
         response = self._handler(json.loads(encoded), _CONTEXT)
         assert response["statusCode"] == 200, response
         json.dumps(response)

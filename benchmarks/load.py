@@ -25,8 +25,8 @@ import psycopg
 from benchmarks.machine import describe
 from benchmarks.served import served
 from local.postgres import start_postgres
-from muster.migrations import migrate
-from muster.projects import create_key, create_project
+from muster.db.migrate import migrate
+from muster.projects.projects import create_key, create_project
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".muster" / "load"

@@ -22,14 +22,13 @@ from benchmarks.machine import describe
 from benchmarks.parallel import SIZE, writing
 from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import Target, own_target
-from muster.funnel import get_funnel
-from muster.funnel_requests import parse_funnel_request
-from muster.metrics import get_metrics
-from muster.metrics_requests import parse_events_request, parse_metrics_request, parse_retention_request
-from muster.recent_events import get_recent_events
-from muster.recent_sessions import get_recent_sessions
-from muster.retention import get_retention
-from muster.users import get_user
+from muster.metrics.cohorts import get_retention
+from muster.metrics.events import get_recent_events
+from muster.metrics.funnel import get_funnel, parse_funnel_request
+from muster.metrics.overview import get_metrics
+from muster.metrics.request import parse_events_request, parse_metrics_request, parse_retention_request
+from muster.metrics.sessions import get_recent_sessions
+from muster.metrics.user_profile import get_user
 
 Connection = psycopg.Connection[Any]
 Work = Callable[[Connection], object]

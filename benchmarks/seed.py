@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.history import seed
-from muster.projects import create_key, create_project
+from muster.projects.projects import create_key, create_project
 
 STATE = Path(__file__).resolve().parents[1] / ".muster" / "local.json"
 

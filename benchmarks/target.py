@@ -10,8 +10,8 @@ from uuid import UUID
 import psycopg
 
 from local.postgres import start_postgres
-from muster.migrations import migrate
-from muster.projects import create_key, create_project
+from muster.db.migrate import migrate
+from muster.projects.projects import create_key, create_project
 
 ROOT = Path(__file__).resolve().parents[1]
 # A small instance's memory, and checkpoints that do not fall into one contender's turn.

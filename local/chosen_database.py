@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from muster.errors import MusterError
+from muster.platform.errors import MusterError
 
 STATE = Path(__file__).resolve().parents[1] / ".muster" / "local.json"
 

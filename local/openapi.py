@@ -11,21 +11,20 @@ from typing import Any
 import msgspec
 
 from local.sam import PROJECT
-from muster.consent import Consent, Decision, DecisionIn
-from muster.diagnostics import Diagnostics
-from muster.funnel_requests import FunnelIn
-from muster.ledger import SessionLedger
-from muster.limits import TIME_PATTERN, UUID_PATTERN
-from muster.metrics_models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
-from muster.pilot import IssuedTokens, PilotToken, Redemption, TokenPage
-from muster.pilot_requests import IssueIn, RedeemIn
-from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
-from muster.replay_requests import ReplayIn
-from muster.rights import RIGHTS
+from muster.auth.permissions import RIGHTS
+from muster.diagnostics.delivery import SessionLedger
+from muster.diagnostics.event_trace import Trace
+from muster.diagnostics.report import Diagnostics
+from muster.metrics.funnel import FunnelIn
+from muster.metrics.models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
+from muster.metrics.time_ranges import GRANULARITIES, TIMEFRAMES
+from muster.pilot.tokens import IssuedTokens, IssueIn, PilotToken, RedeemIn, Redemption, TokenPage
+from muster.privacy.consent import Consent, Decision, DecisionIn
+from muster.privacy.subjects import Receipt, Subject
+from muster.quarantine.rejections import RejectionGroups, RejectionPage, Replay
+from muster.quarantine.replay import ReplayIn
 from muster.sessions import Session, SessionIn
-from muster.subjects import Receipt, Subject
-from muster.time_ranges import GRANULARITIES, TIMEFRAMES
-from muster.traces import Trace
+from muster.validation.limits import TIME_PATTERN, UUID_PATTERN
 
 FILE = PROJECT / "functions" / "web" / "openapi.json"
 MODELS = (

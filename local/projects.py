@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 
 from local.chosen_database import database_url
-from muster.actions import run_action
-from muster.errors import MusterError
+from muster.platform.errors import MusterError
+from muster.projects.actions import run_action
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 NOTHING = "-"

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 
 from local.chosen_database import database_url
-from muster.database import connect
-from muster.errors import MusterError
-from muster.expiry import expire
-from muster.settings import Settings
+from muster.db.client import connect
+from muster.maintenance.data_retention import expire
+from muster.platform.errors import MusterError
+from muster.platform.settings import Settings
 
 KINDS = ("events", "sessions", "rejections", "ignored")
 

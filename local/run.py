@@ -14,10 +14,10 @@ import psycopg
 from local.logs import FunctionLogs
 from local.postgres import PostgresError, start_postgres
 from local.server import serve
-from muster.errors import KeyRefused, MusterError
-from muster.keys import authenticate, hash_key
-from muster.migrations import migrate
-from muster.projects import create_key, create_project
+from muster.auth.keys import authenticate, hash_key
+from muster.db.migrate import migrate
+from muster.platform.errors import KeyRefused, MusterError
+from muster.projects.projects import create_key, create_project
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".muster"

@@ -11,7 +11,7 @@ from local.postgres import PostgresError
 from local.sam import build_for_this_machine, run_sam
 from local.sam_local import HOSTS, host_of, new_project, parameters_for_containers
 from local.shipped_events import FOLDER, function_of
-from muster.errors import MusterError
+from muster.platform.errors import MusterError
 
 
 def invoke(

@@ -19,8 +19,8 @@ from local.forward import forwarded
 from local.ports import free_port
 from local.postgres import PostgresError, start_postgres
 from local.sam import HOST_ARCHITECTURE, PROJECT, build_for_this_machine
-from muster.actions import run_action
-from muster.errors import MusterError
+from muster.platform.errors import MusterError
+from muster.projects.actions import run_action
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0

@@ -9,13 +9,13 @@ from typing import Any
 import psycopg
 
 from local.postgres import PostgresError, start_postgres
-from muster.errors import MusterError
-from muster.migrations import migrate, read_migrations
-from muster.schema import read_schema
+from muster.db.migrate import migrate, read_migrations
+from muster.db.schema import read_schema
+from muster.platform.errors import MusterError
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATIONS = ROOT / "migrations"
-TARGET = ROOT / "layers" / "shared" / "muster" / "schema.json"
+TARGET = ROOT / "layers" / "shared" / "muster" / "db" / "schema.json"
 
 
 def describe(connection: psycopg.Connection[Any]) -> dict[str, Any]:

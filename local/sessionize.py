@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from local.access_log import LogRecord
-from muster.agents import browser_family
+from muster.ingest.user_agents import browser_family
 
 QUIET = timedelta(minutes=30)
 # Changing it would make a second import of the same log a second set of events.

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from local.sam import PROJECT, run_sam
-from muster.queue import pack
+from muster.ingest.queue import pack
 
 FOLDER = PROJECT / "events"
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"

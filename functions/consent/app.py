@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muster import topics
-from muster.http import lambda_handler_for, service
-from muster.routing import Routes
+from muster.api.app import lambda_handler_for, service
+from muster.api.routing import Routes
 
 if TYPE_CHECKING:
-    from muster.consent import Consent, Decision
-    from muster.requests import Request
-    from muster.subjects import Receipt, Subject
+    from muster.http.request import Request
+    from muster.privacy.consent import Consent, Decision
+    from muster.privacy.subjects import Receipt, Subject
 
 routes = Routes()
 

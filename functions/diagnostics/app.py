@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muster import topics
-from muster.http import lambda_handler_for, public_service, service
-from muster.parameters import uuid_of
-from muster.routing import Routes
+from muster.api.app import lambda_handler_for, public_service, service
+from muster.api.routing import Routes
+from muster.http.query_params import uuid_of
 
 if TYPE_CHECKING:
-    from muster.diagnostics import Diagnostics
-    from muster.ledger import SessionLedger
-    from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
-    from muster.requests import Request
-    from muster.traces import Trace
+    from muster.diagnostics.delivery import SessionLedger
+    from muster.diagnostics.event_trace import Trace
+    from muster.diagnostics.report import Diagnostics
+    from muster.http.request import Request
+    from muster.quarantine.rejections import RejectionGroups, RejectionPage, Replay
 
 routes = Routes()
 

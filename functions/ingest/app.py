@@ -2,11 +2,11 @@
 
 from http import HTTPStatus
 
-from muster import origins
-from muster.http import lambda_handler_for, service
-from muster.requests import Request
-from muster.responses import Response
-from muster.routing import Routes
+from muster.api import cors
+from muster.api.app import lambda_handler_for, service
+from muster.api.routing import Routes
+from muster.http.request import Request
+from muster.http.response import Response
 
 routes = Routes()
 
@@ -21,7 +21,7 @@ def save_events(request: Request) -> Response:
 @routes.options("/{proxy+}")
 def answer_preflight(request: Request) -> Response:
     """What browsers ask of any route before they send."""
-    return origins.answer_preflight(request)
+    return cors.answer_preflight(request)
 
 
 lambda_handler = lambda_handler_for(routes)

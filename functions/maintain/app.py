@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from muster.database import connect
-from muster.expiry import expire
-from muster.maintenance import Connection, fold, maintain
-from muster.observability import work_for
-from muster.settings import Settings, load_settings
+from muster.db.client import connect
+from muster.maintenance.data_retention import expire
+from muster.maintenance.hourly import Connection, fold, maintain
+from muster.platform.logging import work_for
+from muster.platform.settings import Settings, load_settings
 
 WORK: dict[str, Callable[[Connection, Settings], dict[str, Any]]] = {
     "maintain": maintain,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muster import topics
-from muster.bodies import read_text
-from muster.http import lambda_handler_for, service
-from muster.responses import Response
-from muster.routing import Routes
+from muster.api.app import lambda_handler_for, service
+from muster.api.routing import Routes
+from muster.http.body import read_text
+from muster.http.response import Response
 
 if TYPE_CHECKING:
-    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
-    from muster.requests import Request
+    from muster.http.request import Request
+    from muster.metrics.models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
 
 routes = Routes()
 

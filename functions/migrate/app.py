@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from muster.actions import run_action
-from muster.custom_resource import answer_custom_resource, is_custom_resource
-from muster.database import connect
-from muster.settings import load_settings
+from muster.db.client import connect
+from muster.platform.settings import load_settings
+from muster.projects.actions import run_action
+from muster.projects.custom_resource import answer_custom_resource, is_custom_resource
 
 
 def lambda_handler(event: dict[str, Any], _: object) -> dict[str, Any]:

@@ -6,15 +6,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from muster import topics
-from muster.http import lambda_handler_for, service
-from muster.parameters import uuid_of
-from muster.responses import json_response
-from muster.routing import Routes
+from muster.api.app import lambda_handler_for, service
+from muster.api.routing import Routes
+from muster.http.query_params import uuid_of
+from muster.http.response import json_response
 
 if TYPE_CHECKING:
-    from muster.pilot import PilotToken, Redemption, TokenPage
-    from muster.requests import Request
-    from muster.responses import Response
+    from muster.http.request import Request
+    from muster.http.response import Response
+    from muster.pilot.tokens import PilotToken, Redemption, TokenPage
 
 routes = Routes()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from muster.http import lambda_handler_for, service
-from muster.routing import Routes
+from muster.api.app import lambda_handler_for, service
+from muster.api.routing import Routes
 
 if TYPE_CHECKING:
-    from muster.requests import Request
+    from muster.http.request import Request
     from muster.sessions import KnownSession, Session
 
 routes = Routes()

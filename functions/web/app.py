@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster.routing import Routes
-from muster.static_files import file_response, lambda_handler_for_files
+from muster.api.routing import Routes
+from muster.api.static_files import file_response, lambda_handler_for_files
 
 if TYPE_CHECKING:
-    from muster.requests import Request
-    from muster.responses import Response
+    from muster.http.request import Request
+    from muster.http.response import Response
 
 HERE = Path(__file__).parent
 BUILT = HERE / "static"

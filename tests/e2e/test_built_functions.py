@@ -12,9 +12,9 @@ import pytest
 
 from local.sam import PROJECT
 from local.template import Template, load_template
-from muster.database import Database
+from muster.db.client import Database
+from muster.platform.settings import Settings
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.emulator import Emulator, to_payload
 from tests.support.events import http_event
 from tests.support.requests import ASKS, SESSION_ID, new_batch

@@ -38,7 +38,7 @@ def test_the_migrate_function_finds_the_migrations(built: Template) -> None:
 
 def test_the_layer_holds_muster_and_its_bytecode_needs_no_dates(build: Path) -> None:
     packages = build / "SharedLayer" / "python"
-    assert (packages / "muster" / "settings.py").is_file()
+    assert (packages / "muster" / "platform" / "settings.py").is_file()
     compiled = list(packages.glob("**/*.pyc"))
     assert len(compiled) > 100
     assert {int.from_bytes(path.read_bytes()[4:8], "little") for path in compiled} == {UNCHECKED_HASH}

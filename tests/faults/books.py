@@ -6,9 +6,9 @@ from typing import Any
 
 import psycopg
 
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import MetricsRequest
-from muster.rollups import roll_forward
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import MetricsRequest
+from muster.metrics.rollups import roll_forward
 from tests.faults.clients import Ledger
 
 LISTED = 5

@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 import psutil
 import psycopg
 
-from muster.errors import MigrationRefused
-from muster.migrations import migrate
+from muster.db.migrate import migrate
+from muster.platform.errors import MigrationRefused
 from tests.faults.world import World
 from tests.support.databases import MIGRATIONS
 

@@ -23,7 +23,7 @@ from moto.server import ThreadedMotoServer
 from local.logs import FunctionLogs
 from local.postgres import Postgres, start_postgres
 from local.server import local_api
-from muster.migrations import migrate
+from muster.db.migrate import migrate
 from tests.faults.link import Link
 from tests.support.databases import MIGRATIONS, Project, make_project
 from tests.support.folders import open_folder

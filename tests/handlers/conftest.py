@@ -10,7 +10,7 @@ from functions.ingest import app as ingest
 from functions.metrics import app as metrics
 from functions.pilot import app as pilot
 from functions.session import app as session
-from muster import http
+from muster.api import app as api
 from tests.support.databases import Project
 from tests.support.functions import Caller
 
@@ -21,10 +21,10 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("DATABASE_ROLE", "muster_ingest")
     monkeypatch.setenv("STAGE", "test")
-    http.database.cache_clear()
+    api.database.cache_clear()
     yield monkeypatch
-    http.database().close()
-    http.database.cache_clear()
+    api.database().close()
+    api.database.cache_clear()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster import origins
-from muster.projects import allow_logins
+from muster.api import cors
+from muster.projects.projects import allow_logins
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -21,9 +21,9 @@ def logins(environment: pytest.MonkeyPatch) -> Iterator[None]:
     """A deployment with AdminJwtIssuer."""
     environment.setenv("ADMIN_JWT_ISSUER", ISSUER)
     environment.setenv("ADMIN_JWT_CLAIM", "muster_projects")
-    origins._known.clear()
+    cors._known.clear()
     yield
-    origins._known.clear()
+    cors._known.clear()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from functions.maintain import app
-from muster import archive
-from muster.sql import query
+from muster.db.queries import query
+from muster.maintenance import archive
 from tests.support.databases import Project
 from tests.support.functions import Caller, Context, a_batch, an_event
 from tests.support.golden import is_golden, written

@@ -13,7 +13,9 @@ from moto import mock_aws
 
 from functions.consume import app as consume
 from functions.ingest import app as ingest
-from muster import http, key_use, queue
+from muster.api import app as api
+from muster.auth import keys
+from muster.ingest import queue
 from tests.support.databases import Cluster, Project
 from tests.support.functions import Caller, Context, a_batch, an_event
 
@@ -38,7 +40,7 @@ def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def post(environment: pytest.MonkeyPatch, project: Project, sqs: Any) -> Caller:
-    http.database.cache_clear()
+    api.database.cache_clear()
     return Caller(ingest.lambda_handler, project, "muster_ingest", environment)
 
 
@@ -54,14 +56,14 @@ def take(client: Any) -> list[str]:
 def deliver(environment: pytest.MonkeyPatch, bodies: list[str]) -> list[str]:
     """Hands messages to the function consume; answers the numbers of those that it leaves in the queue."""
     environment.setenv("INGEST_MODE", "direct")
-    http.database.cache_clear()
+    api.database.cache_clear()
     records = [
         {"messageId": str(number), "body": body, "eventSource": "aws:sqs", "attributes": {}}
         for number, body in enumerate(bodies)
     ]
     answer = consume.lambda_handler({"Records": records}, Context())  # type: ignore[arg-type]  # stands for Lambda's
-    http.database().close()
-    http.database.cache_clear()
+    api.database().close()
+    api.database.cache_clear()
     environment.setenv("INGEST_MODE", "buffered")
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
@@ -224,8 +226,8 @@ def test_a_key_counts_as_used_once_what_it_queued_is_stored(
     post: Caller, sqs: Any, environment: pytest.MonkeyPatch, database_url: str
 ) -> None:
     last_used = "SELECT count(last_used_at) FROM muster.api_keys"
-    key_use._noted.clear()
+    keys._noted.clear()
     assert post(ROUTE, a_batch()).status == 202
-    assert (http.database().is_open, stored(database_url, last_used)) == (False, 0)
+    assert (api.database().is_open, stored(database_url, last_used)) == (False, 0)
     assert deliver(environment, take(sqs)) == []
     assert stored(database_url, last_used) == 1

@@ -29,8 +29,10 @@ from functions.diagnostics import app as diagnostics
 from functions.ingest import app as ingest
 from functions.maintain import app as maintain
 from local.postgres import Postgres, start_postgres
-from muster import http, queue, queue_look
-from muster.migrations import migrate
+from muster.api import app as api
+from muster.db.migrate import migrate
+from muster.diagnostics import queue_probe
+from muster.ingest import queue
 from tests.support.databases import MIGRATIONS, Project, make_project
 from tests.support.folders import open_folder
 from tests.support.functions import Caller, Context, a_batch, an_event
@@ -68,8 +70,8 @@ def execute(database_url: str, statements: str) -> None:
 
 
 def forget_connection() -> None:
-    http.database().close()
-    http.database.cache_clear()
+    api.database().close()
+    api.database.cache_clear()
 
 
 @pytest.fixture
@@ -399,7 +401,7 @@ def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
     """Queues of moto's, and the environment of a buffered deployment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
-    for module in (queue, queue_look):
+    for module in (queue, queue_probe):
         module._client.cache_clear()
     with mock_aws():
         client = boto3.client("sqs", region_name="us-east-1")
@@ -407,9 +409,9 @@ def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
         environment.setenv("QUEUE_URL", made["QueueUrl"])
         environment.setenv("DEAD_LETTER_QUEUE_URL", client.create_queue(QueueName="dead")["QueueUrl"])
         environment.setenv("INGEST_MODE", "buffered")
-        http.database.cache_clear()
+        api.database.cache_clear()
         yield client
-    for module in (queue, queue_look):
+    for module in (queue, queue_probe):
         module._client.cache_clear()
 
 
@@ -420,7 +422,7 @@ def test_queue_when_it_is_stuck(
     assert Caller(ingest.lambda_handler, project, "muster_ingest", environment)(POST, a_batch()).status == 202
     assert troubles(on_diagnostics) == {}  # it has only just come
     with environment.context() as impatient:
-        impatient.setattr("muster.checks.queue.STUCK_SECONDS", 0)
+        impatient.setattr("muster.diagnostics.checks.queue.STUCK_SECONDS", 0)
         found = only_trouble(on_diagnostics, "queue")
     assert found["status"] == "fail"
     assert found["data"]["waiting"] == 1
@@ -450,7 +452,7 @@ def test_queue_when_messages_are_dead(sqs: Any, on_diagnostics: Caller) -> None:
 
 def test_queue_when_sqs_may_not_be_asked(sqs: Any, on_diagnostics: Caller) -> None:
     on_diagnostics.environment.setenv("QUEUE_URL", os.environ["QUEUE_URL"] + "-of-nobody")
-    http.database.cache_clear()
+    api.database.cache_clear()
     found = only_trouble(on_diagnostics, "queue")
     assert found["status"] == "warn"
     assert "NonExistentQueue" in found["summary"]
@@ -469,7 +471,7 @@ def test_connections_when_four_fifths_are_taken(own_server: Postgres, on_own_ser
 def test_clock_when_this_functions_is_an_hour_off(on_diagnostics: Caller) -> None:
     with on_diagnostics.environment.context() as wrong:
         started, really = time.monotonic(), time.time() - 3600
-        wrong.setattr("muster.checks.server.time.time", lambda: really + time.monotonic() - started)
+        wrong.setattr("muster.diagnostics.checks.server.time.time", lambda: really + time.monotonic() - started)
         found = only_trouble(on_diagnostics, "clock")
         assert abs(found["data"]["skewMs"] - 3_600_000) < 2_000
     assert troubles(on_diagnostics) == {}

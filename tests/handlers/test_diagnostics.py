@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster import http
-from muster.schema import table_names
+from muster.api import app as api
+from muster.db.schema import table_names
 from tests.support.databases import Cluster, Project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -203,20 +203,20 @@ def test_a_read_only_server_is_named(on_diagnostics: Caller, database_url: str) 
 
 def test_a_wrong_password_is_named(on_diagnostics: Caller, database_url: str) -> None:
     head, _, tail = database_url.partition("@")
-    http.database().close()
-    http.database.cache_clear()
+    api.database().close()
+    api.database.cache_clear()
     on_diagnostics.environment.setenv("DATABASE_URL", f"{head}x@{tail}")
     answer = diagnose(on_diagnostics)
     assert (answer.status, answer.json["status"]) == (200, "failing")
     assert check(answer, "connection")["summary"] == "The database refuses the login."
     on_diagnostics.environment.setenv("DATABASE_URL", f"{database_url}_is_not_there")
-    http.database.cache_clear()
+    api.database.cache_clear()
     assert "does not exist" in check(diagnose(on_diagnostics), "connection")["summary"]
 
 
 def test_a_server_without_tls_that_must_have_it_is_named(on_diagnostics: Caller, database_url: str) -> None:
-    http.database().close()
-    http.database.cache_clear()
+    api.database().close()
+    api.database.cache_clear()
     on_diagnostics.environment.setenv("DATABASE_URL", f"{database_url}?sslmode=require")
     answer = diagnose(on_diagnostics)
     assert check(answer, "tls")["status"] == "fail"

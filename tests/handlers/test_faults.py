@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from muster import http
+from muster.api import app as api
 from tests.support.databases import Cluster
 from tests.support.functions import Caller, a_batch, an_event
 
@@ -57,11 +57,11 @@ def test_a_connection_killed_between_two_requests_is_not_noticed(
     environment.setenv("DATABASE_PREPARES", prepares)
     assert post(ROUTE, a_batch()).status == 200
     assert post(ROUTE, a_batch()).status == 200
-    process = http.database().connection().info.backend_pid
+    process = api.database().connection().info.backend_pid
     with psycopg.connect(database_url, autocommit=True) as connection:
         assert connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,)).fetchone() == (True,)
     assert post(ROUTE, a_batch()).status == 200
-    assert http.database().reconnects == 1
+    assert api.database().reconnects == 1
 
 
 def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has_changed_its_answer(
@@ -69,7 +69,7 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
 ) -> None:
     environment.setenv("DATABASE_PREPARES", "on")
     assert [post(ROUTE, a_batch()).status for _ in range(3)] == [200, 200, 200]
-    connection = http.database().connection()
+    connection = api.database().connection()
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url, autocommit=True) as granting:
         granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_event FROM muster_ingest")
@@ -113,7 +113,7 @@ def test_a_statement_that_takes_too_long_is_a_503_that_says_so(post: Caller, dat
     post(ROUTE, a_batch())
     with psycopg.connect(database_url) as connection:
         connection.execute("LOCK TABLE muster.analytics_sessions")
-        http.database().connection().execute("SET statement_timeout = '100ms'")
+        api.database().connection().execute("SET statement_timeout = '100ms'")
         answer = post(ROUTE, a_batch())
         assert (answer.status, answer.code) == (503, "database_unavailable")
         assert "too long" in answer.json["error"]["message"]
@@ -126,7 +126,7 @@ def test_an_unexpected_error_is_a_500_without_its_message(
     def fail(*_: object) -> None:
         raise RuntimeError("hunter2 is in here")
 
-    monkeypatch.setattr("muster.events.read_plain_batch", fail)
+    monkeypatch.setattr("muster.ingest.handler.read_plain_batch", fail)
     answer = post(ROUTE, a_batch())
     assert (answer.status, answer.code) == (500, "internal_error")
     printed = capsys.readouterr().out

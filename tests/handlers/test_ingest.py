@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.database import Database
-from muster.events import save_batch
-from muster.keys import Sender, hash_key
-from muster.settings import Settings
+from muster.auth.keys import Sender, hash_key
+from muster.db.client import Database
+from muster.ingest.handler import save_batch
+from muster.platform.settings import Settings
 from tests.support.databases import make_project
 from tests.support.functions import Caller, a_batch, an_event
 

@@ -15,9 +15,9 @@ import pytest
 from psycopg import sql
 
 from local.template import load_template
-from muster.projects import create_key, revoke_key
-from muster.rights import RIGHTS
-from muster.rollups import roll_forward
+from muster.auth.permissions import RIGHTS
+from muster.metrics.rollups import roll_forward
+from muster.projects.projects import create_key, revoke_key
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -382,7 +382,7 @@ def test_the_intruder_has_only_what_it_stored_itself(
 
 
 def test_a_route_without_rights_cannot_be_made() -> None:
-    from muster.routing import Routes  # noqa: PLC0415 - of this test alone
+    from muster.api.routing import Routes  # noqa: PLC0415 - of this test alone
 
     with pytest.raises(LookupError, match="not in RIGHTS"):
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster import rollups
+from muster.metrics import rollups
 from tests.support.databases import Project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -151,7 +151,7 @@ def test_a_user_is_summed_up(
 
 def test_an_export_comes_in_pages(post: Caller, on_metrics: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     act(post, "ada", *((minute, "a", 'say "hi", ü', {"n": minute}) for minute in range(7)))
-    monkeypatch.setattr("muster.export.MAX_BYTES", 500)
+    monkeypatch.setattr("muster.metrics.export.MAX_BYTES", 500)
     query, lines, pages = {**RANGE, "format": "csv"}, "", 0
     while True:
         page = ask(on_metrics, EXPORT, query=query)
@@ -200,6 +200,6 @@ def test_rollups_that_are_begun_anew_meanwhile_take_nothing_from_an_answer(
         RETENTION: {"query": {"start": "2015-05-18", "end": "2015-05-19"}},
     }
     with monkeypatch.context() as overtaken:
-        overtaken.setattr("muster.rollups.get_state", look_and_be_overtaken)
+        overtaken.setattr("muster.metrics.rollups.get_state", look_and_be_overtaken)
         answer = ask(on_metrics, route, **asked[route]).json
     assert (answer["events"] if route == USER else answer["cohorts"][0]["users"] * 2) == 2

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster import key_use
-from muster.database import Database
-from muster.keys import hash_key
+from muster.auth import keys
+from muster.auth.keys import hash_key
+from muster.db.client import Database
+from muster.platform.settings import Settings
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.databases import Project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -24,9 +24,9 @@ POST, SESSION = "POST /v1/events", "PUT /v1/sessions/{sessionId}"
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """A process that has noted nothing yet."""
-    key_use._noted.clear()
+    keys._noted.clear()
     yield
-    key_use._noted.clear()
+    keys._noted.clear()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_every_way_of_using_a_key_is_noted(
         ("admin", lambda: on_diagnostics("POST /v1/diagnostics/rejections/replay", kind="admin")),
     )
     for kind, use in uses:
-        key_use._noted.clear()
+        keys._noted.clear()
         long_ago(owner, "2 hours")
         before = last_used(owner, kind)
         assert use().status == 200
@@ -75,7 +75,7 @@ def test_within_the_hour_nothing_is_written(post: Caller, owner: psycopg.Connect
     first = last_used(owner, "write")
     # In this process, which knows, and in another one, which asks the database.
     post(POST, a_batch())
-    key_use._noted.clear()
+    keys._noted.clear()
     post(POST, a_batch())
     assert first is not None
     assert last_used(owner, "write") == first
@@ -116,8 +116,8 @@ def test_many_at_once_note_a_hot_key_and_none_of_them_waits(
         try:
             connection = database.connection()
             ready.wait(10)
-            key_use._noted.clear()
-            key_use.note_use(connection, hash_key(project.keys["write"]))
+            keys._noted.clear()
+            keys.note_use(connection, hash_key(project.keys["write"]))
             saved = AnalyticsService(database, key=project.keys["write"]).save_events("ada", uuid.uuid4(), [an_event()])
             return saved["accepted"]
         finally:

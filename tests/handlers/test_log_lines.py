@@ -8,7 +8,8 @@ import pytest
 
 from functions.consume import app as consume
 from functions.maintain import app as maintain
-from muster import http, queue
+from muster.api import app as api
+from muster.ingest import queue
 from tests.support.databases import Cluster
 from tests.support.functions import Caller, Context, a_batch, an_event
 from tests.support.golden import is_golden, written
@@ -84,7 +85,7 @@ def test_a_refused_request_and_the_databases_error_are_lines(
 
 def test_a_dropped_connection_is_a_line(post: Caller, capsys: pytest.CaptureFixture[str], postgres: Cluster) -> None:
     post(ROUTE, a_batch())
-    process = http.database().connection().info.backend_pid
+    process = api.database().connection().info.backend_pid
     with postgres.maintenance() as connection:
         connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
     written(capsys)
@@ -100,7 +101,7 @@ def test_an_unexpected_error_is_a_line(
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("muster.events.read_plain_batch", fail)
+    monkeypatch.setattr("muster.ingest.handler.read_plain_batch", fail)
     post(ROUTE, a_batch())
     (line,) = written(capsys)["unexpected_error"]
     assert all(re.fullmatch(r"[\w<>]+:\d+", frame) for frame in line["frames"])
@@ -112,10 +113,10 @@ def test_a_queued_batch_is_a_line_and_stored_another(
     post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent: list[str] = []
-    monkeypatch.setattr("muster.buffered.send", lambda _, messages: sent.extend(messages))
+    monkeypatch.setattr("muster.ingest.buffered.send", lambda _, messages: sent.extend(messages))
     monkeypatch.setenv("INGEST_MODE", "buffered")
     monkeypatch.setenv("QUEUE_URL", "https://queue.invalid")
-    http.database.cache_clear()
+    api.database.cache_clear()
     old = an_event(timestamp="2001-01-01T00:00:00Z")
     answer = post(ROUTE, a_batch(an_event(), an_event(eventType=7), old))
     lines = written(capsys)
@@ -124,7 +125,7 @@ def test_a_queued_batch_is_a_line_and_stored_another(
     assert is_golden("event_rejected", rejected)
 
     monkeypatch.setenv("INGEST_MODE", "direct")
-    http.database.cache_clear()
+    api.database.cache_clear()
     forged = {**queue.unpack(sent[0]), "keyHash": "00" * 32}
     texts = [*sent, queue.pack(forged)]
     records = [
@@ -193,7 +194,7 @@ def test_a_step_of_retention_that_others_are_in_the_way_of_is_a_line(
 ) -> None:
     post(ROUTE, a_batch(an_event(timestamp="2021-01-01T00:00:00Z")), kind="admin")
     environment.setenv("DATABASE_ROLE", "muster_admin")
-    environment.setattr("muster.expiry.LOCK_TIMEOUT", "20ms")
+    environment.setattr("muster.maintenance.data_retention.LOCK_TIMEOUT", "20ms")
     with psycopg.connect(database_url) as folding:
         folding.execute("UPDATE muster.projects SET retention_days = 365")
         folding.execute("SELECT muster.roll_forward(id, 100) FROM muster.projects")

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from functions.migrate import app
-from muster.errors import MusterError
-from muster.schema import table_names
+from muster.db.schema import table_names
+from muster.platform.errors import MusterError
 from tests.support.databases import MIGRATIONS, Cluster, Project
 from tests.support.functions import Caller, Context, a_batch
 

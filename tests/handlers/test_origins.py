@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from functions.consume import app as consume
-from muster import http, origins
+from muster.api import app as api
+from muster.api import cors
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, Context, a_batch
 
@@ -20,9 +21,9 @@ ALLOW = "access-control-allow-origin"
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """A process that knows no project's origins yet."""
-    origins._known.clear()
+    cors._known.clear()
     yield
-    origins._known.clear()
+    cors._known.clear()
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def owner(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 def allow(owner: psycopg.Connection[Any], *allowed: str) -> None:
     owner.execute("UPDATE muster.projects SET allowed_origins = %s WHERE name = 'tests'", [list(allowed)])
-    origins._known.clear()
+    cors._known.clear()
 
 
 def page(origin: str, **headers: str) -> dict[str, str]:
@@ -150,8 +151,8 @@ def test_a_change_is_in_force_after_a_minute(post: Caller, owner: psycopg.Connec
     assert refused(post(POST, a_batch(), headers=page(OTHER)))
     owner.execute("UPDATE muster.projects SET allowed_origins = %s", [[OURS, OTHER]])
     assert refused(post(POST, a_batch(), headers=page(OTHER)))
-    for key, (until, allowed) in origins._known.items():
-        origins._known[key] = (until - origins.KEPT_SECONDS - 1, allowed)
+    for key, (until, allowed) in cors._known.items():
+        cors._known[key] = (until - cors.KEPT_SECONDS - 1, allowed)
     assert post(POST, a_batch(), headers=page(OTHER)).status == 200
 
 
@@ -159,13 +160,13 @@ def test_a_page_costs_one_statement_a_minute(
     post: Caller, monkeypatch: pytest.MonkeyPatch, owner: psycopg.Connection[Any]
 ) -> None:
     asked: list[bytes] = []
-    real = origins._get_allowed_origins
+    real = cors._get_allowed_origins
 
     def counted(connection: Any, key_hash: bytes) -> Any:
         asked.append(key_hash)
         return real(connection, key_hash)
 
-    monkeypatch.setattr(origins, "_get_allowed_origins", counted)
+    monkeypatch.setattr(cors, "_get_allowed_origins", counted)
     for _ in range(5):
         post(POST, a_batch())
     assert asked == []
@@ -176,7 +177,7 @@ def test_a_page_costs_one_statement_a_minute(
 
 def test_without_a_database_a_page_hears_that_nothing_was_stored(post: Caller) -> None:
     post.environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
-    http.database.cache_clear()
+    api.database.cache_clear()
     answer = post(POST, a_batch(), headers=page(OURS))
     assert (answer.status, answer.code, answer.headers[ALLOW]) == (503, "database_unavailable", OURS)
 
@@ -193,7 +194,7 @@ def test_the_deployment_narrows_what_projects_allow(post: Caller, owner: psycopg
 
 def test_a_preflight_needs_neither_key_nor_database(post: Caller) -> None:
     post.environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
-    http.database.cache_clear()
+    api.database.cache_clear()
     for path in ("/v1/events", "/v1/metrics/users/ada", "/nowhere"):
         answer = post(OPTIONS, kind=None, path=path, headers=page(OURS, **{"access-control-request-method": "PUT"}))
         assert (answer.status, answer.text, answer.headers[ALLOW]) == (204, "", OURS)
@@ -206,19 +207,19 @@ def test_buffered_only_the_deployments_origins_are_known(
 ) -> None:
     allow(owner, OURS)
     sent: list[str] = []
-    monkeypatch.setattr("muster.buffered.send", lambda _, messages: sent.extend(messages))
+    monkeypatch.setattr("muster.ingest.buffered.send", lambda _, messages: sent.extend(messages))
     for name, value in {"INGEST_MODE": "buffered", "QUEUE_URL": "https://q.invalid/q", "ALLOWED_ORIGINS": OURS}.items():
         post.environment.setenv(name, value)
-    http.database.cache_clear()
+    api.database.cache_clear()
     assert refused(post(POST, a_batch(), headers=page(OTHER)))
-    assert (sent, http.database().is_open) == ([], False)
+    assert (sent, api.database().is_open) == ([], False)
     answer = post(POST, a_batch(), headers=page(OURS))
     assert (answer.status, answer.headers[ALLOW], len(sent)) == (202, OURS, 1)
     post.environment.setenv("ALLOWED_ORIGINS", "*")
     # The project would refuse it, and nobody here can ask it: what was answered 202 is stored.
     assert post(POST, a_batch(), headers=page(OTHER)).status == 202
     post.environment.setenv("INGEST_MODE", "direct")
-    http.database.cache_clear()
+    api.database.cache_clear()
     records = [
         {"messageId": str(number), "body": body, "eventSource": "aws:sqs", "attributes": {}}
         for number, body in enumerate(sent)

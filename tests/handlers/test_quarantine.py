@@ -9,11 +9,11 @@ import psycopg
 import pytest
 
 from functions.maintain import app as maintain_app
-from muster import quarantine
-from muster.bodies import RawBody
-from muster.database import Database
+from muster.db.client import Database
+from muster.http.body import RawBody
+from muster.platform.settings import Settings
+from muster.quarantine import rejections
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, Context, a_batch, an_event
 from tests.support.golden import written
@@ -173,8 +173,8 @@ def test_a_whole_request_is_replayed_when_it_has_become_one(
 ) -> None:
     batch = a_batch(*(an_event() for _ in range(3)))
     with monkeypatch.context() as stricter:
-        stricter.setattr("muster.close_batches.MAX_EVENTS", 2)
-        stricter.setattr("muster.plain_batches.MAX_EVENTS", 2)
+        stricter.setattr("muster.ingest.parse.MAX_EVENTS", 2)
+        stricter.setattr("muster.ingest.fast_path.MAX_EVENTS", 2)
         assert post(POST, batch).code == "invalid_batch"
     (kept,) = listed(on_diagnostics)
     assert (kept["reason"], kept["index"]) == ("invalid_batch", None)
@@ -246,11 +246,11 @@ def test_a_long_replay_goes_on_by_its_cursor(
     post: Caller, on_diagnostics: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(POST, a_batch(*(an_event(timestamp=OLD) for _ in range(5))))
-    monkeypatch.setattr("muster.replay.ROWS_AT_ONCE", 2)
-    monkeypatch.setattr("muster.replay.REPLAY_SECONDS", 0.0000001)
+    monkeypatch.setattr("muster.quarantine.replay.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("muster.quarantine.replay.REPLAY_SECONDS", 0.0000001)
     replayed, cursor, calls = 0, "0", 0
     while cursor is not None:
-        monkeypatch.setattr("muster.replay.REPLAY_SECONDS", 0.02 if calls % 2 else 0.01)
+        monkeypatch.setattr("muster.quarantine.replay.REPLAY_SECONDS", 0.02 if calls % 2 else 0.01)
         answer = on_diagnostics(REPLAY, {"history": True, "cursor": cursor}, kind="admin").json
         replayed, cursor, calls = replayed + answer["replayed"], answer["nextCursor"], calls + 1
         assert calls < 100
@@ -296,9 +296,9 @@ def test_maintenance_trims_by_age_number_and_size_and_says_so(
         "UPDATE muster.analytics_rejections SET last_received_at = now() - interval '91 days' WHERE id = 1",
     )
     assert trimmed() == 1
-    environment.setattr(quarantine, "MAX_ROWS", 4)
+    environment.setattr(rejections, "MAX_ROWS", 4)
     assert trimmed() == 1
-    environment.setattr(quarantine, "MAX_BYTES", 2_500)
+    environment.setattr(rejections, "MAX_BYTES", 2_500)
     assert trimmed() == 2
     assert rows(database_url, "SELECT id FROM muster.analytics_rejections ORDER BY id") == [(5,), (6,)]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from local.shipped_events import FOLDER, texts
-from muster import http
-from muster.errors import MusterError
-from muster.queue import unpack
+from muster.api import app as api
+from muster.ingest.queue import unpack
+from muster.platform.errors import MusterError
 from tests.support.databases import MIGRATIONS, Project
 from tests.support.functions import Context
 from tests.support.shipped import FAILURES, OUTCOMES, Outcome
@@ -36,7 +36,7 @@ def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[st
         environment.delenv("DATABASE_ROLE")
     else:
         environment.setenv("DATABASE_ROLE", ROLES.get(function, "muster_ingest"))
-    http.database.cache_clear()
+    api.database.cache_clear()
     try:
         app = importlib.import_module(f"functions.{function}.app")
         answer: dict[str, Any] = app.lambda_handler(json.loads(text), Context())

@@ -3,8 +3,8 @@
 import pytest
 import snapshot_restore_py
 
-from muster import http
-from muster.routing import Routes
+from muster.api import app as api
+from muster.api.routing import Routes
 from tests.support.functions import Caller, a_batch
 
 
@@ -16,12 +16,12 @@ def restore() -> None:
 
 def test_a_restored_environment_is_connected_anew(post: Caller, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
-    handler = http.lambda_handler_for(Routes())
+    handler = api.lambda_handler_for(Routes())
     assert callable(handler)
-    before = http.database()
+    before = api.database()
     restore()
-    assert http.database() is not before
-    assert http.database().connect_ms > 0
+    assert api.database() is not before
+    assert api.database().connect_ms > 0
     assert post("POST /v1/events", a_batch()).status == 200
 
 
@@ -29,7 +29,7 @@ def test_a_database_that_is_away_at_the_restore_is_the_first_requests_503(
     post: Caller, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
-    http.lambda_handler_for(Routes())
+    api.lambda_handler_for(Routes())
     environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     restore()
     assert post("POST /v1/events", a_batch()).status == 503

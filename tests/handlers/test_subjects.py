@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.careful_events import described_text, record
-from muster.keys import hash_key
+from muster.auth.keys import hash_key
+from muster.ingest.store import described_text, record
 from tests.handlers.test_consent import count, decide, known
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -177,7 +177,7 @@ def test_an_erasure_waits_for_a_batch_that_began_before_it(post: Caller, on_cons
 def test_an_erasure_that_cannot_be_sure_is_a_503_and_goes_on_when_it_is_asked_again(
     post: Caller, on_consent: Caller, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muster.subjects.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("muster.privacy.subjects.WAIT_SECONDS", 0.1)
     post(ROUTE, a_batch(userId="ada"))
     with psycopg.connect(database_url) as writing:
         writing.execute("SELECT pg_current_xact_id()")

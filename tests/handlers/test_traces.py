@@ -16,7 +16,9 @@ from moto import mock_aws
 
 from functions.consume import app as consume
 from functions.ingest import app as ingest
-from muster import http, queue, queue_look
+from muster.api import app as api
+from muster.diagnostics import queue_probe
+from muster.ingest import queue
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, Context, a_batch, an_event
 
@@ -280,7 +282,7 @@ def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
     """Queues of moto's, and the environment of a buffered deployment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
-    for module in (queue, queue_look):
+    for module in (queue, queue_probe):
         module._client.cache_clear()
     with mock_aws():
         client = boto3.client("sqs", region_name="us-east-1")
@@ -288,9 +290,9 @@ def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
         environment.setenv("QUEUE_URL", made["QueueUrl"])
         environment.setenv("DEAD_LETTER_QUEUE_URL", client.create_queue(QueueName="dead")["QueueUrl"])
         environment.setenv("INGEST_MODE", "buffered")
-        http.database.cache_clear()
+        api.database.cache_clear()
         yield client
-    for module in (queue, queue_look):
+    for module in (queue, queue_probe):
         module._client.cache_clear()
 
 
@@ -310,8 +312,8 @@ def test_a_queued_event_is_found_in_the_queue_and_then_stored(
     messages = sqs.receive_message(QueueUrl=os.environ["QUEUE_URL"], MaxNumberOfMessages=10)["Messages"]
     records = [{"messageId": "1", "body": messages[0]["Body"], "eventSource": "aws:sqs", "attributes": {}}]
     environment.setenv("DATABASE_ROLE", "muster_ingest")
-    http.database().close()
-    http.database.cache_clear()
+    api.database().close()
+    api.database.cache_clear()
     context: Any = Context()
     assert consume.lambda_handler({"Records": records}, context)["batchItemFailures"] == []
     assert first_not_passed(trace(on_diagnostics, good["id"])) is None

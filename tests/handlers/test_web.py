@@ -142,6 +142,15 @@ def test_the_web_function_imports_nothing_of_the_database() -> None:
         [sys.executable, "-c", program], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
     )
     loaded = set(result.stdout.split())
-    assert "muster.static_files" in loaded
-    heavy = {"psycopg", "pydantic", "pydantic_core", "muster.http", "muster.database", "muster.keys", "httpx", "boto3"}
+    assert "muster.api.static_files" in loaded
+    heavy = {
+        "psycopg",
+        "pydantic",
+        "pydantic_core",
+        "muster.api.app",
+        "muster.db.client",
+        "muster.auth.keys",
+        "httpx",
+        "boto3",
+    }
     assert sorted(loaded & heavy) == []

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from benchmarks.history import seed
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import MetricsRequest
-from muster.projects import create_project
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import MetricsRequest
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 from tests.support.programs import run_program
 

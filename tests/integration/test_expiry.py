@@ -15,14 +15,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from muster import expiry
-from muster.expiry import expire
-from muster.maintenance import maintain
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import MetricsRequest
-from muster.projects import create_project
-from muster.rollups import roll_forward
-from muster.settings import Settings
+from muster.maintenance import data_retention
+from muster.maintenance.data_retention import expire
+from muster.maintenance.hourly import maintain
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import MetricsRequest
+from muster.metrics.rollups import roll_forward
+from muster.platform.settings import Settings
+from muster.projects.projects import create_project
 
 ROOT = Path(__file__).resolve().parents[2]
 Connection = psycopg.Connection[Any]
@@ -304,10 +304,10 @@ def test_what_there_is_no_time_for_is_left_and_goes_the_next_time(
     keeper.write(1, "ada", JANUARY, FEBRUARY)
     fill(store)
     store.fold()
-    monkeypatch.setattr(expiry, "EVENTS_AT_ONCE", 3)
+    monkeypatch.setattr(data_retention, "EVENTS_AT_ONCE", 3)
     spent = iter([0.0, 1.0, 2.0])
     with monkeypatch.context() as hurried:
-        hurried.setattr("muster.expiry.time.monotonic", lambda: next(spent, 1_000.0))
+        hurried.setattr("muster.maintenance.data_retention.time.monotonic", lambda: next(spent, 1_000.0))
         answer = expire(connection, SETTINGS, dry_run=False)
     assert not answer["complete"]
     (gone,) = answer["projects"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 
-from muster.metrics import get_metrics
-from muster.metrics_requests import MetricsRequest
-from muster.projects import create_project
+from muster.metrics.overview import get_metrics
+from muster.metrics.request import MetricsRequest
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 
 WRITERS, TRANSACTIONS, FOLDED_AT_ONCE = 3, 1_500, 200

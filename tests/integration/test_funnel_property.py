@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muster.funnel import get_funnel
-from muster.funnel_requests import parse_funnel_request
-from muster.projects import create_project
+from muster.metrics.funnel import get_funnel, parse_funnel_request
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 
 START = datetime(2015, 5, 18, tzinfo=UTC)

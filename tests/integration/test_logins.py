@@ -13,11 +13,11 @@ import pytest
 from moto import mock_aws
 from psycopg.conninfo import conninfo_to_dict
 
-from muster import logins
-from muster.database import connect
-from muster.errors import DatabaseUnavailable, SettingMissing
-from muster.logins import ca_bundle, login_of
-from muster.settings import Settings, load_settings
+from muster.db import dsn
+from muster.db.client import connect
+from muster.db.dsn import ca_bundle, login_of
+from muster.platform.errors import DatabaseUnavailable, SettingMissing
+from muster.platform.settings import Settings, load_settings
 from tests.conftest import LocalDatabase
 
 REGION = "eu-central-1"
@@ -28,7 +28,7 @@ SIGNED = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret",
 def secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    logins._secret.cache_clear()
+    dsn._secret.cache_clear()
     with mock_aws():
         yield
 

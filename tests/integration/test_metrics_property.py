@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muster.errors import InvalidParameter
-from muster.metrics import get_metrics
-from muster.metrics_models import Metrics, Totals
-from muster.metrics_requests import MetricsRequest
-from muster.projects import create_project
+from muster.metrics.models import Metrics, Totals
+from muster.metrics.overview import get_metrics
+from muster.metrics.request import MetricsRequest
+from muster.platform.errors import InvalidParameter
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 
 # Where clocks change, and how: by an hour, by half of one, at midnight, never.

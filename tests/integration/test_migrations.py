@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from local.postgres import start_postgres
-from muster.errors import MigrationRefused
-from muster.migrations import LOCK, MigrationReport, migrate
-from muster.schema import verify
+from muster.db.migrate import LOCK, MigrationReport, migrate
+from muster.db.schema import verify
+from muster.platform.errors import MigrationRefused
 from tests.support.databases import MIGRATIONS, Cluster
 from tests.support.folders import open_folder
 

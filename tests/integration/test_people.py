@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from muster.bodies import RawBody
-from muster.consent import ConsentRequest
-from muster.database import Database
-from muster.errors import SessionBelongsToAnotherUser
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import parse_metrics_request
-from muster.projects import create_key, create_project
-from muster.rollups import roll_forward
+from muster.db.client import Database
+from muster.http.body import RawBody
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import parse_metrics_request
+from muster.metrics.rollups import roll_forward
+from muster.platform.errors import SessionBelongsToAnotherUser
+from muster.platform.settings import Settings
+from muster.privacy.consent import ConsentRequest
+from muster.projects.projects import create_key, create_project
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.databases import Cluster
 
 # In each of the two halves, which two processors take at once.

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from muster.errors import InvalidKey
-from muster.keys import authenticate, hash_key
+from muster.auth.keys import authenticate, hash_key
+from muster.platform.errors import InvalidKey
 
 ROOT = Path(__file__).resolve().parents[2]
 

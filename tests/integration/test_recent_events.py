@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muster.errors import DatabaseUnavailable
-from muster.metrics_models import SeenSession, StoredEvent
-from muster.metrics_requests import MetricsRequest, parse_events_request
-from muster.projects import create_project
-from muster.recent_events import get_recent_events
-from muster.recent_sessions import get_recent_sessions
-from muster.rollups import roll_forward
-from muster.sql import query
+from muster.db.queries import query
+from muster.metrics.events import get_recent_events
+from muster.metrics.models import SeenSession, StoredEvent
+from muster.metrics.request import MetricsRequest, parse_events_request
+from muster.metrics.rollups import roll_forward
+from muster.metrics.sessions import get_recent_sessions
+from muster.platform.errors import DatabaseUnavailable
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -162,7 +162,7 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
         asked.append(name)
         return query(name)
 
-    monkeypatch.setattr("muster.event_windows.query", noted)
+    monkeypatch.setattr("muster.metrics.windows.query", noted)
 
     def looks(event_type: str) -> int:
         asked.clear()
@@ -197,19 +197,19 @@ def test_all_windows_together_end_in_time(
     store(connection, project, random.Random(1), 50)  # noqa: S311 - to be repeated, not to be secret
     make_participants(connection, project)
     asked = {"data.n": ["7"], "limit": ["10"]}
-    monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 6.0)
+    monkeypatch.setattr("muster.metrics.windows.BUDGET_SECONDS", 6.0)
     # In a hurry each statement is given what is left, and no longer than for itself.
     assert pages(connection, project, asked) == []
     assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
-    monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr("muster.metrics.windows.BUDGET_SECONDS", 0.0)
     with pytest.raises(DatabaseUnavailable, match="shorter range"):
         pages(connection, project, asked)
-    monkeypatch.setattr("muster.event_windows.BUDGET_SECONDS", 0.3)
+    monkeypatch.setattr("muster.metrics.windows.BUDGET_SECONDS", 0.3)
 
     def slow(name: str) -> bytes:
         return b"SELECT pg_sleep(60)" if name.startswith("get_recent_") else query(name)
 
-    monkeypatch.setattr("muster.event_windows.query", slow)
+    monkeypatch.setattr("muster.metrics.windows.query", slow)
     with pytest.raises(psycopg.errors.QueryCanceled):
         pages(connection, project, asked)
     # And the connection is as it was.

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.keys import hash_key
-from muster.sql import query
+from muster.auth.keys import hash_key
+from muster.db.queries import query
 from tests.support.databases import Project
 
 SUBJECTS = 100

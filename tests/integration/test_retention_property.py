@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import MetricsRequest
-from muster.projects import create_project
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import MetricsRequest
+from muster.projects.projects import create_project
 from tests.integration.test_rollups_property import (
     DAYS,
     FIRST,

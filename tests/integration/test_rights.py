@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from muster.rights import EVERY_KEY, RIGHTS
+from muster.auth.permissions import EVERY_KEY, RIGHTS
 
 # What each does, by its name in RIGHTS.
 VERBS = {

@@ -7,13 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.database import connect
-from muster.maintenance import maintain
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_requests import MetricsRequest, parse_metrics_request
-from muster.projects import create_project
-from muster.rollups import roll_forward
-from muster.settings import Settings
+from muster.db.client import connect
+from muster.maintenance.hourly import maintain
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import MetricsRequest, parse_metrics_request
+from muster.metrics.rollups import roll_forward
+from muster.platform.settings import Settings
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 
 MONTH = MetricsRequest(timeframe="month", breakdown="eventType")

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muster.metrics import get_metrics, get_raw_metrics
-from muster.metrics_models import Metrics
-from muster.metrics_requests import MetricsRequest
-from muster.projects import create_project
+from muster.metrics.models import Metrics
+from muster.metrics.overview import get_metrics, get_raw_metrics
+from muster.metrics.request import MetricsRequest
+from muster.projects.projects import create_project
 from tests.support.databases import Cluster
 
 FIRST = datetime(2015, 3, 25, tzinfo=UTC)

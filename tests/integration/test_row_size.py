@@ -5,9 +5,9 @@ import json
 import psycopg
 
 from local.costs import ROW_BYTES
-from muster.database import Database
+from muster.db.client import Database
+from muster.platform.settings import Settings
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.databases import make_project
 from tests.support.functions import a_batch, an_event
 

@@ -20,7 +20,7 @@ from botocore import xform_name
 from local.logs import FunctionLogs
 from local.server import local_api
 from local.template import parse_template
-from muster.errors import MusterError
+from muster.platform.errors import MusterError
 from tests.support.databases import MIGRATIONS, Cluster, make_project
 from tests.support.folders import open_folder
 from tests.support.functions import a_batch, an_event

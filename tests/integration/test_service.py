@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from muster.database import Database
-from muster.errors import DatabaseUnavailable, KeyNotAllowed, ProjectNotChosen, SessionBelongsToAnotherUser
-from muster.metrics_requests import MetricsRequest, parse_metrics_request
-from muster.rollups import roll_forward
+from muster.db.client import Database
+from muster.metrics.request import MetricsRequest, parse_metrics_request
+from muster.metrics.rollups import roll_forward
+from muster.platform.errors import DatabaseUnavailable, KeyNotAllowed, ProjectNotChosen, SessionBelongsToAnotherUser
+from muster.platform.settings import Settings
 from muster.service import AnalyticsService
-from muster.settings import Settings
 from tests.support.databases import Cluster, Project, make_project
 
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"

@@ -10,8 +10,8 @@ import pytest
 
 from local.postgres import start_postgres
 from local.schema import TARGET, describe
-from muster.migrations import migrate
-from muster.schema import expected_schema, read_schema, table_names, verify
+from muster.db.migrate import migrate
+from muster.db.schema import expected_schema, read_schema, table_names, verify
 from tests.support.databases import MIGRATIONS, Cluster
 from tests.support.folders import open_folder
 

@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 
 from local.postgres import Postgres, start_postgres
-from muster.migrations import migrate
-from muster.projects import create_key, create_project
+from muster.db.migrate import migrate
+from muster.projects.projects import create_key, create_project
 from tests.support.folders import open_folder
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"

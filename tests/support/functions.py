@@ -15,7 +15,7 @@ import pytest
 
 from local.gateway import Request, to_event
 from local.template import Route
-from muster import http
+from muster.api import app as api
 from tests.support.databases import Project
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -74,8 +74,8 @@ class Caller:
     ) -> Answer:
         """Send a request; `body` is bytes or text as they are, any other value is sent as JSON."""
         if os.environ["DATABASE_ROLE"] != self.role:
-            http.database().close()
-            http.database.cache_clear()
+            api.database().close()
+            api.database.cache_clear()
             self.environment.setenv("DATABASE_ROLE", self.role)
         method, _, pattern = route.partition(" ")
         content = body if isinstance(body, bytes) else b"" if body is None else _text(body).encode("utf-8")

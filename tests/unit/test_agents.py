@@ -6,7 +6,7 @@ import pytest
 from crawlerdetect import CrawlerDetect
 from crawlerdetect.providers.crawlers import data as CRAWLERS  # noqa: N812 - a list that never changes
 
-from muster.agents import browser_family, is_bot
+from muster.ingest.user_agents import browser_family, is_bot
 
 CHROME = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 EDGE = CHROME + " Edg/126.0.0.0"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.template import load_template, parse_template
-from muster import settings
+from muster.platform import settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONTRACT = PROJECT.parent / "shared" / "api.md"

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.close_batches import read_closely
-from muster.errors import RequestRefused
-from muster.plain_batches import SEPARATOR, read_plain_batch
-from muster.reading import read_batch
+from muster.ingest.fast_path import SEPARATOR, read_plain_batch
+from muster.ingest.parse import read_batch, read_closely
+from muster.platform.errors import RequestRefused
 
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5) | st.just("\0")

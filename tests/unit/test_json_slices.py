@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.errors import InvalidJson
-from muster.json_slices import elements, members
+from muster.platform.errors import InvalidJson
+from muster.validation.json_spans import elements, members
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

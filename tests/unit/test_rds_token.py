@@ -14,8 +14,8 @@ from botocore.signers import RequestSigner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muster.aws_credentials import AwsCredentials
-from muster.rds_token import sign_token
+from muster.db.rds_token import sign_token
+from muster.platform.aws_credentials import AwsCredentials
 
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
 HOSTS = st.from_regex(r"[a-z0-9-]{1,30}(\.[a-z0-9-]{1,20}){1,4}", fullmatch=True)

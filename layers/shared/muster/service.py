@@ -6,33 +6,29 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from muster import topics
-from muster.errors import DatabaseUnavailable
-from muster.key_use import note_use
-from muster.keys import PREFIX_LENGTH, Access, Sender, authenticate, hash_key, only_project
-from muster.rights import RIGHTS
+from muster.auth.keys import PREFIX_LENGTH, Access, Sender, authenticate, hash_key, note_use, only_project
+from muster.auth.permissions import RIGHTS
+from muster.platform.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
-    from muster.bodies import RawBody
-    from muster.consent import Consent, ConsentRequest, Decision
-    from muster.database import Connection, Database
-    from muster.diagnostics import Diagnostics
-    from muster.export import ExportPage, Format
-    from muster.funnel_requests import FunnelRequest
-    from muster.ledger import SessionLedger
-    from muster.metrics_models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
-    from muster.metrics_requests import MetricsRequest, TraceRequest
-    from muster.pilot import IssuedTokens, PilotToken, Redemption, TokenPage
-    from muster.pilot_requests import TokensRequest
-    from muster.quarantine_models import RejectionGroups, RejectionPage, Replay
-    from muster.quarantine_requests import RejectionsRequest
-    from muster.results import BatchResult, Saved
+    from muster.db.client import Connection, Database
+    from muster.diagnostics.delivery import SessionLedger
+    from muster.diagnostics.event_trace import Trace
+    from muster.diagnostics.report import Diagnostics
+    from muster.http.body import RawBody
+    from muster.ingest.results import BatchResult, Saved
+    from muster.metrics.export import ExportPage, Format
+    from muster.metrics.funnel import FunnelRequest
+    from muster.metrics.models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
+    from muster.metrics.request import MetricsRequest, TraceRequest
+    from muster.pilot.tokens import IssuedTokens, PilotToken, Redemption, TokenPage, TokensRequest
+    from muster.privacy.consent import Consent, ConsentRequest, Decision
+    from muster.privacy.subjects import Receipt, Subject, SubjectRequest
+    from muster.quarantine.rejections import RejectionGroups, RejectionPage, RejectionsRequest, Replay
     from muster.sessions import KnownSession, Session
-    from muster.subjects import Receipt, Subject, SubjectRequest
-    from muster.traces import Trace
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -70,113 +66,163 @@ class AnalyticsService:
 
         Names may be as on the wire or in snake_case, times texts or datetimes. What is rejected is in the result.
         """
-        return topics.events.save_batch(
-            self._database, self._sender, topics.events.batch_text(user_id, session_id, events_to_save)
-        ).result
+        from muster.ingest.handler import batch_text, save_batch
+
+        return save_batch(self._database, self._sender, batch_text(user_id, session_id, events_to_save)).result
 
     def save_request(self, body: RawBody) -> Saved:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
-            return topics.buffered.queue_request(self._database.settings, self._sender, body)
-        return topics.events.save_request(self._database, self._sender, body)
+            from muster.ingest.buffered import queue_request
+
+            return queue_request(self._database.settings, self._sender, body)
+        from muster.ingest.handler import save_request
+
+        return save_request(self._database, self._sender, body)
 
     def update_session(self, session_id: str | UUID, user_id: str | None) -> Session:
         """Create the session, or say whose it is."""
-        return topics.sessions.put_session(
-            self._database, self._sender, str(session_id), json.dumps({"userId": user_id})
-        )
+        from muster.sessions import put_session
+
+        return put_session(self._database, self._sender, str(session_id), json.dumps({"userId": user_id}))
 
     def put_session(self, session_id: str, body: RawBody) -> Session:
         """Create or update a session as a client describes it."""
-        return topics.sessions.put_request(self._database, self._sender, session_id, body)
+        from muster.sessions import put_request
+
+        return put_request(self._database, self._sender, session_id, body)
 
     def get_session(self, session_id: str) -> KnownSession:
         """A session and what is known of it."""
-        return topics.sessions.get_session(self._database, self._sender, session_id)
+        from muster.sessions import get_session
+
+        return get_session(self._database, self._sender, session_id)
 
     def put_consent(self, body: RawBody) -> Decision:
         """Keep what a user or a session decided about being counted."""
-        return topics.consent.put_request(self._database, self._sender, body)
+        from muster.privacy.consent import put_request
+
+        return put_request(self._database, self._sender, body)
 
     def get_consent(self, request: ConsentRequest) -> Consent:
         """The decision that counts for a user or a session."""
-        return topics.consent.get_consent(self._database, self._sender, request)
+        from muster.privacy.consent import get_consent
+
+        return get_consent(self._database, self._sender, request)
 
     def get_subject(self, user_id: str, request: SubjectRequest) -> Subject:
         """A page of everything stored about a user; needs an admin key."""
-        return topics.subjects.get_subject(self._database, self._sender, user_id, request)
+        from muster.privacy.subjects import get_subject
+
+        return get_subject(self._database, self._sender, user_id, request)
 
     def erase_subject(self, user_id: str) -> Receipt:
         """Erase a user; needs an admin key."""
-        return topics.subjects.erase_subject(self._database, self._sender, user_id)
+        from muster.privacy.subjects import erase_subject
+
+        return erase_subject(self._database, self._sender, user_id)
 
     def get_metrics(self, request: MetricsRequest) -> Metrics:
         """Totals, series and breakdown of a range, exact and fresh."""
-        return self._read(topics.metrics.get_metrics, request)
+        from muster.metrics.overview import get_metrics
+
+        return self._read(get_metrics, request)
 
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
         """Raw events, newest first."""
-        return self._read(topics.recent_events.get_recent_events, request)
+        from muster.metrics.events import get_recent_events
+
+        return self._read(get_recent_events, request)
 
     def get_recent_sessions(self, request: MetricsRequest) -> SessionPage:
         """Sessions by their latest event, newest first."""
-        return self._read(topics.recent_sessions.get_recent_sessions, request)
+        from muster.metrics.sessions import get_recent_sessions
+
+        return self._read(get_recent_sessions, request)
 
     def get_user(self, user_id: str) -> UserSummary:
         """One user's summary and latest events."""
-        return self._read(topics.users.get_user, user_id)
+        from muster.metrics.user_profile import get_user
+
+        return self._read(get_user, user_id)
 
     def get_funnel(self, request: FunnelRequest) -> Funnel:
         """How many take step after step."""
-        return self._read(topics.funnel.get_funnel, request)
+        from muster.metrics.funnel import get_funnel
+
+        return self._read(get_funnel, request)
 
     def get_retention(self, request: MetricsRequest) -> Retention:
         """How many come back, by when they first came."""
-        return self._read(topics.retention.get_retention, request)
+        from muster.metrics.cohorts import get_retention
+
+        return self._read(get_retention, request)
 
     def export_events(self, request: MetricsRequest, form: Format) -> ExportPage:
         """A page of raw events as a file."""
-        return self._read(topics.export.export_events, request, form)
+        from muster.metrics.export import export_events
+
+        return self._read(export_events, request, form)
 
     def trace_event(self, event_id: UUID, request: TraceRequest) -> Trace:
         """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""
-        return self._read(topics.traces.trace_event, self._database.settings, event_id, request)
+        from muster.diagnostics.event_trace import trace_event
+
+        return self._read(trace_event, self._database.settings, event_id, request)
 
     def get_session_ledger(self, session_id: UUID) -> SessionLedger:
         """Which batches of a session have arrived, and which have not."""
-        return self._read(topics.ledger.get_session_ledger, session_id)
+        from muster.diagnostics.delivery import get_session_ledger
+
+        return self._read(get_session_ledger, session_id)
 
     def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
         """The quarantine, the newest first, or by reason."""
-        return self._read(topics.quarantine.get_rejections, request)
+        from muster.quarantine.rejections import get_rejections
+
+        return self._read(get_rejections, request)
 
     def replay_rejections(self, body: RawBody) -> Replay:
         """Validate and store again what was rejected; needs an admin key."""
-        return topics.replay.replay_request(self._database, self._sender, body)
+        from muster.quarantine.replay import replay_request
+
+        return replay_request(self._database, self._sender, body)
 
     def issue_pilot_tokens(self, body: RawBody) -> IssuedTokens:
         """New pilot tokens, in clear this one time; needs an admin key."""
-        return topics.pilot.issue_tokens(self._database, self._sender, body)
+        from muster.pilot.tokens import issue_tokens
+
+        return issue_tokens(self._database, self._sender, body)
 
     def get_pilot_tokens(self, request: TokensRequest) -> TokenPage:
         """Pilot tokens and their state, the latest first; needs an admin key."""
-        return topics.pilot.get_tokens(self._database, self._sender, request)
+        from muster.pilot.tokens import get_tokens
+
+        return get_tokens(self._database, self._sender, request)
 
     def revoke_pilot_token(self, token_id: UUID) -> PilotToken:
         """A pilot token that nobody redeems any more; needs an admin key."""
-        return topics.pilot.revoke_token(self._database, self._sender, token_id)
+        from muster.pilot.tokens import revoke_token
+
+        return revoke_token(self._database, self._sender, token_id)
 
     def redeem_pilot_token(self, body: RawBody) -> Redemption:
         """Make a user or a session a participant of a pilot study."""
-        return topics.pilot.redeem_token(self._database, self._sender, body)
+        from muster.pilot.tokens import redeem_token
+
+        return redeem_token(self._database, self._sender, body)
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""
-        return topics.diagnostics.run_diagnostics(self._database.settings, self._access_for("run_diagnostics"))
+        from muster.diagnostics.report import run_diagnostics
+
+        return run_diagnostics(self._database.settings, self._access_for("run_diagnostics"))
 
     def check_health(self) -> dict[str, str]:
         """{"status": "ok"}, or an error when the database does not answer or its schema is not current."""
-        topics.diagnostics.check_health(self._database)
+        from muster.diagnostics.report import check_health
+
+        check_health(self._database)
         return {"status": "ok"}
 
     def test_database_connection(self) -> bool:

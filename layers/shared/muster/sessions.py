@@ -8,21 +8,19 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from muster.agents import browser_family
-from muster.bodies import RawBody, read_text
-from muster.bounds import context_faults
-from muster.database import Connection, Database, call
-from muster.errors import InvalidBatch
-from muster.json_forms import convert_form
-from muster.json_slices import members
-from muster.keys import Sender, only_project, raise_if_refused
-from muster.limits import MAX_INT4, TIME_PATTERN, whole
-from muster.observability import log
-from muster.parameters import uuid_of
-from muster.poison import find_poison
-from muster.rights import RIGHTS
-from muster.validation import place_of, time_faults
-from muster.wire import WireModel
+from muster.auth.keys import Sender, only_project, raise_if_refused
+from muster.auth.permissions import RIGHTS
+from muster.db.client import Connection, Database, call
+from muster.http.body import RawBody, read_text
+from muster.http.query_params import uuid_of
+from muster.http.response import WireModel
+from muster.ingest.user_agents import browser_family
+from muster.platform.errors import InvalidBatch
+from muster.platform.logging import log
+from muster.validation.error_details import convert_form, place_of, time_faults
+from muster.validation.json_spans import members
+from muster.validation.limits import MAX_INT4, TIME_PATTERN, context_faults, whole
+from muster.validation.unstorable import find_poison
 
 _Time = Annotated[str, Meta(pattern=whole(TIME_PATTERN))]
 
@@ -91,7 +89,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> KnownSes
         DatabaseUnavailable: the database did not answer.
     """
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
-    answer = database.run(call, "get_session", parameters)
+    answer = database.run(call, "show_session", parameters)
     raise_if_refused(answer, RIGHTS["get_session"])
     return KnownSession.read(answer)
 

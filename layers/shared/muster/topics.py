@@ -1,67 +1,35 @@
-"""The topics and the readers of their requests, each imported when it is first used.
-
-A cold start pays for what its route needs, and for nothing else.
-"""
+"""The topics, each imported when it is first used (a bridge while the house is rebuilt)."""
 
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from muster import (
-        buffered,
-        consent,
-        diagnostics,
-        events,
-        export,
-        funnel,
-        funnel_requests,
-        ledger,
-        metrics,
-        metrics_requests,
-        pilot,
-        pilot_requests,
-        quarantine,
-        quarantine_requests,
-        recent_events,
-        recent_sessions,
-        replay,
-        retention,
-        sessions,
-        subjects,
-        traces,
-        users,
-    )
-
-__all__ = [
-    "buffered",
-    "consent",
-    "diagnostics",
-    "events",
-    "export",
-    "funnel",
-    "funnel_requests",
-    "ledger",
-    "metrics",
-    "metrics_requests",
-    "pilot",
-    "pilot_requests",
-    "quarantine",
-    "quarantine_requests",
-    "recent_events",
-    "recent_sessions",
-    "replay",
-    "retention",
-    "sessions",
-    "subjects",
-    "traces",
-    "users",
-]
+_MODULES = {
+    "buffered": "muster.ingest.buffered",
+    "consent": "muster.privacy.consent",
+    "diagnostics": "muster.diagnostics.report",
+    "events": "muster.ingest.handler",
+    "export": "muster.metrics.export",
+    "funnel": "muster.metrics.funnel",
+    "funnel_requests": "muster.metrics.funnel",
+    "ledger": "muster.diagnostics.delivery",
+    "metrics": "muster.metrics.overview",
+    "metrics_requests": "muster.metrics.request",
+    "pilot": "muster.pilot.tokens",
+    "pilot_requests": "muster.pilot.tokens",
+    "quarantine": "muster.quarantine.rejections",
+    "quarantine_requests": "muster.quarantine.rejections",
+    "recent_events": "muster.metrics.events",
+    "recent_sessions": "muster.metrics.sessions",
+    "replay": "muster.quarantine.replay",
+    "retention": "muster.metrics.cohorts",
+    "sessions": "muster.sessions",
+    "subjects": "muster.privacy.subjects",
+    "traces": "muster.diagnostics.event_trace",
+    "users": "muster.metrics.user_profile",
+}
 
 
 def __getattr__(name: str) -> ModuleType:
-    # https://scientific-python.org/specs/spec-0001/
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(name)
-    module = globals()[name] = import_module(f"muster.{name}")
-    return module
+    return import_module(_MODULES[name])

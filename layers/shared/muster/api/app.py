@@ -1,0 +1,148 @@
+"""Between API Gateway and the service: keys in, JSON out, and the one place that knows status codes."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from muster.api.cors import check_origin, cors_headers
+from muster.api.jwt_login import key_of_login
+from muster.api.routing import Routes
+from muster.auth.keys import hash_key, note_use
+from muster.db.client import Database
+from muster.http.request import Request
+from muster.http.response import Response, json_response
+from muster.platform import errors
+from muster.platform.errors import MusterError
+from muster.platform.logging import log, work_for
+from muster.platform.settings import load_settings, starts_from_snapshot
+from muster.platform.snapstart import after_restore
+from muster.service import AnalyticsService
+
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+# By the nearest type of the error's own line of descent.
+STATUS: Mapping[type[MusterError], HTTPStatus] = {
+    errors.MissingKey: HTTPStatus.UNAUTHORIZED,
+    errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
+    errors.KeyNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.OriginNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.LoginNotAllowed: HTTPStatus.FORBIDDEN,
+    errors.RequestRefused: HTTPStatus.BAD_REQUEST,
+    errors.PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.SessionBelongsToAnotherUser: HTTPStatus.CONFLICT,
+    errors.TokenGone: HTTPStatus.GONE,
+    errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    MusterError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def lambda_handler_for(routes: Routes) -> Handler:
+    """The function that Lambda calls; errors are answered as the wire contract says."""
+
+    def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        request = Request(event, context.aws_request_id)
+        work_for(request.id)
+        try:
+            response = _answer(routes, request)
+            _note_use(request)
+        except Exception as error:  # whatever it is, the client must hear that nothing is known to be stored
+            response = _error_response(request, error)
+        if request.origin is not None:
+            response.headers = {**response.headers, **cors_headers(request)}
+        return response.payload(request.id)
+
+    if starts_from_snapshot():
+        after_restore(_reconnect)
+    return lambda_handler
+
+
+def _answer(routes: Routes, request: Request) -> Response:
+    found = routes.find(request.method, request.path)
+    if found is None:
+        return _refusal(
+            request, HTTPStatus.NOT_FOUND, "not_found", "There is no such route; see the API's description."
+        )
+    route, request.path_parameters = found
+    value = route(request)
+    return value if isinstance(value, Response) else json_response(value)
+
+
+def _note_use(request: Request) -> None:
+    # Without a connection the database has not judged the key: ingest has queued the batch, and consume will know.
+    if request.key_used is not None and database().is_open:
+        note_use(database().connection(), request.key_used)
+
+
+def _reconnect() -> None:
+    # What the snapshot knows is of another time: credentials, and perhaps the address.
+    database.cache_clear()
+    if database().settings.ingest_mode != "buffered":
+        database().connection()
+
+
+@cache
+def database() -> Database:
+    """This environment's database, whose connection outlives the invocation."""
+    return Database(load_settings())
+
+
+def service(request: Request) -> AnalyticsService:
+    """The service for the request's key, or for its login.
+
+    Raises:
+        KeyRefused: the request has no key, or it may not be used so; only the database knows whether it is a key.
+    """
+    claims = request.claims
+    key = "login" if claims is not None else request.key
+    key_hash = hash_key(key) if claims is None else key_of_login(database(), request, claims)
+    check_origin(database(), request, key_hash)
+    request.key_used = key_hash
+    return AnalyticsService(
+        database(),
+        key=key,
+        key_hash=key_hash,
+        request_id=request.id,
+        user_agent=request.header("user-agent") or "",
+        opts_out="1" in (request.header("sec-gpc"), request.header("dnt")),
+    )
+
+
+def public_service() -> AnalyticsService:
+    """The service for a request that needs no key."""
+    return AnalyticsService(database())
+
+
+def _error_response(request: Request, error: Exception) -> Response:
+    if not isinstance(error, MusterError):
+        # The frames, not the message: a message may hold what a client sent.
+        frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
+        log("ERROR", "unexpected_error", error=type(error).__name__, frames=frames)
+        message = "Something unexpected went wrong; nothing is known to be stored. Send the same request again."
+        return _refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    log(
+        "ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "WARN",
+        "request_failed",
+        route=request.route_key,
+        status=status,
+        code=error.code,
+        sqlstate=getattr(error, "sqlstate", None),
+    )
+    response = _refusal(request, status, error.code, error.message, error.details)
+    if isinstance(error, errors.DatabaseUnavailable | errors.TooManyAttempts):
+        response.headers = {"retry-after": str(error.retry_after_seconds)}
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers = {"www-authenticate": 'Bearer realm="muster"'}
+    return response
+
+
+def _refusal(
+    request: Request, status: HTTPStatus, code: str, message: str, details: list[errors.Detail] | None = None
+) -> Response:
+    answer = {"code": code, "message": message, "requestId": request.id, "details": details or []}
+    return json_response({"error": answer}, status)

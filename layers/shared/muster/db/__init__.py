@@ -1,0 +1,1 @@
+"""The connection, the statements, the migrations and the check of the schema."""

@@ -1,0 +1,111 @@
+"""The loss ledger of a session: which of its batches have arrived, and which have not."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from muster.db.client import Connection
+from muster.db.queries import query
+from muster.http.response import WireModel
+from muster.platform.errors import NotFound
+
+
+class Batches(WireModel):
+    """The batches of a session, by the client's numbers; ranges are [first, last]."""
+
+    received: list[list[int]]
+    gaps: list[list[int]]
+    missing: int
+    last: int
+    """0 when the client numbers none."""
+
+
+class Lateness(WireModel):
+    """How long after it happened an event was received."""
+
+    median_seconds: float
+    max_seconds: float
+
+
+class SessionLedger(WireModel):
+    """The answer of GET /v1/diagnostics/sessions/{sessionId}."""
+
+    session_id: UUID
+    user_id: str | None
+    started_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None
+    last_received_at: datetime | None
+    events_count: int
+    events_stored: int
+    batches: Batches
+    dropped: int
+    """Events that the client's queue had to give up."""
+    rejected: int
+    clock_skew_ms: int | None
+    """The server's clock less the client's, when the latest batch was sent."""
+    lateness: Lateness | None
+    user_conflicts: int
+    """Batches that named another user than the session's."""
+    verdict: str
+    remedy: str | None
+
+
+def find_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> SessionLedger | None:
+    """What has come of a session; none when none of its batches was stored."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            query("diagnostics/get_session_ledger"), {"project_id": project_id, "session_id": session_id}
+        ).fetchone()
+    if row is None:
+        return None
+    batches = {"received": row.pop("received"), "gaps": row.pop("gaps"), "missing": row.pop("missing")}
+    median, longest = row.pop("median_seconds"), row.pop("max_seconds")
+    verdict, remedy = _judge(row, batches["gaps"], batches["missing"])
+    return SessionLedger(
+        **{name: value for name, value in row.items() if name not in ("stored", "last_batch")},
+        events_stored=row["stored"],
+        batches=Batches(**batches, last=row["last_batch"]),
+        lateness=None if median is None else Lateness(median_seconds=median, max_seconds=longest),
+        verdict=verdict,
+        remedy=remedy,
+    )
+
+
+def get_session_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> SessionLedger:
+    """What has come of a session.
+
+    Raises:
+        NotFound: none of its batches was stored.
+    """
+    found = find_ledger(connection, project_id, session_id)
+    if found is None:
+        raise NotFound("No batch of this session has been stored; see GET /v1/diagnostics/rejections?sessionId=….")
+    return found
+
+
+def _judge(row: dict[str, Any], gaps: list[list[int]], missing: int) -> tuple[str, str | None]:
+    if row["events_count"] != row["stored"]:
+        return (
+            f"The session counts {row['events_count']} events and holds {row['stored']}.",
+            "The check reconciliation of GET /v1/diagnostics has the statement that counts it anew.",
+        )
+    lost = []
+    if missing:
+        listed = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in gaps[:10])
+        lost.append(f"{missing} of {row['last_batch']} batches have not arrived: {listed}")
+    if row["dropped"]:
+        lost.append(f"the client gave up {row['dropped']} events")
+    if row["rejected"]:
+        lost.append(f"{row['rejected']} events were rejected")
+    if not lost:
+        return "Everything that the client numbered has arrived.", None
+    sentence = "; ".join(lost)
+    remedy = (
+        "A client that still has a batch sends it again by itself. Queries: trace-one-batch, refused-before-lambda."
+    )
+    if row["rejected"]:
+        remedy = f"GET /v1/diagnostics/rejections?sessionId={row['session_id']} says what was rejected. {remedy}"
+    return f"{sentence[0].upper()}{sentence[1:]}.", remedy

@@ -1,0 +1,1 @@
+"""What happened: totals, series, funnels, cohorts, raw events."""

@@ -1,0 +1,47 @@
+"""Answers retention: of those who came for the first time in a period, how many were there in each period after."""
+
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from muster.db.client import Connection
+from muster.db.queries import query
+from muster.metrics.models import Cohort, Retention
+from muster.metrics.overview import current_state, time_range_of
+from muster.metrics.request import MetricsRequest
+from muster.metrics.rollups import one_snapshot
+from muster.metrics.time_ranges import boundaries
+
+
+def get_retention(connection: Connection, project_id: UUID, request: MetricsRequest) -> Retention:
+    """The cohorts of the range by the request's granularity, day or week; costs what the range holds."""
+    current_state(connection, project_id)
+    time_range = time_range_of(connection, project_id, request)
+    period = request.granularity or "day"
+    starts = boundaries(time_range, period, request.zone)
+    with one_snapshot(connection, project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
+        parameters = {
+            "project_id": project_id,
+            "watermark": state.watermark or 0,
+            # Whole days of the project's zone are folded; another's are counted from the events.
+            "is_rolled": state.watermark is not None and state.time_zone == request.timezone,
+            "timezone": request.timezone,
+            "starts": starts[:-1],
+            "start": starts[0],
+            "end": starts[-1],
+        }
+        rows = cursor.execute(query("metrics/get_retention"), parameters).fetchall()
+    counted = {(row["cohort"], row["period"]): row["users"] for row in rows}
+    periods = len(starts) - 1
+    return Retention(
+        period=period,
+        timezone=request.timezone,
+        cohorts=[
+            Cohort(
+                start=starts[number].astimezone(request.zone),
+                users=counted.get((number + 1, 0), 0),
+                retained=[counted.get((number + 1, after), 0) for after in range(periods - number)],
+            )
+            for number in range(periods)
+        ],
+    )

@@ -1,0 +1,36 @@
+"""Where a page of events ends, as a text that a client hands back."""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from uuid import UUID
+
+from muster.platform.errors import InvalidParameter
+
+Cursor = tuple[datetime, UUID, UUID]
+"""The last event's time, session and id."""
+
+
+def to_cursor(occurred_at: datetime, session_id: UUID, event_id: UUID) -> str:
+    """The cursor of the page after an event."""
+    text = json.dumps([occurred_at.isoformat(), str(session_id), str(event_id)])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def cursor_of(text: str | None) -> Cursor | None:
+    """The place that a cursor names.
+
+    Raises:
+        InvalidParameter: it is none of ours.
+    """
+    if text is None:
+        return None
+    try:
+        occurred_at, session_id, event_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        cursor = (datetime.fromisoformat(occurred_at), UUID(session_id), UUID(event_id))
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.") from error
+    if cursor[0].tzinfo is None:
+        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
+    return cursor

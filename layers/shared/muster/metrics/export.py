@@ -1,0 +1,65 @@
+"""Writes events as a file, page by page."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from muster.db.client import Connection
+from muster.metrics.cursor import to_cursor
+from muster.metrics.events import get_recent_events
+from muster.metrics.models import StoredEvent
+from muster.metrics.request import MetricsRequest
+
+Format = Literal["csv", "ndjson"]
+# A function's answer may have 6 MB.
+MAX_BYTES = 4 * 1024 * 1024
+COLUMNS = ("id", "sessionId", "userId", "eventType", "area", "timestamp", "receivedAt", "data")
+CONTENT_TYPES: Mapping[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPage:
+    """A part of the file."""
+
+    text: str
+    content_type: str
+    next_cursor: str | None
+    """Of the part after this one; None when this is the last."""
+
+
+def export_events(connection: Connection, project_id: UUID, request: MetricsRequest, form: Format) -> ExportPage:
+    """A page of events, the latest first; a CSV's first page alone has the names of the columns."""
+    page = get_recent_events(connection, project_id, request)
+    lines = [_csv_line(COLUMNS)] if form == "csv" and request.cursor is None else []
+    write: Callable[[StoredEvent], str] = _as_csv if form == "csv" else _as_json
+    size, cursor = 0, page.next_cursor
+    for number, event in enumerate(page.events):
+        line = write(event)
+        size += len(line.encode())
+        if size > MAX_BYTES and number:
+            last = page.events[number - 1]
+            cursor = to_cursor(last.timestamp, last.session_id, last.id)
+            break
+        lines.append(line)
+    return ExportPage("".join(lines), CONTENT_TYPES[form], cursor)
+
+
+def _as_json(event: StoredEvent) -> str:
+    return msgspec.json.encode(event).decode() + "\n"
+
+
+def _as_csv(event: StoredEvent) -> str:
+    values = msgspec.to_builtins(event)
+    return _csv_line([*(values[name] for name in COLUMNS[:-1]), orjson.dumps(values["data"]).decode()])
+
+
+def _csv_line(values: object) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(values)  # type: ignore[arg-type]
+    return text.getvalue()

@@ -1,0 +1,36 @@
+"""Answers what is known of one user."""
+
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import dict_row
+
+from muster.db.client import Connection
+from muster.db.queries import query
+from muster.metrics.models import StoredEvent, UserSummary
+from muster.metrics.overview import current_state
+from muster.metrics.rollups import one_snapshot
+from muster.platform.errors import NotFound
+
+RECENT = 50
+
+
+def get_user(connection: Connection, project_id: UUID, user_id: str) -> UserSummary:
+    """A user's summary and latest events; costs what the user did.
+
+    Raises:
+        NotFound: no event of the project is the user's.
+    """
+    current_state(connection, project_id)
+    with one_snapshot(connection, project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
+        parameters = {
+            "project_id": project_id,
+            "user_id": user_id,
+            "watermark": state.watermark or 0,
+            "limit": RECENT,
+        }
+        row = cursor.execute(query("metrics/get_user"), parameters).fetchone()
+    if row is None or not row["events"]:
+        raise NotFound("No event of this project is of such a user; an event's userId says whose it is.")
+    recent = msgspec.convert(row.pop("recent"), list[StoredEvent])
+    return UserSummary(**row, user_id=user_id, recent=recent)

@@ -1,0 +1,249 @@
+"""Issues, lists, revokes and redeems the tokens of pilot studies."""
+
+import secrets
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from muster.auth.keys import PREFIX_LENGTH, Sender, hash_key, raise_if_refused
+from muster.auth.permissions import RIGHTS
+from muster.db.client import Database, call
+from muster.http.body import RawBody, read_text
+from muster.http.query_params import DEFAULT_LIMIT, check_names, limit_of, one, uuid_of
+from muster.http.response import WireModel
+from muster.platform.errors import (
+    InvalidParameter,
+    MissingKey,
+    TokenExpired,
+    TokenNotFound,
+    TokenRevoked,
+    TokenUsedUp,
+    TooManyAttempts,
+)
+from muster.platform.logging import log
+from muster.validation.error_details import decode_form, is_time, place_of
+from muster.validation.limits import MAX_INT4, TIME_PATTERN, UUID_PATTERN, whole
+from muster.validation.unstorable import find_poison
+
+MAX_ISSUED = 1_000
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+
+class IssueIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Which tokens to issue, as sent."""
+
+    participant_type: Annotated[str, Meta(max_length=100, pattern=r"\S")]
+    count: Annotated[int, Meta(ge=1, le=MAX_ISSUED)] = 1
+    expires_at: Annotated[str, Meta(pattern=whole(TIME_PATTERN))] | None = None
+    max_uses: Annotated[int, Meta(ge=1, le=MAX_INT4)] | None = None
+    note: Annotated[str, Meta(max_length=500)] | None = None
+
+
+class RedeemIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A token as sent, and whose it shall be."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=200)]
+    user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    session_id: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokensRequest:
+    """Which page of tokens is asked for."""
+
+    limit: int = DEFAULT_LIMIT
+    cursor: UUID | None = None
+    """The id of the last token of the page before."""
+
+
+def parse_issue(text: str) -> IssueIn:
+    """Which tokens to issue, from a request's body.
+
+    Raises:
+        InvalidParameter: naming the first field that cannot be used.
+    """
+    wanted = _form(text, IssueIn)
+    if wanted.expires_at is not None and not is_time(wanted.expires_at):
+        raise InvalidParameter("expiresAt", "There is no such time.")
+    return wanted
+
+
+def parse_redemption(text: str) -> RedeemIn:
+    """A token and whose it shall be, from a request's body.
+
+    Raises:
+        InvalidParameter: naming the first field that cannot be used.
+    """
+    sent = _form(text, RedeemIn)
+    if sent.user_id is None and sent.session_id is None:
+        raise InvalidParameter("userId", "Send userId, sessionId or both: a token is redeemed for somebody.")
+    return sent
+
+
+def parse_tokens_request(query: Mapping[str, Sequence[str]]) -> TokensRequest:
+    """A request for a page of tokens.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    check_names(query, ("limit", "cursor"))
+    cursor = one(query, "cursor")
+    return TokensRequest(limit_of(one(query, "limit")), None if cursor is None else uuid_of("cursor", cursor))
+
+
+def _form(text: str, form: type[Form]) -> Form:
+    sent = decode_form(text, form)
+    if not isinstance(sent, msgspec.Struct):
+        raise InvalidParameter(place_of([sent]), sent["message"])
+    for fault in find_poison(msgspec.to_builtins(sent), []):
+        raise InvalidParameter(place_of([fault]), fault["message"])
+    return sent
+
+
+TOKEN = "mp_"  # noqa: S105 - what tokens begin with, so that one is recognised where it does not belong
+_GONE = {"token_expired": TokenExpired, "token_revoked": TokenRevoked, "token_used_up": TokenUsedUp}
+
+
+class IssuedToken(WireModel):
+    """A token in clear, this one time: the database keeps its SHA-256 and its first characters."""
+
+    id: UUID
+    token: str
+    prefix: str
+    participant_type: str
+    expires_at: datetime | None
+    max_uses: int
+
+
+class IssuedTokens(WireModel):
+    """The answer of POST /v1/pilot-tokens."""
+
+    tokens: list[IssuedToken]
+
+
+class PilotToken(WireModel):
+    """A token as listed."""
+
+    id: str
+    prefix: str
+    participant_type: str
+    state: str
+    """active, expired, revoked or used_up."""
+    uses: int
+    max_uses: int
+    note: str | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    created_at: datetime
+
+
+class TokenPage(WireModel):
+    """The answer of GET /v1/pilot-tokens."""
+
+    tokens: list[PilotToken]
+    next_cursor: str | None
+
+
+class Redemption(WireModel):
+    """The answer of POST /v1/pilot-tokens/redeem."""
+
+    participant_type: str
+    redeemed_at: datetime
+
+
+def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTokens:
+    """New tokens, as a request's body describes them.
+
+    Raises:
+        InvalidParameter: naming the field that cannot be used.
+        KeyRefused: the key is no admin's.
+        DatabaseUnavailable: none was issued.
+    """
+    wanted = parse_issue(read_text(body))
+    issued = [(uuid.uuid4(), TOKEN + secrets.token_urlsafe(32)) for _ in range(wanted.count)]
+    parameters = {
+        "ids": [token_id for token_id, _ in issued],
+        "hashes": [hash_key(token) for _, token in issued],
+        "prefixes": [token[:PREFIX_LENGTH] for _, token in issued],
+        "participant_type": wanted.participant_type,
+        "max_uses": wanted.max_uses or 1,
+        "expires_at": wanted.expires_at,
+        "note": wanted.note,
+    }
+    answer = _call(database, sender, "issue_pilot_tokens", parameters)
+    log("INFO", "pilot_tokens_issued", request_id=sender.request_id, count=answer["issued"])
+    shared = {"participant_type": wanted.participant_type, "max_uses": parameters["max_uses"], **answer}
+    return IssuedTokens(
+        tokens=[
+            IssuedToken.read({"id": token_id, "token": token, "prefix": token[:PREFIX_LENGTH], **shared})
+            for token_id, token in issued
+        ]
+    )
+
+
+def get_tokens(database: Database, sender: Sender, request: TokensRequest) -> TokenPage:
+    """A page of the project's tokens, the latest first.
+
+    Raises:
+        InvalidParameter: the cursor is none of ours.
+        KeyRefused: the key is no admin's.
+    """
+    parameters = {"cursor": request.cursor, "limit": request.limit + 1}
+    found = _call(database, sender, "get_pilot_tokens", parameters)["tokens"]
+    page = [PilotToken.read(token) for token in found[: request.limit]]
+    return TokenPage(tokens=page, next_cursor=page[-1].id if len(found) > request.limit else None)
+
+
+def revoke_token(database: Database, sender: Sender, token_id: UUID) -> PilotToken:
+    """The token, which nobody redeems any more; revoking it again changes nothing.
+
+    Raises:
+        TokenNotFound: the project has no such token.
+        KeyRefused: the key is no admin's.
+    """
+    token = PilotToken.read(_call(database, sender, "revoke_pilot_token", {"id": token_id}))
+    log("INFO", "pilot_token_revoked", request_id=sender.request_id, token_id=token_id)
+    return token
+
+
+def redeem_token(database: Database, sender: Sender, body: RawBody) -> Redemption:
+    """Make a user or a session a participant; the same one again is the same redemption.
+
+    Raises:
+        InvalidParameter: naming the field that cannot be used.
+        TokenNotFound, TokenGone: nothing was redeemed.
+        TooManyAttempts: the token is unknown, as very many before it.
+        KeyRefused: the key may not write.
+        DatabaseUnavailable: send it again; it is redeemed once.
+    """
+    sent = parse_redemption(read_text(body))
+    parameters = {"token_hash": hash_key(sent.token), "user_id": sent.user_id, "session_id": sent.session_id}
+    redemption = Redemption.read(_call(database, sender, "redeem_pilot_token", parameters))
+    log("INFO", "pilot_token_redeemed", request_id=sender.request_id)
+    return redemption
+
+
+def _call(database: Database, sender: Sender, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if sender.key_hash is None:
+        raise MissingKey
+    answer = database.run(call, name, {**parameters, "key_hash": sender.key_hash})
+    match answer.get("refused"):
+        case "token_not_found":
+            raise TokenNotFound
+        case "token_expired" | "token_revoked" | "token_used_up" as state:
+            raise _GONE[state]
+        case "too_many_attempts":
+            raise TooManyAttempts(retry_after_seconds=answer["retry_after_seconds"])
+        case "expired_already":
+            raise InvalidParameter("expiresAt", "Send a time to come: such tokens would have expired already.")
+        case "unknown_cursor":
+            raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
+    raise_if_refused(answer, RIGHTS[name])
+    return answer

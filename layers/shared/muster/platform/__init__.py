@@ -1,0 +1,1 @@
+"""Errors, settings, logging and what AWS gives a function."""

@@ -1,0 +1,128 @@
+"""Keeps what users and sessions decide about being counted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from muster.auth.keys import Sender, raise_if_refused
+from muster.auth.permissions import RIGHTS
+from muster.db.client import Database, call
+from muster.http.body import RawBody, read_text
+from muster.http.query_params import check_names, one, uuid_of
+from muster.http.response import WireModel
+from muster.platform.errors import Detail, InvalidParameter, RequestRefused
+from muster.platform.logging import log
+from muster.validation.error_details import convert_form, place_of, time_faults
+from muster.validation.json_spans import members
+from muster.validation.limits import TIME_PATTERN, UUID_PATTERN, whole
+from muster.validation.unstorable import find_poison
+
+Status = Literal["granted", "denied", "withdrawn"]
+# What a client must no longer hold once its user is not to be counted.
+PURGED = ["queuedEvents", "userId"]
+
+
+class DecisionIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A decision as sent."""
+
+    status: Status
+    user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    session_id: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None
+    version: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    data_usage_accepted: bool | None = None
+    decided_at: Annotated[str, Meta(pattern=whole(TIME_PATTERN))] | None = None
+
+
+class Consent(WireModel):
+    """The decision that counts."""
+
+    status: Literal["granted", "denied", "withdrawn", "unknown"]
+    version: str | None
+    decided_at: datetime | None
+
+
+class Decision(Consent):
+    """The decision that counts, and what the client must purge for it."""
+
+    purge: list[str]
+    """Of "queuedEvents" and "userId"; empty when it is granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRequest:
+    """Whose decision is asked for."""
+
+    user_id: str | None
+    session_id: str | None
+
+
+def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
+    """Keep a decision from a request's body; sent again, it is the same one.
+
+    Raises:
+        InvalidJson, RequestRefused: the body is no decision.
+        SessionBelongsToAnotherUser: it names a session with a user who is not the session's.
+        KeyRefused: the key may not write.
+        DatabaseUnavailable: nothing was kept.
+    """
+    values, decision = _decision(read_text(body))
+    parameters = {"key_hash": sender.key_hash, "decision": msgspec.json.encode(values).decode()}
+    answer = database.run(call, "put_consent", parameters)
+    raise_if_refused(answer, RIGHTS["put_consent"])
+    log("INFO", "consent_stored", request_id=sender.request_id, status=decision.status)
+    return Decision.read({**answer, "purge": [] if answer["status"] == "granted" else PURGED})
+
+
+def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> Consent:
+    """The latest decision of a user or a session.
+
+    Raises:
+        KeyRefused: the key is unknown or revoked.
+        DatabaseUnavailable: the database did not answer.
+    """
+    parameters = {"key_hash": sender.key_hash, "user_id": request.user_id, "session_id": request.session_id}
+    answer = database.run(call, "get_consent", parameters)
+    raise_if_refused(answer, RIGHTS["get_consent"])
+    return Consent.read(answer)
+
+
+def parse_consent_request(query: Mapping[str, Sequence[str]]) -> ConsentRequest:
+    """Whose decision a query string asks for.
+
+    Raises:
+        InvalidParameter: it names nobody, or two.
+    """
+    check_names(query, ("userId", "sessionId"))
+    user_id, session_id = one(query, "userId"), one(query, "sessionId")
+    if (user_id is None) == (session_id is None):
+        raise InvalidParameter("userId", "Send either userId or sessionId.")
+    return ConsentRequest(user_id, None if session_id is None else str(uuid_of("sessionId", session_id)))
+
+
+def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:
+    fields = members(text)
+    if fields is None:
+        raise RequestRefused('The body is JSON but no object; send {"userId": …, "status": …}.')
+    values = {name: value for name, (value, _) in fields.items()}
+    faults = list(find_poison(values, []))
+    if faults:
+        raise _refused(faults)
+    decision = convert_form(values, DecisionIn)
+    if not isinstance(decision, DecisionIn):
+        raise _refused([decision])
+    faults = time_faults(values, ("decidedAt",), [])
+    if decision.user_id is None and decision.session_id is None:
+        message = "Say whose decision it is: a userId, a sessionId, or both."
+        faults = [Detail(loc=["userId"], type="missing", message=message)]
+    if faults:
+        raise _refused(faults)
+    return values, decision
+
+
+def _refused(details: list[Detail]) -> RequestRefused:
+    message = f"The decision is refused at '{place_of(details)}': {details[0]['message']}"
+    return RequestRefused(message, details=details)

@@ -1,0 +1,151 @@
+"""Shows what is stored about a user, and erases it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from muster.auth.keys import Sender, raise_if_refused
+from muster.auth.permissions import RIGHTS
+from muster.db.client import Connection, Database, call
+from muster.db.queries import query
+from muster.http.query_params import check_names, limit_of, one
+from muster.http.response import WireModel
+from muster.metrics.cursor import Cursor, cursor_of, to_cursor
+from muster.platform.errors import DatabaseUnavailable, InvalidParameter
+from muster.platform.logging import log
+
+# A function's answer may have 6 MB.
+MAX_BYTES = 4 * 1024 * 1024
+SESSIONS_AT_ONCE = 100
+# A function's invocation ends after ten seconds.
+WAIT_SECONDS, ERASE_SECONDS = 3.0, 4.0
+LONGEST_USER_ID = 200
+
+
+class Subject(WireModel, omit_defaults=True):
+    """What is stored about a user: the first page has all but the further events."""
+
+    user_id: str
+    events: list[Any]
+    """The earliest first; events of nobody too, where their session is the user's alone."""
+    sessions: list[Any] | None = None
+    consents: list[Any] | None = None
+    rejections: list[Any] | None = None
+    redemptions: list[Any] | None = None
+    next_cursor: str | None = None
+
+
+class Receipt(WireModel):
+    """What an erasure took away."""
+
+    receipt_id: str
+    events: int
+    sessions: int
+    consents: int
+    rejections: int
+    redemptions: int
+    completed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRequest:
+    """Which page is asked for."""
+
+    limit: int
+    after: Cursor | None
+
+
+def parse_subject_request(parameters: Mapping[str, Sequence[str]]) -> SubjectRequest:
+    """The page that a query string asks for; raises InvalidParameter."""
+    check_names(parameters, ("limit", "cursor"))
+    return SubjectRequest(limit_of(one(parameters, "limit") or "1000"), cursor_of(one(parameters, "cursor")))
+
+
+def get_subject(database: Database, sender: Sender, user_id: str, request: SubjectRequest) -> Subject:
+    """A page of what is stored about a user; empty where nothing is.
+
+    Raises:
+        InvalidParameter: nobody can be called so.
+        KeyRefused: the key is no admin's.
+        DatabaseUnavailable: the database did not answer.
+    """
+    parameters = {
+        "key_hash": sender.key_hash,
+        "user_id": _checked(user_id),
+        "after": None if request.after is None else msgspec.json.encode(request.after).decode(),
+        "limit": request.limit + 1,
+    }
+    answer = database.run(call, "get_subject", parameters)
+    raise_if_refused(answer, RIGHTS["get_subject"])
+    found: list[dict[str, Any]] = answer.pop("events")
+    events, size = list[dict[str, Any]](), 0
+    for event in found[: request.limit]:
+        size += len(msgspec.json.encode(event))
+        if size > MAX_BYTES and events:
+            break
+        events.append(event)
+    cursor = _after(events[-1]) if len(events) < len(found) else None
+    log("INFO", "subject_shown", request_id=sender.request_id, events=len(events), complete=cursor is None)
+    return Subject(user_id=user_id, events=events, next_cursor=cursor, **answer)
+
+
+def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
+    """Erase a user: events, sessions, decisions, quarantine and redemptions; what comes again stays out.
+
+    Done twice it erases what has come since, and the receipt says so. Broken off, it goes on with the next call.
+
+    Raises:
+        InvalidParameter: nobody can be called so.
+        KeyRefused: the key is no admin's.
+        DatabaseUnavailable: not all is erased yet; send the same request again.
+    """
+    who = {"key_hash": sender.key_hash, "user_id": _checked(user_id)}
+    begun = database.run(call, "begin_erasure", who)
+    raise_if_refused(begun, RIGHTS["erase_subject"])
+    receipt_id = begun["receipt_id"]
+    database.run(_wait_for_earlier_batches)
+    until = time.monotonic() + ERASE_SECONDS
+    while True:
+        answer = database.run(call, "run_erasure", {**who, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
+        raise_if_refused(answer, RIGHTS["erase_subject"])
+        if answer.pop("done"):
+            break
+        if time.monotonic() > until:
+            raise _not_done("There is more to erase than one request has time for. Send the same request again.")
+    receipt = Receipt.read(answer)
+    counts = {name: getattr(receipt, name) for name in ("events", "sessions", "consents", "rejections", "redemptions")}
+    log("INFO", "subject_erased", request_id=sender.request_id, receipt_id=receipt_id, **counts)
+    return receipt
+
+
+def _wait_for_earlier_batches(connection: Connection) -> None:
+    """Until no transaction is left that may not know of the erasure: it could still store what is to be erased."""
+    row = connection.execute(query("privacy/get_next_transaction")).fetchone()
+    horizon = row[0] if row else None
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        row = connection.execute(query("privacy/is_past_transaction"), {"horizon": horizon}).fetchone()
+        if row and row[0]:
+            return
+        if time.monotonic() > until:
+            raise _not_done("An earlier transaction is still open; nothing is erased yet. Send the same request again.")
+        time.sleep(0.01)
+
+
+def _after(event: Mapping[str, Any]) -> str:
+    return to_cursor(datetime.fromisoformat(event["timestamp"]), UUID(event["sessionId"]), UUID(event["id"]))
+
+
+def _not_done(message: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(message, retry_after_seconds=1)
+
+
+def _checked(user_id: str) -> str:
+    if not 1 <= len(user_id) <= LONGEST_USER_ID or "\0" in user_id:
+        raise InvalidParameter("userId", f"A user's id has 1 to {LONGEST_USER_ID} characters, and no U+0000.")
+    return user_id

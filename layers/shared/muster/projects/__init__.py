@@ -1,0 +1,1 @@
+"""Projects, their settings and keys, and the actions of the function migrate."""

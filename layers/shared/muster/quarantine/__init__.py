@@ -1,0 +1,1 @@
+"""What was rejected, and its replay."""

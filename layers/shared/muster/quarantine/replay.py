@@ -1,0 +1,157 @@
+"""The replay of what was rejected, under today's rules."""
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import orjson
+from msgspec import Meta
+from psycopg.rows import class_row
+
+from muster.auth.keys import Access, Sender, authenticate, raise_if_refused
+from muster.auth.permissions import RIGHTS
+from muster.db.client import Connection, Database, call
+from muster.db.queries import query
+from muster.http.body import RawBody, read_text
+from muster.ingest.parse import Batch, read_batch
+from muster.ingest.store import describe, described_text
+from muster.platform.errors import InvalidBatch, MissingKey, RequestRefused
+from muster.platform.logging import log
+from muster.quarantine.rejections import Replay, cursor_of
+from muster.validation.error_details import decode_form, place_of
+from muster.validation.limits import UUID_PATTERN, whole
+
+MAX_REPLAYED = 1_000
+
+
+class ReplayIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Which pending rejections to replay, as sent; all of them by default, the oldest first."""
+
+    ids: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(max_length=MAX_REPLAYED)] | None = None
+    reason: str | None = None
+    session_id: str | None = None
+    event_id: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None
+    batch_id: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None
+    history: bool = False
+    cursor: str | None = None
+
+
+def parse_replay(text: str) -> ReplayIn:
+    """What to replay, from a request's body; none is as good as {}.
+
+    Raises:
+        InvalidBatch: the body is no description of a replay.
+    """
+    wanted = decode_form(text or "{}", ReplayIn)
+    if isinstance(wanted, ReplayIn):
+        return wanted
+    raise InvalidBatch(f"The replay is refused at '{place_of([wanted])}': {wanted['message']}", details=[wanted])
+
+
+ROWS_AT_ONCE = 200
+# A function's invocation ends after ten seconds.
+REPLAY_SECONDS = 6.0
+
+
+def replay_request(database: Database, sender: Sender, body: RawBody) -> Replay:
+    """Replay what a request's body describes, everything where it has none; raises as replay_rejections does."""
+    return replay_rejections(database, sender, parse_replay(read_text(body) if body.content else ""))
+
+
+def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> Replay:
+    """Validate and store again what was rejected, with the time at which it was received first.
+
+    Raises:
+        KeyRefused: the key is no admin's.
+        InvalidParameter: the cursor is none of ours.
+        DatabaseUnavailable: what was replayed until then stays so; the same call goes on.
+    """
+    access = database.run(_access, sender)
+    deadline = time.monotonic() + REPLAY_SECONDS
+    outcomes = {"stored": 0, "rejected": 0, "not_kept": 0, "gone": 0}
+    last: int | None = cursor_of(wanted.cursor) or 0
+    while last is not None and time.monotonic() < deadline:
+        rows = database.run(_pending, access.project_id, wanted, last)
+        for row in rows:
+            outcomes[_replay(database, sender, row, history=wanted.history)] += 1
+            last = row.id
+            if time.monotonic() > deadline:
+                break
+        else:
+            last = last if len(rows) == ROWS_AT_ONCE else None
+    log("INFO", "rejections_replayed", **outcomes)
+    return Replay(
+        replayed=outcomes["stored"],
+        still_rejected=outcomes["rejected"] + outcomes["not_kept"],
+        not_kept=outcomes["not_kept"],
+        next_cursor=None if last is None else str(last),
+    )
+
+
+def _access(connection: Connection, sender: Sender) -> Access:
+    if sender.key_hash is None:
+        raise MissingKey
+    return authenticate(connection, sender.key_hash, RIGHTS["replay_rejections"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    id: int
+    payload: str | None
+    payload_bytes: int | None
+    session_id: str | None
+    user_id: str | None
+    batch_id: UUID | None
+    index: int | None
+
+
+def _pending(connection: Connection, project_id: UUID, wanted: ReplayIn, after: int) -> list[_Pending]:
+    parameters = {
+        "project_id": project_id,
+        "ids": wanted.ids,
+        "reason": wanted.reason,
+        "session_id": wanted.session_id,
+        "event_id": (wanted.event_id or "").lower() or None,
+        "batch_id": wanted.batch_id,
+        "cursor": after,
+        "limit": ROWS_AT_ONCE,
+    }
+    with connection.cursor(row_factory=class_row(_Pending)) as cursor:
+        return cursor.execute(query("quarantine/get_rejections_to_replay"), parameters).fetchall()
+
+
+def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool) -> str:
+    if row.payload is None or len(row.payload.encode()) != row.payload_bytes:
+        return "not_kept"
+    batch = _read(row, row.payload)
+    if batch is None or not batch.candidates:
+        return "rejected"
+    described: dict[str, Any] = {
+        **describe(batch, str(row.batch_id or uuid.uuid4()), sender._replace(opts_out=False)),
+        "history": history,
+    }
+    parameters = {
+        "key_hash": sender.key_hash,
+        "id": row.id,
+        "request": described_text(described),
+        "body": batch.body,
+    }
+    answer = database.run(call, "replay_rejection", parameters)
+    raise_if_refused(answer, RIGHTS["replay_rejections"])
+    return str(answer["outcome"])
+
+
+def _read(row: _Pending, payload: str) -> Batch | None:
+    """The batch that a payload is or, of a single event, was in; none when it is still refused as a whole."""
+    text = payload
+    if row.index is not None:
+        session, user = (orjson.dumps(value).decode() for value in (row.session_id, row.user_id))
+        text = f'{{"sessionId":{session},"userId":{user},"events":[{payload}]}}'
+    try:
+        # Who sent it then is not known; a bot would have been ignored, not rejected.
+        return read_batch(text, "")
+    except RequestRefused:
+        return None

@@ -1,1 +1,0 @@
-SELECT project_id, kind, prefix FROM muster.authenticate(%(key_hash)s)

@@ -1,1 +1,0 @@
-SELECT muster.begin_erasure(%(key_hash)s, %(user_id)s)

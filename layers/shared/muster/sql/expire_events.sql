@@ -1,1 +1,0 @@
-SELECT events, sessions FROM muster.expire_events(%(project_id)s, %(before)s)

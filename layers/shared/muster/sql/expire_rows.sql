@@ -1,1 +1,0 @@
-SELECT sessions, rejections, ignored FROM muster.expire_rows(%(project_id)s, %(most)s)

@@ -1,1 +1,0 @@
-SELECT muster.allowed_origins(%(key_hash)s)

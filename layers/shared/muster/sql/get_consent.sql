@@ -1,1 +1,0 @@
-SELECT muster.get_consent(%(key_hash)s, %(user_id)s, %(session_id)s)

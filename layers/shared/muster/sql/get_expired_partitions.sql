@@ -1,1 +1,0 @@
-SELECT name FROM muster.expired_partitions()

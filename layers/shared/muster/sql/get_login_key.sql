@@ -1,1 +1,0 @@
-SELECT muster.login_key(%(project_id)s)

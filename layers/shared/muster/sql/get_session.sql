@@ -1,1 +1,0 @@
-SELECT muster.show_session(%(key_hash)s, %(session_id)s)

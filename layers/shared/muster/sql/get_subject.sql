@@ -1,1 +1,0 @@
-SELECT muster.get_subject(%(key_hash)s, %(user_id)s, %(after)s, %(limit)s)

@@ -1,1 +1,0 @@
-SELECT muster.note_key_use(%(key_hash)s)

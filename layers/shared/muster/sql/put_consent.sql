@@ -1,1 +1,0 @@
-SELECT muster.put_consent(%(key_hash)s, %(decision)s)

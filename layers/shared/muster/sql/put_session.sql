@@ -1,1 +1,0 @@
-SELECT muster.put_session(%(key_hash)s, %(session_id)s, %(change)s)

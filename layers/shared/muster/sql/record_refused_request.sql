@@ -1,1 +1,0 @@
-SELECT muster.record_refused_request(%(key_hash)s, %(request_id)s, %(rejections)s)

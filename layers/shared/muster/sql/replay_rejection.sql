@@ -1,1 +1,0 @@
-SELECT muster.replay_rejection(%(key_hash)s, %(id)s, %(request)s, %(body)s)

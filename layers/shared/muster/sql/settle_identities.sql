@@ -1,1 +1,0 @@
-SELECT muster.settle_identities(%(project_id)s)

@@ -1,1 +1,0 @@
-SELECT muster.summarize_partitions()

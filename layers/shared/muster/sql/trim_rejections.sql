@@ -1,1 +1,0 @@
-SELECT muster.trim_rejections(%(days)s, %(most)s, %(bytes)s, %(step)s)

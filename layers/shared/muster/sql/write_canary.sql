@@ -1,1 +1,0 @@
-SELECT muster.write_canary(%(project_id)s)
