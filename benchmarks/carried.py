@@ -14,7 +14,7 @@ import psycopg
 from benchmarks.contenders import Muster
 from benchmarks.parallel import events_a_second
 from benchmarks.target import Target, own_target
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 
 CONNECTIONS = (1, 4)
 FOLDED_AT_ONCE = 20_000
@@ -86,7 +86,7 @@ def _folding(target: Target) -> Iterator[None]:
 def _fold(url: str, project_id: UUID, ready: Event, stop: Event) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         while not stop.is_set():
-            folded, is_all = roll_forward(connection, project_id, FOLDED_AT_ONCE)
+            folded, is_all = roll_up(connection, project_id, FOLDED_AT_ONCE)
             if is_all or not folded:
                 ready.set()
                 time.sleep(PAUSE_SECONDS)

@@ -70,7 +70,7 @@ def _store(connection: Connection, project_id: UUID, chunk: list[tuple[str, str]
                 copy.write("".join(lines[place] for lines in chunk))
     chunk.clear()
     started = time.monotonic()
-    connection.execute("SELECT muster.roll_forward(%s, 100000)", (project_id,))
+    connection.execute("SELECT muster.roll_up(%s, 100000)", (project_id,))
     done.fold_seconds += time.monotonic() - started
 
 

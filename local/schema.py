@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from local.postgres import PostgresError, start_postgres
-from muster.db.migrate import migrate, read_migrations
+from muster.db.migrate import migrate, read_functions, read_migrations
 from muster.db.schema import read_schema
 from muster.platform.errors import MusterError
 
@@ -22,8 +22,14 @@ def describe(connection: psycopg.Connection[Any]) -> dict[str, Any]:
     """What a database holds that the migrations have just made, without what depends on the day."""
     schema = read_schema(connection)
     del schema["partitions"]
+    for role in schema["roles"].values():
+        del role["is_rds_iam"]
     shipped = read_migrations(MIGRATIONS)
-    return {**schema, "migrations": [[file.version, file.name, file.checksum] for file in shipped]}
+    return {
+        **schema,
+        "migrations": [[file.version, file.name, file.checksum] for file in shipped],
+        "functions_checksum": read_functions(MIGRATIONS).checksum,
+    }
 
 
 def main() -> int:

@@ -99,13 +99,12 @@ def _messages(*bodies: str) -> dict[str, Any]:
 
 
 def _unknown_key() -> str:
-    request = {
-        "requestId": "id", "batchId": "c7b2d0a4-3a43-4d7c-8f52-6f6f0f2f7d10", "sessionId": SESSION, "userId": "ada",
-        "sequence": 1, "dropped": None, "sentAt": None, "count": 1, "careful": True, "bots": [], "contexts": {},
-        "rejections": [], "receivedAt": "2026-05-17T10:05:06+00:00",
+    header = {
+        "keyHash": "00" * 32, "keyPrefix": "mw_nobod", "requestId": "id", "optsOut": False,
+        "batchId": "c7b2d0a4-3a43-4d7c-8f52-6f6f0f2f7d10", "sessionId": SESSION, "agent": [False, None],
+        "receivedAt": "2026-05-17T10:05:06+00:00", "count": 1, "firstIndex": 0,
     }  # fmt: skip
-    body = json.dumps({"events": BATCH["events"][:1]})
-    return pack({"keyHash": "00" * 32, "keyPrefix": "mw_nobod", "request": request, "body": body})
+    return pack({**header, "body": json.dumps({**BATCH, "events": BATCH["events"][:1]})})
 
 
 def _mixed() -> dict[str, Any]:
@@ -166,7 +165,7 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "consume-no-message-of-ours": lambda: _messages("Hello from SQS!"),
     "consume-unknown-key": lambda: _messages(_unknown_key()),
     "maintain-hourly": lambda: json.loads(_generated("cloudwatch", "scheduled-event")),
-    "maintain-fold": lambda: {"work": "fold"},
+    "maintain-roll-up": lambda: {"work": "roll_up"},
     "maintain-retention": lambda: {"work": "retention"},
     "maintain-retention-dry-run": lambda: {"work": "retention", "dryRun": True},
     "migrate": lambda: {"action": "migrate"},

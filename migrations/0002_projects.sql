@@ -1,4 +1,4 @@
--- Projects and their keys: everything else is scoped by a project.
+-- Projects and their keys. Every other table belongs to a project.
 
 CREATE TABLE muster.projects (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -7,7 +7,15 @@ CREATE TABLE muster.projects (
     consent_mode text NOT NULL DEFAULT 'opt_out' CHECK (consent_mode IN ('off', 'opt_out', 'opt_in')),
     allowed_origins text[] NOT NULL DEFAULT '{*}',
     event_window_days integer NOT NULL DEFAULT 365 CHECK (event_window_days > 0),
-    retention_days integer CHECK (retention_days > 0),
+    retention_days integer CHECK (retention_days > 0), -- null keeps events for ever
+    rollup_keys text[] NOT NULL DEFAULT '{}', -- keys of data that events are rolled up by
+    honors_signals boolean NOT NULL DEFAULT false, -- "Sec-GPC: 1" and "DNT: 1" deny consent unless the user decided otherwise
+    identifies_backwards boolean NOT NULL DEFAULT false, -- a session's earlier anonymous events become its user's
+    redacted_keys text[] NOT NULL, -- keys of data that are not stored; their default is in muster.ingest.redaction
+    redacts_cards boolean NOT NULL DEFAULT true,
+    -- Ingest skips a check while its flag is false.
+    has_decisions boolean NOT NULL DEFAULT false, -- a consent decision was recorded
+    has_erasures boolean NOT NULL DEFAULT false, -- a user was erased
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -19,19 +27,11 @@ CREATE TABLE muster.api_keys (
     key_hash bytea NOT NULL UNIQUE CHECK (octet_length(key_hash) = 32),
     note text,
     created_at timestamptz NOT NULL DEFAULT now(),
-    last_used_at timestamptz,
+    last_used_at timestamptz, -- to the hour
     revoked_at timestamptz
 );
 CREATE INDEX api_keys_project ON muster.api_keys (project_id);
 
--- Who a key speaks for; no row when it is unknown or revoked. A key's hash never leaves the database.
-CREATE FUNCTION muster.authenticate(p_key_hash bytea)
-RETURNS TABLE (project_id uuid, kind text, prefix text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
-    SELECT k.project_id, k.kind, k.prefix FROM muster.api_keys k WHERE k.key_hash = p_key_hash AND k.revoked_at IS NULL
-$$;
-
-GRANT EXECUTE ON FUNCTION muster.authenticate TO muster_ingest, muster_reader, muster_admin;
 GRANT SELECT ON muster.projects TO muster_reader, muster_admin;
 GRANT SELECT (id, project_id, kind, prefix, note, created_at, last_used_at, revoked_at) ON muster.api_keys
    TO muster_reader, muster_admin;

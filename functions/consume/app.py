@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from muster.api.app import database
-from muster.ingest.buffered import store_message
+from muster.ingest.consume import store_message
 
 # A message that fails stays in the queue by itself; that all of them fail is no reason to fail the invocation too.
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)

@@ -1,12 +1,11 @@
 """Stores batches of events."""
 
-from http import HTTPStatus
-
 from muster.api import cors
 from muster.api.app import lambda_handler_for, service
 from muster.api.routing import Routes
 from muster.http.request import Request
 from muster.http.response import Response
+from muster.ingest.results import http_response
 
 routes = Routes()
 
@@ -14,8 +13,7 @@ routes = Routes()
 @routes.post("/v1/events")
 def save_events(request: Request) -> Response:
     """A batch of events: 200 when it is committed, 202 when it is durably queued."""
-    saved = service(request).save_request(request.body)
-    return Response(saved.text, HTTPStatus.OK if saved.result["status"] == "committed" else HTTPStatus.ACCEPTED)
+    return http_response(service(request).save_request(request.body))
 
 
 @routes.options("/{proxy+}")

@@ -8,7 +8,7 @@ import psycopg
 
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from tests.faults.clients import Ledger
 
 LISTED = 5
@@ -56,7 +56,7 @@ def _rollups(connection: psycopg.Connection[Any]) -> list[str]:
                 getattr(rolled, part) != getattr(raw, part) for part in ("totals", "previous", "series", "breakdown")
             ):
                 found.append(f"rollups are not what the events are, {when}")
-            roll_forward(connection, project_id, 10_000_000)
+            roll_up(connection, project_id, 10_000_000)
     return found
 
 

@@ -20,7 +20,7 @@ def folding(made: World) -> Iterator[None]:
     def fold() -> None:
         while not told_to_stop.wait(PAUSE_SECONDS):
             try:
-                made.execute(f"SELECT muster.roll_forward(id, {FOLDED_AT_ONCE}) FROM muster.projects")
+                made.execute(f"SELECT muster.roll_up(id, {FOLDED_AT_ONCE}) FROM muster.projects")
                 made.folds += 1
             except psycopg.Error:
                 made.broken_folds += 1

@@ -10,7 +10,7 @@ from typing import Literal
 Fault = Literal["cut_reply", "half_close", "silence", "lose_answer"]
 CHUNK_BYTES = 65536
 STOP_SECONDS = 10.0
-# What is in the row that muster.record_events answers, and in no other.
+# What is in the row that muster.ingest_full_path answers, and in no other.
 ANSWER = b'"accepted"'
 
 

@@ -120,7 +120,9 @@ def test_what_is_written_when_the_function_dies_is_written_over(
     post(ROUTE, a_batch(an_event()))
     with monkeypatch.context() as dying:
         # After the object is there, and before it is recorded.
-        dying.setattr(archive, "query", lambda name: b"SELECT 1/0" if name.startswith("move_") else query(name))
+        dying.setattr(
+            archive, "query", lambda name: b"SELECT 1/0" if name.startswith("maintenance/move_") else query(name)
+        )
         with pytest.raises(psycopg.errors.DivisionByZero):
             maintain()
     assert len(lines(s3)) == 1
@@ -148,7 +150,7 @@ def test_a_transaction_that_commits_late_is_not_passed_by(
 def test_two_at_once_write_the_same(post: Caller, maintain: Any, s3: Any, database_url: str) -> None:
     post(ROUTE, a_batch(an_event()))
     with psycopg.connect(database_url, autocommit=True) as other:
-        plan = "SELECT from_xid, to_xid FROM muster.next_for_archive(10)"
+        plan = "SELECT from_xid, to_xid FROM muster.next_archive_window(10)"
         planned = other.execute(plan).fetchone()
         post(ROUTE, a_batch(an_event()))
         assert other.execute(plan).fetchone() == planned
@@ -182,4 +184,4 @@ def test_the_role_of_ingest_cannot_read_through_it(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET ROLE muster_ingest")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT * FROM muster.next_for_archive(1)")
+            connection.execute("SELECT * FROM muster.next_archive_window(1)")

@@ -47,7 +47,7 @@ FAULTS: dict[str, tuple[str, Callable[[Ledger], object]]] = {
     "sessions with gaps": ("UPDATE muster.analytics_sessions SET batches = '{{[2,3)}}'", one),
     "are in the quarantine": ("DELETE FROM muster.analytics_rejections WHERE event_index = 2", one),
     "rollups are not what": (
-        "SELECT muster.roll_forward(id, 1000) FROM muster.projects; UPDATE muster.rollup_days SET sessions = 7",
+        "SELECT muster.roll_up(id, 1000) FROM muster.projects; UPDATE muster.rollup_days SET sessions = 7",
         one,
     ),
     "had 3 accepted": ("SELECT 1", lambda ledger: ledger.violations.append("a batch sent again had 3 accepted events")),

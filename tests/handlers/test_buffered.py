@@ -171,7 +171,7 @@ def test_the_time_of_receipt_is_that_of_the_request(post: Caller, sqs: Any, data
     post(ROUTE, a_batch(sentAt="2026-01-01T00:00:00Z"))
     (body,) = take(sqs)
     message = queue.unpack(body)
-    message["request"] |= {"receivedAt": "2026-01-01T00:00:05+00:00"}
+    message["receivedAt"] = "2026-01-01T00:00:05+00:00"
     batch = json.loads(message["body"])
     batch["events"][0]["timestamp"] = "2026-01-01T00:00:01Z"
     message["body"] = json.dumps(batch)
@@ -199,13 +199,14 @@ def test_a_batch_that_postgres_refuses_for_ever_goes_to_quarantine_at_once(
     post(ROUTE, a_batch(an_event(), an_event()))
     (body,) = take(sqs)
     message = queue.unpack(body)
-    message["request"]["sequence"] = 2**40  # of a version of ingest with other bounds
-    assert deliver(post.environment, [queue.pack(message)] * 2) == []
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ALTER TABLE muster.analytics_sessions ADD COLUMN foreign_column text NOT NULL")
+    assert deliver(post.environment, [body] * 2) == []
     assert stored(database_url) == 0
     assert stored(database_url, "SELECT reason || attempts FROM muster.analytics_rejections") == "storage_error2"
     assert stored(database_url, "SELECT payload FROM muster.analytics_rejections") == message["body"]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    assert [line["sqlstate"] for line in lines if line["message"] == "batch_quarantined"] == ["22003", "22003"]
+    assert [line["sqlstate"] for line in lines if line["message"] == "batch_quarantined"] == ["23502", "23502"]
     counted = [line for line in lines if line["message"] == "consume_result"]
     assert [(line["EventsRejected"], line["EventsUnaccounted"]) for line in counted] == [(2, 0), (2, 0)]
 

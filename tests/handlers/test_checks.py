@@ -262,7 +262,7 @@ def test_migrations_when_a_record_is_lost(on_diagnostics: Caller, database_url: 
         "DROP INDEX muster.analytics_events_time",
         "ALTER TABLE muster.analytics_sessions DROP COLUMN browser",
         "DROP TABLE muster.analytics_consent",
-        "DROP FUNCTION muster.store_events_fast",
+        "DROP FUNCTION muster.upsert_session",
         "ALTER TABLE muster.api_keys DROP CONSTRAINT api_keys_key_hash_key",
     ],
 )
@@ -278,7 +278,7 @@ def test_schema_when_a_part_of_it_is_dropped(on_diagnostics: Caller, database_ur
 
 
 def test_grants_when_one_is_revoked(on_diagnostics: Caller, database_url: str) -> None:
-    execute(database_url, "REVOKE EXECUTE ON FUNCTION muster.record_events FROM muster_ingest")
+    execute(database_url, "REVOKE EXECUTE ON FUNCTION muster.ingest_full_path FROM muster_ingest")
     execute(database_url, "REVOKE SELECT ON muster.analytics_consent FROM muster_reader")
     execute(database_url, only_trouble(on_diagnostics, "grants")["remedy"])
     assert troubles(on_diagnostics) == {}

@@ -152,7 +152,7 @@ def test_events_of_the_undecided_are_looked_at_no_closer(
     decide(on_consent, "withdrawn", userId="ada")
     capsys.readouterr()
     assert became(post(ROUTE, a_batch(*(an_event() for _ in range(number)), userId="bob"))) == ["accepted"] * number
-    assert written(capsys)["ingest_result"][0]["path"] == "plain"
+    assert written(capsys)["ingest_result"][0]["path"] == "fast"
 
 
 def test_two_users_of_one_session_do_not_share_what_one_of_them_decided(post: Caller, on_consent: Caller) -> None:

@@ -149,7 +149,7 @@ def test_without_what_knows_keys_the_schema_is_told_and_nothing_of_a_project(
 
 def test_the_remedies_mend_what_they_name(on_diagnostics: Caller, database_url: str) -> None:
     execute(database_url, "DROP TABLE muster.analytics_sessions CASCADE")
-    execute(database_url, "REVOKE EXECUTE ON FUNCTION muster.record_events FROM muster_ingest")
+    execute(database_url, "REVOKE EXECUTE ON FUNCTION muster.ingest_full_path FROM muster_ingest")
     answer = diagnose(on_diagnostics)
     assert failing(answer) == ["schema", "grants"]
     assert "see schema and grants" in check(answer, "write_canary")["summary"]

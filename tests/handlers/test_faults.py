@@ -42,7 +42,7 @@ def test_a_dropped_table_is_a_503_and_never_a_200(post: Caller, database_url: st
     assert "/v1/diagnostics" in answer.json["error"]["message"]
 
 
-@pytest.mark.parametrize(("function", "number"), [("record_plain_event", 1), ("record_plain_batch", 2)])
+@pytest.mark.parametrize(("function", "number"), [("ingest_fast_path", 1), ("ingest_fast_path", 2)])
 def test_a_role_without_a_grant_is_a_503(post: Caller, database_url: str, function: str, number: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"REVOKE EXECUTE ON FUNCTION muster.{function} FROM muster_ingest")
@@ -72,19 +72,19 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
     connection = api.database().connection()
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url, autocommit=True) as granting:
-        granting.execute("REVOKE EXECUTE ON FUNCTION muster.record_plain_event FROM muster_ingest")
+        granting.execute("REVOKE EXECUTE ON FUNCTION muster.ingest_fast_path FROM muster_ingest")
         assert [post(ROUTE, a_batch()).status for _ in range(2)] == [503, 503]
-        granting.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_event TO muster_ingest")
+        granting.execute("GRANT EXECUTE ON FUNCTION muster.ingest_fast_path TO muster_ingest")
     # A failure of another kind is no reason to keep the statement twice.
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url) as migrating:
         found = migrating.execute(
-            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.record_plain_event'::regproc"
+            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE oid = 'muster.ingest_fast_path'::regproc"
         ).fetchone()
         assert found is not None
-        migrating.execute("DROP FUNCTION muster.record_plain_event")
+        migrating.execute("DROP FUNCTION muster.ingest_fast_path")
         migrating.execute(str(found[0]).replace("RETURNS text\n", "RETURNS varchar\n"))
-        migrating.execute("GRANT EXECUTE ON FUNCTION muster.record_plain_event TO muster_ingest")
+        migrating.execute("GRANT EXECUTE ON FUNCTION muster.ingest_fast_path TO muster_ingest")
     # Nothing of it is stored, and the client sends it again.
     refused = post(ROUTE, a_batch())
     assert (refused.status, refused.code) == (503, "database_unavailable")
@@ -126,7 +126,7 @@ def test_an_unexpected_error_is_a_500_without_its_message(
     def fail(*_: object) -> None:
         raise RuntimeError("hunter2 is in here")
 
-    monkeypatch.setattr("muster.ingest.handler.read_plain_batch", fail)
+    monkeypatch.setattr("muster.ingest.handler.read_fast_batch", fail)
     answer = post(ROUTE, a_batch())
     assert (answer.status, answer.code) == (500, "internal_error")
     printed = capsys.readouterr().out

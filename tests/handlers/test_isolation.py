@@ -16,7 +16,7 @@ from psycopg import sql
 
 from local.template import load_template
 from muster.auth.permissions import RIGHTS
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.projects.projects import create_key, revoke_key
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, a_batch, an_event
@@ -237,7 +237,7 @@ def _fill(connection: psycopg.Connection[Any], project_id: Any, session: str) ->
         "SELECT count(*) FROM muster.reconcile_sessions(100)",
     ):
         connection.execute(statement, values)
-    while not roll_forward(connection, project_id, 100_000)[1]:
+    while not roll_up(connection, project_id, 100_000)[1]:
         pass
 
 
@@ -266,16 +266,16 @@ def _tables(connection: psycopg.Connection[Any]) -> dict[str, str]:
     ).fetchall()
     of = {name: {column for table, column in columns if table == name} for name in tables}
     by_dimension = "dimension_id IN (SELECT id FROM muster.rollup_dimensions WHERE project_id = %(id)s)"
-    by_scope = f"scope_id IN (SELECT id FROM muster.rollup_scopes WHERE {by_dimension})"
+    by_scope = f"value_id IN (SELECT id FROM muster.rollup_dimension_values WHERE {by_dimension})"
     found = {}
-    for name in set(tables) - {"schema_migrations", "archive_state"}:
+    for name in set(tables) - {"schema_migrations", "schema_functions", "archive_state"}:
         if "project_id" in of[name]:
             found[name] = "project_id = %(id)s"
         elif name == "projects":
             found[name] = "id = %(id)s"
         else:
             found[name] = by_dimension if "dimension_id" in of[name] else by_scope
-            assert of[name] & {"dimension_id", "scope_id"}, f"say here which rows of {name} are a project's"
+            assert of[name] & {"dimension_id", "value_id"}, f"say here which rows of {name} are a project's"
     return found
 
 

@@ -38,7 +38,7 @@ def act(
 
 def fold(database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("SELECT muster.roll_forward(%s, 1000)", (project.id,))
+        connection.execute("SELECT muster.roll_up(%s, 1000)", (project.id,))
 
 
 def ask(call: Caller, route: str = FUNNEL, body: Any = None, **options: Any) -> Answer:

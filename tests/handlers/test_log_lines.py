@@ -101,7 +101,7 @@ def test_an_unexpected_error_is_a_line(
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("muster.ingest.handler.read_plain_batch", fail)
+    monkeypatch.setattr("muster.ingest.handler.read_fast_batch", fail)
     post(ROUTE, a_batch())
     (line,) = written(capsys)["unexpected_error"]
     assert all(re.fullmatch(r"[\w<>]+:\d+", frame) for frame in line["frames"])
@@ -113,7 +113,7 @@ def test_a_queued_batch_is_a_line_and_stored_another(
     post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent: list[str] = []
-    monkeypatch.setattr("muster.ingest.buffered.send", lambda _, messages: sent.extend(messages))
+    monkeypatch.setattr("muster.ingest.enqueue.send", lambda _, messages: sent.extend(messages))
     monkeypatch.setenv("INGEST_MODE", "buffered")
     monkeypatch.setenv("QUEUE_URL", "https://queue.invalid")
     api.database.cache_clear()
@@ -152,11 +152,11 @@ def test_folding_is_a_line_of_its_own(
     post(ROUTE, a_batch(an_event(), an_event()))
     written(capsys)
     environment.setenv("DATABASE_ROLE", "muster_admin")
-    answer = maintain.lambda_handler({"work": "fold"}, Context())
-    assert answer == {"status": "ok", "folded": {"events": 2, "complete": True}}
-    (line,) = written(capsys)["fold_result"]
-    assert is_golden("fold_result", line)
-    with pytest.raises(ValueError, match="send one of maintain, fold, retention"):
+    answer = maintain.lambda_handler({"work": "roll_up"}, Context())
+    assert answer == {"status": "ok", "rolledUp": {"events": 2, "complete": True}}
+    (line,) = written(capsys)["rollup_result"]
+    assert is_golden("rollup_result", line)
+    with pytest.raises(ValueError, match="send one of maintain, roll_up, retention"):
         maintain.lambda_handler({"work": "rest"}, Context())
 
 
@@ -197,7 +197,7 @@ def test_a_step_of_retention_that_others_are_in_the_way_of_is_a_line(
     environment.setattr("muster.maintenance.data_retention.LOCK_TIMEOUT", "20ms")
     with psycopg.connect(database_url) as folding:
         folding.execute("UPDATE muster.projects SET retention_days = 365")
-        folding.execute("SELECT muster.roll_forward(id, 100) FROM muster.projects")
+        folding.execute("SELECT muster.roll_up(id, 100) FROM muster.projects")
         folding.commit()
         folding.execute("SELECT FROM muster.rollup_state FOR UPDATE")
         written(capsys)

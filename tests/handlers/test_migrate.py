@@ -28,7 +28,7 @@ def invoke(environment: pytest.MonkeyPatch) -> Any:
 
 
 def test_by_default_it_migrates_and_verifies(invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch) -> None:
-    names = sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
+    names = sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.sql"))
     with postgres.database(template="template0") as empty:
         environment.setenv("DATABASE_URL", empty)
         first, second = invoke(), invoke(action="migrate")
@@ -289,7 +289,7 @@ def test_a_deployment_migrates_and_succeeds(
         invoke(**deployment(url, kind))
     (answer,) = answers
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "muster-schema")
-    assert answer["Data"] == {"Status": "ok", "Applied": len(list(MIGRATIONS.glob("*.sql")))}
+    assert answer["Data"] == {"Status": "ok", "Applied": len(list(MIGRATIONS.glob("[0-9]*.sql")))}
     assert (answer["StackId"], answer["RequestId"], answer["LogicalResourceId"]) == ("stack", "request", "Schema")
 
 

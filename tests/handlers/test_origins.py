@@ -207,7 +207,7 @@ def test_buffered_only_the_deployments_origins_are_known(
 ) -> None:
     allow(owner, OURS)
     sent: list[str] = []
-    monkeypatch.setattr("muster.ingest.buffered.send", lambda _, messages: sent.extend(messages))
+    monkeypatch.setattr("muster.ingest.enqueue.send", lambda _, messages: sent.extend(messages))
     for name, value in {"INGEST_MODE": "buffered", "QUEUE_URL": "https://q.invalid/q", "ALLOWED_ORIGINS": OURS}.items():
         post.environment.setenv(name, value)
     api.database.cache_clear()

@@ -1,5 +1,6 @@
 """GET and DELETE /v1/subjects/{userId}."""
 
+import json
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.auth.keys import hash_key
-from muster.ingest.store import described_text, record
+from muster.auth.keys import Sender, hash_key
+from muster.db.client import Database
+from muster.ingest.handler import store_batch
+from muster.ingest.user_agents import request_agent
+from muster.platform.logging import MetricsLine
+from muster.platform.settings import Settings
 from tests.handlers.test_consent import count, decide, known
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
@@ -122,16 +127,27 @@ def test_an_erased_event_is_found_as_such(post: Caller, on_consent: Caller, on_d
 
 def test_what_waited_in_the_queue_meanwhile_is_caught(post: Caller, on_consent: Caller, database_url: str) -> None:
     session, ahead = str(uuid.uuid4()), (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    request = {
-        "requestId": "r", "batchId": str(uuid.uuid4()), "sessionId": session, "userId": "ada", "count": 1,
-        "careful": False, "bots": [], "contexts": {}, "rejections": [], "receivedAt": datetime.now(UTC).isoformat(),
-    }  # fmt: skip
+    received_at = datetime.now(UTC).isoformat()
     erase(on_consent, "ada")
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        body = f'{{"events":[{{"id":"{uuid.uuid4()}","eventType":"x","timestamp":"{ahead}"}}]}}'
-        answer = record(connection, hash_key(post.project.keys["write"]), described_text(request), body)
-    assert answer["others"] == [[0, "ignored", "erased"]]
+    text = json.dumps({"sessionId": session, "userId": "ada", "events": [{"eventType": "x", "timestamp": ahead}]})
+    database = Database(Settings(database_url=database_url))
+    access = Sender(hash_key(post.project.keys["write"]), "r")
+    stored = store_batch(
+        database,
+        access,
+        text,
+        request_agent(""),
+        batch_id=str(uuid.uuid4()),
+        received_at=received_at,
+        begin_line=a_line,
+    )
+    database.close()
+    assert [(event["status"], event["reason"]) for event in stored.response.result["events"]] == [("ignored", "erased")]
     assert events_of(database_url) == 0
+
+
+def a_line(*_: object) -> MetricsLine:
+    return MetricsLine("test", {}, service="test", stage="test")
 
 
 def test_two_users_of_one_device_are_erased_apart(post: Caller, on_consent: Caller, database_url: str) -> None:

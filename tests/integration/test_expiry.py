@@ -20,7 +20,7 @@ from muster.maintenance.data_retention import expire
 from muster.maintenance.hourly import maintain
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.platform.settings import Settings
 from muster.projects.projects import create_project
 
@@ -32,8 +32,9 @@ JANUARY, FEBRUARY, MARCH = (datetime(2021, month, 1, tzinfo=UTC) for month in (1
 YEAR, EVER = 365, None
 TABLES = (
     "projects", "analytics_sessions", "analytics_events", "analytics_rejections", "analytics_ignored",
-    "analytics_consent", "pilot_tokens", "rollup_state", "rollup_days", "rollup_returns", "rollup_session_spans",
-    "rollup_long_sessions", "rollup_session_days", "rollup_user_days", "rollup_user_sessions", "rollup_scopes",
+    "analytics_consent", "pilot_tokens", "rollup_state", "rollup_days", "rollup_returning_activity",
+    "rollup_session_spans", "rollup_long_sessions", "rollup_session_days", "rollup_user_days", "rollup_user_sessions",
+    "rollup_dimension_values",
 )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ class Store:
         return [row[0] for row in rows]
 
     def fold(self) -> None:
-        while not roll_forward(self.connection, self.id, 100_000)[1]:
+        while not roll_up(self.connection, self.id, 100_000)[1]:
             pass
 
     def answers(self) -> list[dict[str, Any]]:
@@ -179,7 +180,8 @@ def users_of(store: Store) -> set[tuple[str, int]]:
 def scopes_of(store: Store) -> set[tuple[str, str | None]]:
     """The values that rollups know, with their dimensions."""
     rows = store.connection.execute(
-        "SELECT d.name, s.value FROM muster.rollup_scopes s JOIN muster.rollup_dimensions d ON d.id = s.dimension_id"
+        "SELECT d.name, v.value FROM muster.rollup_dimension_values v"
+        " JOIN muster.rollup_dimensions d ON d.id = v.dimension_id"
         " WHERE d.project_id = %s",
         [store.id],
     ).fetchall()
@@ -286,7 +288,7 @@ def test_projects_of_one_month_keep_their_own(connection: Connection) -> None:
 
 def test_days_are_those_of_the_projects_time_zone_and_go_as_a_whole(connection: Connection) -> None:
     store = Store(connection, days=30, zone="Pacific/Auckland")
-    midnight = connection.execute("SELECT kept_from FROM muster.kept_days()").fetchone()
+    midnight = connection.execute("SELECT keep_from FROM muster.retention_limits()").fetchone()
     assert midnight is not None
     (kept_from,) = midnight
     assert kept_from <= datetime.now(UTC) - timedelta(days=30) < kept_from + timedelta(hours=25)

@@ -74,7 +74,7 @@ class Folder:
         with psycopg.connect(self._url, autocommit=True) as connection:
             while not over.is_set():
                 row = connection.execute(
-                    "SELECT folded FROM muster.roll_forward(%s, %s)", (self._project, FOLDED_AT_ONCE)
+                    "SELECT rolled_up FROM muster.roll_up(%s, %s)", (self._project, FOLDED_AT_ONCE)
                 ).fetchone()
                 self.events += int(row[0]) if row else 0
 

@@ -161,7 +161,7 @@ def store(connection: psycopg.Connection[Any], project: uuid.UUID, events: list[
             2 * folds + 1 if folds < FOLDS else None,
         )
         if folds < FOLDS:
-            connection.execute("SELECT muster.roll_forward(%s, 10)", (project,))
+            connection.execute("SELECT muster.roll_up(%s, 10)", (project,))
             connection.execute(
                 "UPDATE muster.rollup_state SET watermark = %s WHERE project_id = %s", (2 * folds + 2, project)
             )

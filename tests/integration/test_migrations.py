@@ -22,7 +22,7 @@ from tests.support.folders import open_folder
 
 Connection = psycopg.Connection[Any]
 SYSTEM_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
-NAMES = sorted(path.stem for path in MIGRATIONS.glob("*.sql"))
+NAMES = sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.sql"))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def shipped(tmp_path: Path) -> Path:
 
 
 def add(folder: Path, text: str, name: str = "9999_next.sql") -> None:
-    number = len(list(folder.glob("*.sql"))) + 1
+    number = len(list(folder.glob("[0-9]*.sql"))) + 1
     (folder / name.replace("9999", f"{number:04d}")).write_text(text, "utf-8")
 
 
@@ -111,13 +111,13 @@ def test_a_missing_file_is_refused(empty: Connection, shipped: Path) -> None:
 def test_a_database_of_a_newer_version_is_refused(empty: Connection, shipped: Path) -> None:
     add(shipped, "SELECT 1;")
     migrate(empty, shipped)
-    with pytest.raises(MigrationRefused, match="migrated by a newer one"):
+    with pytest.raises(MigrationRefused, match="a newer version migrated it"):
         migrate(empty, MIGRATIONS)
 
 
 def test_a_number_twice_and_an_odd_name_are_refused(empty: Connection, shipped: Path) -> None:
     (shipped / "0002_again.sql").write_text("SELECT 1;", "utf-8")
-    with pytest.raises(MigrationRefused, match="a number is there twice"):
+    with pytest.raises(MigrationRefused, match="a number is used twice"):
         migrate(empty, shipped)
     (shipped / "0002_again.sql").rename(shipped / "again.sql")
     with pytest.raises(MigrationRefused, match=r"again\.sql is not named"):
@@ -129,26 +129,78 @@ def test_no_migrations_at_all_are_refused(empty: Connection, tmp_path: Path) -> 
         migrate(empty, tmp_path)
 
 
-def test_a_migration_takes_nothing_from_the_functions_that_still_run() -> None:
-    """They call the schema until a deployment has replaced them, and again if it is rolled back: migrations are not."""
-    taking = re.compile(r"^\s*(DROP (?:TABLE|FUNCTION|TYPE)|ALTER TABLE .* (?:DROP|RENAME))", re.MULTILINE)
-    # Those before came with a version whose functions nobody runs.
-    later = [file for file in MIGRATIONS.glob("*.sql") if int(file.name[:4]) >= 18]
-    assert later
-    assert [file.name for file in later if taking.search(file.read_text("utf-8"))] == []
+# The last migration of the first release. Later migrations must work with the functions of the release before,
+# and the other way round.
+FIRST_RELEASE = 5
 
 
-def test_a_failing_migration_rolls_back_whole_and_says_where(empty: Connection, shipped: Path) -> None:
+def test_a_later_migration_only_adds() -> None:
+    """The functions of the release before run until the deployment replaces them, and again after a rollback."""
+    removing = re.compile(r"^\s*(DROP (?:TABLE|FUNCTION|TYPE)|ALTER TABLE .* (?:DROP|RENAME))", re.MULTILINE)
+    later = [file for file in MIGRATIONS.glob("[0-9]*.sql") if int(file.name[:4]) > FIRST_RELEASE]
+    assert [file.name for file in later if removing.search(file.read_text("utf-8"))] == []
+
+
+def test_a_numbered_migration_calls_no_function_that_is_replaced_in_place() -> None:
+    names = "|".join(path.stem for path in MIGRATIONS.glob("functions/*/*.sql"))
+    calling = re.compile(rf"muster\.({names})\(")
+    for file in MIGRATIONS.glob("[0-9]*.sql"):
+        assert calling.findall(file.read_text("utf-8")) == [], file.name
+
+
+def test_every_function_has_one_file_and_every_file_one_function(empty: Connection) -> None:
+    defined = {path.stem: path.read_text("utf-8") for path in MIGRATIONS.glob("functions/*/*.sql")}
+    assert len(defined) == len(list(MIGRATIONS.glob("functions/*/*.sql")))
+    for name, text in defined.items():
+        assert re.findall(r"^CREATE OR REPLACE FUNCTION muster\.(\w+)\(", text, re.MULTILINE) == [name]
+        assert text.startswith("-- "), f"{name} says what it does"
+    migrate(empty, MIGRATIONS)
+    statement = "SELECT proname FROM pg_proc WHERE pronamespace = 'muster'::regnamespace"
+    assert sorted(name for (name,) in empty.execute(statement).fetchall()) == sorted(defined)
+
+
+def test_a_changed_function_is_replaced_and_a_grant_that_left_its_file_is_revoked(
+    empty: Connection, shipped: Path
+) -> None:
+    migrate(empty, shipped)
+    assert migrate(empty, shipped).functions_replaced == 0
+    file = shipped / "functions" / "rollups" / "long_session.sql"
+    file.write_text(file.read_text("utf-8").replace("2000", "3000"), "utf-8")
+    granted = shipped / "functions" / "auth" / "allowed_origins.sql"
+    granted.write_text(granted.read_text("utf-8").partition("\nGRANT")[0], "utf-8")
+    report = migrate(empty, shipped)
+    assert (report.applied, report.functions_replaced > 1) == ([], True)
+    assert empty.execute("SELECT muster.long_session()").fetchone() == (3000,)
+    may = "SELECT has_function_privilege('muster_reader', 'muster.allowed_origins(bytea)', 'EXECUTE')"
+    assert empty.execute(may).fetchone() == (False,)
+
+
+def test_a_function_that_cannot_be_created_rolls_everything_back(empty: Connection, shipped: Path) -> None:
+    add(shipped, "CREATE TABLE muster.half (id integer);")
+    file = shipped / "functions" / "rollups" / "long_session.sql"
+    file.write_text(file.read_text("utf-8").replace("SELECT 2000", "SELECT nothing()"), "utf-8")
+    with pytest.raises(MigrationRefused, match=r"functions/rollups/long_session\.sql.* failed, and everything"):
+        migrate(empty, shipped)
+    assert empty.execute("SELECT to_regnamespace('muster')").fetchone() == (None,)
+
+
+def test_a_database_of_the_layout_before_the_first_release_is_refused(empty: Connection) -> None:
+    migrate(empty, MIGRATIONS)
+    empty.execute("UPDATE muster.schema_migrations SET name = '0001_foundation' WHERE version = 1")
+    with pytest.raises(MigrationRefused, match=r"make run FRESH=1.*docs/operations\.md"):
+        migrate(empty, MIGRATIONS)
+
+
+def test_a_failing_migration_rolls_back_everything_and_says_where(empty: Connection, shipped: Path) -> None:
     add(shipped, "CREATE TABLE muster.half (id integer);\n\nSELECT nothing FROM nowhere;")
     with pytest.raises(MigrationRefused) as refusal:
         migrate(empty, shipped)
     message = refusal.value.message
-    assert f"{len(NAMES) + 1:04d}_next.sql, line 3 failed and was rolled back whole" in message
+    assert f"{len(NAMES) + 1:04d}_next.sql, line 3 failed, and everything of this run was rolled back" in message
     assert "42P01" in message
-    assert empty.execute("SELECT to_regclass('muster.half')").fetchone() == (None,)
-    assert empty.execute("SELECT count(*) FROM muster.schema_migrations").fetchone() == (len(NAMES),)
+    assert empty.execute("SELECT to_regnamespace('muster')").fetchone() == (None,)
     # The lock is free again.
-    assert migrate(empty, MIGRATIONS).already_applied == NAMES
+    assert migrate(empty, MIGRATIONS).applied == NAMES
 
 
 @pytest.mark.parametrize("binaries", [None, *SYSTEM_POSTGRES], ids=str)
@@ -201,7 +253,7 @@ def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: 
     environment = {"PYTHONPATH": "layers/shared"}
     worked = run()
     assert worked.returncode == 0, worked.stderr
-    assert f"{len(list(MIGRATIONS.glob('*.sql')))} migrations applied now" in worked.stdout
+    assert f"{len(NAMES)} migrations applied now" in worked.stdout
     assert "The schema is as the migrations make it." in worked.stdout
     assert '"verified": true' in run("--action", "verify", "--json").stdout
     empty.execute("DROP TABLE muster.pilot_attempts")

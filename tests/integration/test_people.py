@@ -19,7 +19,7 @@ from muster.db.client import Database
 from muster.http.body import RawBody
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import parse_metrics_request
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.platform.errors import SessionBelongsToAnotherUser
 from muster.platform.settings import Settings
 from muster.privacy.consent import ConsentRequest
@@ -255,7 +255,7 @@ class People(RuleBasedStateMachine):
     @rule()
     def fold(self) -> None:
         """Bring the rollups up to date."""
-        roll_forward(self.connection, self.project, 1_000)
+        roll_up(self.connection, self.project, 1_000)
 
     @invariant()
     def the_events_are_those_of_the_model(self) -> None:

@@ -15,7 +15,7 @@ from muster.db.queries import query
 from muster.metrics.events import get_recent_events
 from muster.metrics.models import SeenSession, StoredEvent
 from muster.metrics.request import MetricsRequest, parse_events_request
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.metrics.sessions import get_recent_sessions
 from muster.platform.errors import DatabaseUnavailable
 from muster.projects.projects import create_project
@@ -117,7 +117,7 @@ def test_pages_hold_every_event_that_passes_once_and_every_session_of_such(
     project = create_project(connection, str(uuid.uuid4()))
     store(connection, project, chance, 60)
     if folded:
-        while not roll_forward(connection, project, 1_000)[1]:
+        while not roll_up(connection, project, 1_000)[1]:
             pass
     store(connection, project, chance, late)
     make_participants(connection, project)
@@ -167,10 +167,10 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
     def looks(event_type: str) -> int:
         asked.clear()
         all_pages(connection, project, {"eventType": [event_type], "limit": ["1000"]})
-        return asked.count("get_recent_events")
+        return asked.count("metrics/get_recent_events")
 
     assert looks("never") > 5
-    while not roll_forward(connection, project, 1_000)[1]:
+    while not roll_up(connection, project, 1_000)[1]:
         pass
     assert looks("never") == 0
     assert 0 < looks("rare") < looks("often")
@@ -184,7 +184,7 @@ def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(c
             "VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), 'rare', 'home')",
             (project, uuid.UUID(int=1), NOW - timedelta(days=day)),
         )
-    while not roll_forward(connection, project, 1_000)[1]:
+    while not roll_up(connection, project, 1_000)[1]:
         pass
     assert len(all_pages(connection, project, {"eventType": ["rare"], "limit": ["1000"]})) == 70
 
@@ -207,7 +207,7 @@ def test_all_windows_together_end_in_time(
     monkeypatch.setattr("muster.metrics.windows.BUDGET_SECONDS", 0.3)
 
     def slow(name: str) -> bytes:
-        return b"SELECT pg_sleep(60)" if name.startswith("get_recent_") else query(name)
+        return b"SELECT pg_sleep(60)" if name.startswith("metrics/get_recent_") else query(name)
 
     monkeypatch.setattr("muster.metrics.windows.query", slow)
     with pytest.raises(psycopg.errors.QueryCanceled):

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from muster.auth.keys import hash_key
-from muster.db.queries import query
+from muster.db.client import call
 from tests.support.databases import Project
 
 SUBJECTS = 100
@@ -41,10 +41,7 @@ def redeem_all(database_url: str, project: Project, users: list[str]) -> list[di
                 "user_id": user,
                 "session_id": None,
             }
-            row = connection.execute(query("redeem_pilot_token"), parameters).fetchone()
-            assert row is not None
-            found: dict[str, Any] = row[0]
-            return found
+            return call(connection, "redeem_pilot_token", parameters)
 
     with ThreadPoolExecutor(HANDS) as hands:
         for first in range(0, len(users), HANDS):

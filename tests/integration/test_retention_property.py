@@ -107,8 +107,10 @@ def assert_kept(world: World) -> None:
 def assert_users(world: World) -> None:
     """What is folded of users is what a fold of the events that are left would hold."""
     world.writer.rollback()
-    call(world, "SELECT muster.roll_forward(%s, 100000)", world.project)
-    days = "SELECT user_id, day, events, first_at, scopes, last_days FROM muster.rollup_user_days WHERE project_id = %s"
+    call(world, "SELECT muster.roll_up(%s, 100000)", world.project)
+    days = (
+        "SELECT user_id, day, events, first_at, value_ids, last_days FROM muster.rollup_user_days WHERE project_id = %s"
+    )
     of_users = (
         "WITH day AS (SELECT e.user_id, muster.day_of(e.occurred_at, s.time_zone) AS day, e.occurred_at"
         " FROM muster.analytics_events e JOIN muster.rollup_state s USING (project_id)"

@@ -11,7 +11,7 @@ from muster.db.client import connect
 from muster.maintenance.hourly import maintain
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest, parse_metrics_request
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.platform.settings import Settings
 from muster.projects.projects import create_project
 from tests.support.databases import Cluster
@@ -47,25 +47,25 @@ def assert_exact(connection: psycopg.Connection[Any], project: uuid.UUID, events
 def test_events_of_another_server_do_not_stay_in_the_tail(database: psycopg.Connection[Any]) -> None:
     project = create_project(database, "restored")
     database.execute(INSERT, (project, 3_000))
-    roll_forward(database, project, 10_000)
+    roll_up(database, project, 10_000)
     assert tail(database) == 0
     database.execute("UPDATE muster.analytics_events SET xid = xid + 1000000000000")
     database.execute("UPDATE muster.rollup_state SET system_identifier = 1")
     for _ in range(2):
-        roll_forward(database, project, 10_000)
+        roll_up(database, project, 10_000)
     assert tail(database) == 0
     assert_exact(database, project, 3_000)
 
 
 def test_a_load_of_one_transaction_is_folded_in_parts(database: psycopg.Connection[Any]) -> None:
     project, events = create_project(database, "loaded"), 60_000
-    roll_forward(database, project, 10_000)
+    roll_up(database, project, 10_000)
     database.execute(INSERT, (project, events))
-    assert roll_forward(database, project, 100_000_000) == (0, False)
-    folded, complete = roll_forward(database, project, 20_000)
+    assert roll_up(database, project, 100_000_000) == (0, False)
+    folded, complete = roll_up(database, project, 20_000)
     assert (20_000 <= folded < events, complete) == (True, False)
     assert get_metrics(database, project, MONTH).totals.events == events
-    assert roll_forward(database, project, 100_000_000)[1]
+    assert roll_up(database, project, 100_000_000)[1]
     assert_exact(database, project, events)
 
 
@@ -79,7 +79,7 @@ def test_a_look_for_what_is_new_reads_no_past_month(database: psycopg.Connection
         " gen_random_uuid(), 'ada', 'a', 'b' FROM generate_series(1, 12000)",
         [project],
     )
-    while not roll_forward(database, project, 20_000)[1]:
+    while not roll_up(database, project, 20_000)[1]:
         pass
     database.execute("VACUUM ANALYZE muster.analytics_events")
     before = pages_looked_at(database, project)
@@ -89,7 +89,7 @@ def test_a_look_for_what_is_new_reads_no_past_month(database: psycopg.Connection
 
 
 def pages_looked_at(connection: psycopg.Connection[Any], project: uuid.UUID) -> int:
-    statement = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT count(*) FROM muster.tail_events(%s, %s)"
+    statement = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT count(*) FROM muster.unrolled_events(%s, %s)"
     plan: dict[str, Any] = {}
     for _ in range(2):  # the first time it is planned
         row = connection.execute(statement, (project, 2**62)).fetchone()
@@ -107,12 +107,12 @@ def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: 
             "months => %s), gen_random_uuid(), 'a', 'b' FROM generate_series(1, 5)",
             (project, months),
         )
-    roll_forward(database, project, 10_000)
+    roll_up(database, project, 10_000)
     day = {"start": ["2026-01-01"], "end": ["2026-01-02"], "area": ["b"]}
     seen, unseen = (parse_metrics_request({**day, "eventType": [name]}) for name in ("a", "z"))
     explain = get_metrics(database, project, seen).explain
     assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (15, True)
-    found = database.execute("SELECT pg_get_functiondef('muster.count_folded_lately'::regproc)").fetchone()
+    found = database.execute("SELECT pg_get_functiondef('muster.count_rolled_up_events'::regproc)").fetchone()
     assert found is not None
     assert "0.25 seconds" in str(found[0])
     database.execute(str(found[0]).replace("0.25 seconds", "0 seconds").encode())

@@ -97,7 +97,7 @@ def replay(places: list[int]) -> Step:
 
 
 def fold(most: int) -> Step:
-    return lambda world: call(world, "SELECT muster.roll_forward(%s, %s)", world.project, most)
+    return lambda world: call(world, "SELECT muster.roll_up(%s, %s)", world.project, most)
 
 
 def delete(sessions: list[uuid.UUID], user: str | None) -> Step:

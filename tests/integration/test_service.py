@@ -9,7 +9,7 @@ import pytest
 
 from muster.db.client import Database
 from muster.metrics.request import MetricsRequest, parse_metrics_request
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.platform.errors import DatabaseUnavailable, KeyNotAllowed, ProjectNotChosen, SessionBelongsToAnotherUser
 from muster.platform.settings import Settings
 from muster.service import AnalyticsService
@@ -58,7 +58,7 @@ def test_events_of_a_plain_batch_are_in_the_next_answer_after_a_fold(
     for batches in (1, 2):
         stored = service.save_events("ada", SESSION, [an_event(area=f"shop {place}") for place in range(number)])
         assert (stored["accepted"], service.get_metrics(day).totals.events) == (number, batches * number)
-        roll_forward(database.connection(), project.id, 10_000)
+        roll_up(database.connection(), project.id, 10_000)
     rows = database.connection().execute(
         "SELECT count(DISTINCT xid), count(DISTINCT batch_id) FROM muster.analytics_events"
     )

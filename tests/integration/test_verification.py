@@ -1,4 +1,4 @@
-"""Verification finds whatever is not as the migrations made it, and its remedies mend it."""
+"""Verification finds everything that is not as the migrations create it, and its remedies repair it."""
 
 import json
 from collections.abc import Iterator
@@ -139,6 +139,62 @@ def test_a_grant_to_everyone_is_found_and_mended(database: Connection) -> None:
     assert_found_and_mended(database, broken, "grant of SELECT on TABLE muster.api_keys to PUBLIC")
 
 
+def test_a_dropped_a_changed_and_a_disabled_trigger_are_found_and_repaired(database: Connection) -> None:
+    for key, definition in SCHEMA["triggers"].items():
+        table, _, name = key.partition(".")
+        place = f"trigger {name} of muster.{table}"
+        assert_found_and_mended(database, f"DROP TRIGGER {name} ON muster.{table}", place)
+        assert_found_and_mended(database, f"ALTER TABLE muster.{table} DISABLE TRIGGER {name}", place)
+        changed = definition.replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER").replace(" INSERT", " DELETE", 1)
+        changed = changed.replace(" REFERENCING NEW TABLE", " REFERENCING OLD TABLE").replace(
+            " OR UPDATE OF", " OR UPDATE OF"
+        )
+        assert_found_and_mended(database, f"DROP TRIGGER {name} ON muster.{table}; {changed}", place)
+
+
+def test_a_trigger_that_no_migration_creates_is_named_with_its_remedy(database: Connection) -> None:
+    database.execute("CREATE FUNCTION public.drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    database.execute(
+        "CREATE TRIGGER foreign_one BEFORE INSERT ON muster.analytics_events"
+        " FOR EACH ROW EXECUTE FUNCTION public.drop_it()"
+    )
+    (found,) = verify(database).unexpected
+    assert found.object == "trigger foreign_one of muster.analytics_events"
+    database.execute(found.remedy.encode())
+    database.execute("RESET ROLE")
+    assert verify(database).unexpected == []
+
+
+def test_another_owner_of_the_schema_is_found_and_repaired(database: Connection) -> None:
+    assert_found_and_mended(database, "ALTER SCHEMA muster OWNER TO CURRENT_USER", "schema muster")
+
+
+def test_a_changed_setting_of_a_role_is_found_and_repaired(database: Connection) -> None:
+    for role, expected in SCHEMA["roles"].items():
+        for name in expected["settings"]:
+            place = f"role {role} ({name})"
+            assert_found_and_mended(database, f"ALTER ROLE {role} RESET {name}", place)
+            other = "Asia/Tokyo" if name == "TimeZone" else "77s"
+            assert_found_and_mended(database, f"ALTER ROLE {role} SET {name} = '{other}'", place)
+        login = "NOLOGIN" if expected["login"] else "LOGIN"
+        assert_found_and_mended(database, f"ALTER ROLE {role} {login}", f"role {role}")
+
+
+def test_a_role_that_cannot_log_in_by_iam_is_found_and_repaired(database: Connection) -> None:
+    database.execute("CREATE ROLE rds_iam")
+    try:
+        names = mend(database)
+        assert set(names) == {f"role {role} (rds_iam)" for role, each in SCHEMA["roles"].items() if each["login"]}
+        assert verify(database).verified
+    finally:
+        database.execute("DROP ROLE rds_iam")
+
+
+def test_a_lost_record_of_the_functions_is_found_and_repaired(database: Connection) -> None:
+    assert_found_and_mended(database, "DELETE FROM muster.schema_functions", "migration functions")
+    assert_found_and_mended(database, "UPDATE muster.schema_functions SET checksum = 'x'", "migration functions")
+
+
 def test_a_missing_partition_is_found_and_mended(database: Connection) -> None:
     for name in read_schema(database)["partitions"][-3:]:
         broken = f"DROP TABLE muster.{name}"
@@ -166,4 +222,4 @@ def test_an_empty_database_lacks_everything(postgres: Cluster) -> None:
     with postgres.database(template="template0") as url, psycopg.connect(url, autocommit=True) as connection:
         missing = {difference.object for difference in verify(connection).differences}
     assert {f"table muster.{table}" for table in table_names()} <= missing
-    assert "migration 0001_foundation" in missing
+    assert "migration 0001_baseline" in missing

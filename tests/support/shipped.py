@@ -54,7 +54,7 @@ OUTCOMES: dict[str, Outcome] = {
     "consume-no-message-of-ours": Outcome(None, [{"itemIdentifier": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78"}]),
     "consume-unknown-key": Outcome(None, []),
     "maintain-hourly": Outcome("ok"),
-    "maintain-fold": Outcome("ok"),
+    "maintain-roll-up": Outcome("ok"),
     "maintain-retention": Outcome("ok"),
     "maintain-retention-dry-run": Outcome("ok"),
     "migrate": Outcome("ok"),

@@ -51,7 +51,7 @@ def modules_after(function: str, event: str) -> set[str]:
     ("function", "event", "unused"),
     [
         ("ingest", "ingest-batch.json", ["pydantic", "muster.ingest.parse", "muster.metrics.overview"]),
-        ("ingest", "ingest-one-bad-event.json", ["pydantic", "muster.ingest.buffered", "muster.metrics.overview"]),
+        ("ingest", "ingest-one-bad-event.json", ["pydantic", "muster.ingest.enqueue", "muster.metrics.overview"]),
         ("session", "session-put.json", ["pydantic", "muster.ingest.fast_path", "muster.metrics.overview"]),
         (
             "consent",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from muster.diagnostics.event_trace import Trace
     from muster.diagnostics.report import Diagnostics
     from muster.http.body import RawBody
-    from muster.ingest.results import BatchResult, Saved
+    from muster.ingest.results import BatchResponse, BatchResult
     from muster.metrics.export import ExportPage, Format
     from muster.metrics.funnel import FunnelRequest
     from muster.metrics.models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
@@ -70,10 +70,10 @@ class AnalyticsService:
 
         return save_batch(self._database, self._sender, batch_text(user_id, session_id, events_to_save)).result
 
-    def save_request(self, body: RawBody) -> Saved:
+    def save_request(self, body: RawBody) -> BatchResponse:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
-            from muster.ingest.buffered import queue_request
+            from muster.ingest.enqueue import queue_request
 
             return queue_request(self._database.settings, self._sender, body)
         from muster.ingest.handler import save_request

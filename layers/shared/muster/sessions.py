@@ -17,10 +17,10 @@ from muster.http.response import WireModel
 from muster.ingest.user_agents import browser_family
 from muster.platform.errors import InvalidBatch
 from muster.platform.logging import log
-from muster.validation.error_details import convert_form, place_of, time_faults
+from muster.validation.error_details import convert_model, place_of, time_faults
 from muster.validation.json_spans import members
 from muster.validation.limits import MAX_INT4, TIME_PATTERN, context_faults, whole
-from muster.validation.unstorable import find_poison
+from muster.validation.unstorable import find_unstorable
 
 _Time = Annotated[str, Meta(pattern=whole(TIME_PATTERN))]
 
@@ -89,7 +89,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> KnownSes
         DatabaseUnavailable: the database did not answer.
     """
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
-    answer = database.run(call, "show_session", parameters)
+    answer = database.run(call, "get_session", parameters)
     raise_if_refused(answer, RIGHTS["get_session"])
     return KnownSession.read(answer)
 
@@ -106,10 +106,10 @@ def _change(text: str, user_agent: str) -> str:
     if fields is None:
         raise InvalidBatch("The body is JSON but no object; send {} or the session's fields.")
     values = {name: value for name, (value, _) in fields.items()}
-    faults = list(find_poison(values, []))
+    faults = list(find_unstorable(values, []))
     if faults:
         raise _refused(faults)
-    session = convert_form(values, SessionIn)
+    session = convert_model(values, SessionIn)
     if not isinstance(session, SessionIn):
         raise _refused([session])
     faults = context_faults(session.context, ["context"])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 
 from muster.db.client import Connection, call_value
 from muster.db.queries import query, rows_of
@@ -65,13 +65,11 @@ def authenticate(connection: Connection, key_hash: bytes, allowed: tuple[str, ..
         InvalidKey: it is unknown or revoked.
         KeyNotAllowed: it is of a kind that is not in `allowed`.
     """
-    with connection.cursor(row_factory=class_row(Access)) as cursor:
-        access = cursor.execute(rows_of("authenticate", ("key_hash",)), {"key_hash": key_hash}).fetchone()
-    if access is None:
-        raise InvalidKey
-    if access.kind not in allowed:
-        raise KeyNotAllowed(allowed)
-    return access
+    parameters = {"key_hash": key_hash, "kinds": list(allowed)}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(rows_of("authenticate", tuple(parameters)), parameters).fetchone() or {}
+    raise_if_refused(row, allowed)
+    return Access(project_id=row["project_id"], kind=row["kind"], prefix=row["prefix"])
 
 
 def only_project(connection: Connection) -> Access:

@@ -18,7 +18,7 @@ from muster.platform.errors import DatabaseUnavailable, MusterError, SchemaIncom
 from muster.platform.logging import log
 from muster.platform.settings import Settings
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -109,7 +109,7 @@ class Database:
         except psycopg.Error as error:
             raise self._explained(error) from error
 
-    def execute_one(
+    def execute_value(
         self, statement: bytes, values: Sequence[str | None], *, meanwhile: Callable[[], T]
     ) -> tuple[bytes, T]:
         """Run a statement with $1, $2 … that answers one value: its text, and what `meanwhile` made while it ran.
@@ -118,9 +118,9 @@ class Database:
         which costs a tenth of a batch of fifty. Raises as run does, and may call `meanwhile` twice.
         """
         encoded = [None if value is None else value.encode() for value in values]
-        return self.run(self._execute_one, statement, encoded, meanwhile)
+        return self.run(self._execute_value, statement, encoded, meanwhile)
 
-    def _execute_one(
+    def _execute_value(
         self, connection: Connection, statement: bytes, values: Sequence[bytes | None], meanwhile: Callable[[], T]
     ) -> tuple[bytes, T]:
         name = self._prepare(connection, statement) if self.settings.database_prepares else None
@@ -222,12 +222,12 @@ def _is_refused_login(error: psycopg.OperationalError) -> bool:
     return "authentication failed" in str(error)
 
 
-def call(connection: psycopg.Connection[Any], function: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def call(connection: Connection, function: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """The JSON object that the SQL function muster.<function> answers; `parameters` by their names without p_."""
     return cast(dict[str, Any], call_value(connection, function, parameters))
 
 
-def call_value(connection: psycopg.Connection[Any], function: str, parameters: dict[str, Any]) -> Any:
+def call_value(connection: Connection, function: str, parameters: dict[str, Any]) -> Any:
     """The value that the SQL function muster.<function> answers; `parameters` by their names without p_."""
     row = connection.execute(call_of(function, tuple(parameters)), parameters).fetchone()
     return row[0] if row else None

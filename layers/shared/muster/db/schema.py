@@ -1,7 +1,6 @@
 """Compares the database's schema with what the shipped migrations create.
 
-What they create is written down in schema.json by `make schema`, from a database that they made; a test proves it.
-Nothing in it is written by hand.
+What they create is recorded in schema.json by `make schema`, from a database that they made; a test proves it.
 """
 
 import json
@@ -13,37 +12,40 @@ from typing import Any
 
 import psycopg
 
-from muster.db.migrate import get_applied
+from muster.db.client import Connection
+from muster.db.migrate import get_applied, get_function_checksum
 from muster.db.queries import query
 from muster.db.schema_diff import Difference, as_owner, differences
 
-Connection = psycopg.Connection[Any]
 Schema = dict[str, Any]
+_MIGRATE = '-- Invoke the function migrate with {"action": "migrate"}, or run: make migrate'
+_RECORDS = ("muster.schema_migrations", "muster.schema_functions")
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether the schema is what it should be; each difference has the statement that mends it."""
+    """Whether the schema is what it should be; each difference has the statement that repairs it."""
 
     differences: list[Difference]
-    """What must be mended."""
+    """What must be repaired."""
     unexpected: list[Difference]
-    """What is there beside: harmless, but not ours."""
+    """What is there as well: harmless, but not created by a migration."""
 
     @property
     def verified(self) -> bool:
-        """Whether nothing must be mended."""
+        """Whether nothing must be repaired."""
         return not self.differences
 
 
 def verify(connection: Connection) -> Verification:
-    """Compare every table, column, index, constraint, function, grant and partition; any login can do it."""
+    """Compare everything that migrations create, roles and their settings included; any login can do it."""
     expected, found = expected_schema(), read_schema(connection)
     listed = differences(expected, found)
-    applied = _applied_or_none(connection, found)
-    # A login that may not read it learns of that from the differences in grants.
-    if applied is not None:
-        listed += migration_differences(expected["migrations"], applied, rest=listed)
+    try:
+        with connection.transaction():
+            listed += _history_differences(connection, expected, found, listed)
+    except psycopg.errors.InsufficientPrivilege:
+        pass  # the differences in grants say so
     return Verification(
         differences=[difference for difference in listed if difference.problem != "unexpected"],
         unexpected=[difference for difference in listed if difference.problem == "unexpected"],
@@ -51,7 +53,7 @@ def verify(connection: Connection) -> Verification:
 
 
 def read_schema(connection: Connection) -> Schema:
-    """What is in the database now, in the form of schema.json less its migrations."""
+    """What is in the database now, in the form of schema.json without its record of migrations."""
     with connection.transaction():
         # PostgreSQL leaves out of a definition what the search path finds.
         connection.execute("SET LOCAL search_path = pg_catalog")
@@ -71,51 +73,61 @@ def table_names() -> list[str]:
     return list(expected_schema()["tables"])
 
 
-def _applied_or_none(connection: Connection, found: Schema) -> list[list[Any]] | None:
-    columns = {column["name"] for column in found["tables"].get("schema_migrations", {}).get("columns", [])}
-    if not {"version", "name", "checksum"} <= columns:
-        return []
-    try:
-        with connection.transaction():
-            return [[row.version, row.name, row.checksum] for row in get_applied(connection)]
-    except psycopg.errors.InsufficientPrivilege:
-        return None
-
-
-HISTORY = "muster.schema_migrations"
-
-
-def migration_differences(
-    shipped: Sequence[Sequence[Any]], applied: Sequence[Sequence[Any]], *, rest: Sequence[Difference]
+def _history_differences(
+    connection: Connection, expected: Schema, found: Schema, rest: Sequence[Difference]
 ) -> list[Difference]:
-    """A difference for each migration that is not applied as shipped; both are (version, name, checksum).
+    """Differences between what is shipped and what is recorded as applied.
 
-    `rest` are the other differences: where all that a migration makes is there, only its record was lost.
+    If everything that the migrations create is there, only the record was lost, and the remedy restores it.
     """
-    expected = {version: (name, checksum) for version, name, checksum in shipped}
-    known = {version: (name, checksum) for version, name, checksum in applied}
-    only_the_record = all(HISTORY in difference.object or difference.problem == "unexpected" for difference in rest)
+    record_is_lost = all(
+        difference.problem == "unexpected" or any(table in difference.object for table in _RECORDS)
+        for difference in rest
+    )
+    shipped = {version: (name, checksum) for version, name, checksum in expected["migrations"]}
+    applied = {row.version: (row.name, row.checksum) for row in _applied(connection, found)}
     listed = []
-    for version in sorted({*expected, *known}):
-        name, checksum = expected.get(version) or known[version]
+    for version in sorted({*shipped, *applied}):
+        name, checksum = shipped.get(version) or applied[version]
         place = f"migration {name}"
-        if version not in known:
-            remedy = _record(version, name, checksum) if only_the_record else _MIGRATE
+        if version not in applied:
+            remedy = _record_migration(version, name, checksum) if record_is_lost else _MIGRATE
             listed.append(Difference(place, "missing", "applied", None, remedy))
-        elif version not in expected:
+        elif version not in shipped:
             remedy = "-- Deploy the version of Muster that has this migration, or a later one."
             listed.append(Difference(place, "different", "shipped", "applied by a newer version", remedy))
-        elif expected[version] != known[version]:
+        elif shipped[version] != applied[version]:
             remedy = "-- Restore the migration's file as it was applied, and put the change into a new migration."
             listed.append(Difference(place, "different", "as it was applied", "another text now", remedy))
+    checksum = expected["functions_checksum"]
+    known = get_function_checksum(connection) if _has_columns(found, "schema_functions", "checksum") else None
+    if known is None or (known != checksum and record_is_lost):
+        remedy = _record_functions(checksum) if record_is_lost else _MIGRATE
+        listed.append(Difference("migration functions", "missing", "recorded as applied", None, remedy))
+    elif known != checksum:
+        listed.append(Difference("migration functions", "different", "as shipped", "of another version", _MIGRATE))
     return listed
 
 
-_MIGRATE = '-- Invoke the function migrate with {"action": "migrate"}, or run: make migrate'
+def _applied(connection: Connection, found: Schema) -> Sequence[Any]:
+    known = _has_columns(found, "schema_migrations", "version", "name", "checksum")
+    return get_applied(connection) if known else ()
 
 
-def _record(version: int, name: str, checksum: str) -> str:
+def _has_columns(found: Schema, table: str, *names: str) -> bool:
+    return {*names} <= {column["name"] for column in found["tables"].get(table, {}).get("columns", [])}
+
+
+def _record_migration(version: int, name: str, checksum: str) -> str:
     return as_owner(
-        f"INSERT INTO {HISTORY} (version, name, checksum, duration_ms) VALUES ({version}, '{name}', '{checksum}', 0) "
+        "INSERT INTO muster.schema_migrations (version, name, checksum, duration_ms) "
+        f"VALUES ({version}, '{name}', '{checksum}', 0) "
         "ON CONFLICT (version) DO UPDATE SET name = excluded.name, checksum = excluded.checksum"
+    )
+
+
+def _record_functions(checksum: str) -> str:
+    return as_owner(
+        f"INSERT INTO muster.schema_functions (checksum, duration_ms) VALUES ('{checksum}', 0) "
+        "ON CONFLICT (only_row) DO UPDATE SET checksum = excluded.checksum"
     )

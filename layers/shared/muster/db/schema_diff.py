@@ -1,7 +1,7 @@
-"""Names the differences between two schemas, each with the SQL that would mend it.
+"""Names the differences between two schemas, each with the SQL that repairs it.
 
-They come in an order in which their remedies work one after another: roles, tables, columns, constraints, indexes,
-functions, grants, partitions.
+They come in an order in which their remedies work one after another: roles, the schema, tables, columns, constraints,
+indexes, functions, triggers, grants, partitions.
 """
 
 from collections.abc import Iterator
@@ -31,18 +31,20 @@ class Difference:
         """For people."""
         if self.problem == "different":
             return f"{self.object} is {self.found}; it should be {self.expected}."
-        return f"{self.object} is {'missing' if self.problem == 'missing' else 'there, and none of ours'}."
+        return f"{self.object} is {'missing' if self.problem == 'missing' else 'there, but no migration creates it'}."
 
 
 def differences(expected: Schema, found: Schema) -> list[Difference]:
     """All differences, in the order in which their remedies work."""
     return [
         *_roles(expected, found),
+        *_schema_owner(expected, found),
         *_tables(expected, found),
         *_columns(expected, found),
         *_constraints(expected, found),
         *_indexes(expected, found),
         *_functions(expected, found),
+        *_triggers(expected, found),
         *_grants(expected, found),
         *_partitions(found),
     ]
@@ -54,11 +56,39 @@ def as_owner(*statements: str) -> str:
 
 
 def _roles(expected: Schema, found: Schema) -> Iterator[Difference]:
-    for role in expected["roles"]:
-        if role not in found["roles"]:
-            login = "NOLOGIN" if role == OWNER else "LOGIN"
-            remedy = f"CREATE ROLE {role} {login}; GRANT {role} TO CURRENT_USER;"
-            yield Difference(f"role {role}", "missing", login, None, remedy)
+    for role, wanted in expected["roles"].items():
+        login = "LOGIN" if wanted["login"] else "NOLOGIN"
+        settings = [f"ALTER ROLE {role} SET {name} = '{value}';" for name, value in wanted["settings"].items()]
+        present = found["roles"].get(role)
+        if present is None:
+            iam = [f"GRANT rds_iam TO {role};"] if wanted["login"] and _is_on_rds(found) else []
+            create = [f"CREATE ROLE {role} {login};", f"GRANT {role} TO CURRENT_USER;", *settings, *iam]
+            yield Difference(f"role {role}", "missing", login, None, " ".join(create))
+            continue
+        if present["login"] != wanted["login"]:
+            was = "NOLOGIN" if wanted["login"] else "LOGIN"
+            yield Difference(f"role {role}", "different", login, was, f"ALTER ROLE {role} {login};")
+        changed = {name for name, value in wanted["settings"].items() if present["settings"].get(name) != value}
+        for name in sorted(changed):
+            value, was = wanted["settings"][name], present["settings"].get(name) or "not set"
+            remedy = f"ALTER ROLE {role} SET {name} = '{value}';"
+            yield Difference(f"role {role} ({name})", "different", value, was, remedy)
+        if wanted["login"] and present["is_rds_iam"] is False:
+            yield Difference(f"role {role} (rds_iam)", "missing", "a member", None, f"GRANT rds_iam TO {role};")
+
+
+def _is_on_rds(found: Schema) -> bool:
+    return any(role["is_rds_iam"] is not None for role in found["roles"].values())
+
+
+def _schema_owner(expected: Schema, found: Schema) -> Iterator[Difference]:
+    owner, present = expected["schema_owner"], found["schema_owner"]
+    if present is None:
+        remedy = f"CREATE SCHEMA muster AUTHORIZATION {owner};"
+        yield Difference("schema muster", "missing", f"owned by {owner}", None, remedy)
+    elif present != owner:
+        remedy = f"ALTER SCHEMA muster OWNER TO {owner};"
+        yield Difference("schema muster", "different", f"owned by {owner}", f"owned by {present}", remedy)
 
 
 def _tables(expected: Schema, found: Schema) -> Iterator[Difference]:
@@ -178,7 +208,7 @@ def _functions(expected: Schema, found: Schema) -> Iterator[Difference]:
         place = f"function muster.{signature}"
         present = found["functions"].get(signature)
         if present is None:
-            # What PostgreSQL gives to everyone is taken back before anyone can use it.
+            # PostgreSQL grants a new function to everyone: revoke that before anyone can use it.
             revoke = f"REVOKE ALL ON FUNCTION muster.{signature} FROM PUBLIC"
             yield Difference(place, "missing", "a function", None, as_owner(function["definition"], revoke))
         elif present["owner"] != function["owner"]:
@@ -186,10 +216,26 @@ def _functions(expected: Schema, found: Schema) -> Iterator[Difference]:
             was, is_now = f"owned by {function['owner']}", f"owned by {present['owner']}"
             yield Difference(place, "different", was, is_now, remedy)
         elif present["definition"] != function["definition"]:
-            yield Difference(place, "different", "as shipped", "of another text", as_owner(function["definition"]))
+            yield Difference(place, "different", "as shipped", "another text", as_owner(function["definition"]))
     for signature in found["functions"].keys() - expected["functions"].keys():
         remedy = f"DROP FUNCTION muster.{signature};"
         yield Difference(f"function muster.{signature}", "unexpected", None, "a function", remedy)
+
+
+def _triggers(expected: Schema, found: Schema) -> Iterator[Difference]:
+    for key, definition in expected["triggers"].items():
+        table, _, name = key.partition(".")
+        place = f"trigger {name} of muster.{table}"
+        if key not in found["triggers"]:
+            yield Difference(place, "missing", definition, None, as_owner(definition))
+        elif found["triggers"][key] != definition:
+            remedy = as_owner(f"DROP TRIGGER {name} ON muster.{table}", definition)
+            yield Difference(place, "different", definition, found["triggers"][key], remedy)
+    for key in found["triggers"].keys() - expected["triggers"].keys():
+        table, _, name = key.partition(".")
+        if table in expected["tables"]:
+            remedy = as_owner(f"DROP TRIGGER {name} ON muster.{table}")
+            yield Difference(f"trigger {name} of muster.{table}", "unexpected", None, found["triggers"][key], remedy)
 
 
 def _grants(expected: Schema, found: Schema) -> Iterator[Difference]:

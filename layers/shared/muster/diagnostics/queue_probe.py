@@ -14,6 +14,8 @@ MAX_MESSAGES = 10
 MAX_LOOKS = 5
 # Diagnostics must answer within five seconds.
 TIMEOUT_SECONDS = 1.0
+# The place of the version in a UUID's text.
+_VERSION = 14
 _WAITING, _IN_FLIGHT = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 
@@ -87,17 +89,25 @@ def _find(text: str, event_id: str) -> Queued | None:
     try:
         message = unpack(text)
     except ValueError:
-        return None  # none of ours: consume reports it
-    request = message["request"]
-    rejected = next((each for each in request["rejections"] if each["eventId"] == event_id), None)
-    if rejected is None and event_id not in message["body"].lower():
+        return None  # not one of Muster's messages: consume reports it
+    body = message.get("body")
+    # Only a derived id (UUID version 8) is not in the text itself.
+    if body is None or (event_id not in body.lower() and event_id[_VERSION] != "8"):
         return None
+    # Only buffered mode pays for these imports.
+    from muster.ingest.parse import parse_batch  # noqa: PLC0415
+    from muster.ingest.user_agents import Agent  # noqa: PLC0415
+
+    batch = parse_batch(body, Agent(*message["agent"]))
+    if event_id not in batch.ids:
+        return None
+    rejected = next((each for each in batch.rejections if each.event_id == event_id), None)
     return Queued(
-        batch_id=request["batchId"],
-        session_id=request["sessionId"],
-        request_id=request["requestId"],
-        received_at=request["receivedAt"],
-        rejected=None if rejected is None else {name: rejected[name] for name in ("reason", "details")},
+        batch_id=message["batchId"],
+        session_id=batch.envelope.get("sessionId"),
+        request_id=message["requestId"],
+        received_at=message["receivedAt"],
+        rejected=None if rejected is None else {"reason": rejected.reason, "details": rejected.details},
     )
 
 

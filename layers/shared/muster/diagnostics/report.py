@@ -31,15 +31,16 @@ CONNECT_SECONDS = 2
 COUNT_SECONDS = 1.0
 # Of the tables that do not name the project in each row.
 _BY_DIMENSION = "WHERE dimension_id IN (SELECT id FROM muster.rollup_dimensions WHERE project_id = %s)"
-_BY_SCOPE = f"WHERE scope_id IN (SELECT id FROM muster.rollup_scopes {_BY_DIMENSION})"
+_BY_VALUE = f"WHERE value_id IN (SELECT id FROM muster.rollup_dimension_values {_BY_DIMENSION})"
 _ROWS_OF_A_PROJECT = {
     "projects": "WHERE id = %s",
     "schema_migrations": "WHERE %s::uuid IS NOT NULL",
+    "schema_functions": "WHERE %s::uuid IS NOT NULL",
     "archive_state": "WHERE %s::uuid IS NOT NULL",
-    "rollup_scopes": _BY_DIMENSION,
+    "rollup_dimension_values": _BY_DIMENSION,
     "rollup_days": _BY_DIMENSION,
-    "rollup_returns": _BY_SCOPE,
-    "rollup_session_spans": _BY_SCOPE,
+    "rollup_returning_activity": _BY_VALUE,
+    "rollup_session_spans": _BY_VALUE,
 }
 Status = Literal["ok", "degraded", "failing"]
 

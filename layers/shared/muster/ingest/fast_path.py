@@ -1,40 +1,36 @@
-"""Reads the plain batch, as almost every one is: columns of texts, cut from the body and never serialised again."""
+"""The fast path, which almost every batch takes: columns of texts, cut from the body and stored by one SQL function.
+
+What it accepts, the full path must accept too: parse.py is the rule, and a property test compares the two.
+"""
 
 import json
 import re
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 import orjson
-from msgspec import Meta
 
 from muster.auth.keys import Sender, raise_if_refused
 from muster.auth.permissions import RIGHTS
 from muster.db.client import Database
 from muster.ingest.event_ids import derive_event_id
-from muster.ingest.log import Clock, begin_line, write_line
-from muster.ingest.redaction import may_need_redaction
-from muster.ingest.results import BatchResult, EventResult, Saved, told
-from muster.ingest.user_agents import browser_family, is_bot
-from muster.platform.logging import MetricsLine
+from muster.ingest.models import Count, Envelope, Sequence, Time, UserId, Uuid
+from muster.ingest.redaction import DEFAULT_REDACTED_KEYS, may_need_redaction
+from muster.ingest.user_agents import Agent
 from muster.validation.error_details import time_faults
 from muster.validation.limits import (
     MAX_DATA_BYTES,
     MAX_DEPTH,
     MAX_EVENTS,
-    MAX_INT4,
     TIME_PATTERN,
     UUID_PATTERN,
     context_faults,
     whole,
 )
 from muster.validation.unstorable import depth_of
-
-if TYPE_CHECKING:
-    from muster.ingest.models import EnvelopeIn
 
 SEPARATOR = "\x1f"
 _SEPARATOR = SEPARATOR.encode()
@@ -45,8 +41,14 @@ _NANOSECONDS = re.compile(r"[.][0-9]{7}")
 _NO_DATA = msgspec.Raw(b"{}")
 _LONGEST_NAME = 100
 
+_PARAMETERS = 19
+_STORE = f"SELECT muster.ingest_fast_path({', '.join(f'${n}' for n in range(1, _PARAMETERS + 1))})".encode()
+_REDACTED_KEYS = f"{{{','.join(DEFAULT_REDACTED_KEYS)}}}"
+T = TypeVar("T")
+
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    # Types, ids, names and times are checked for all events at once, which is several times as fast as one by one.
     eventType: str  # noqa: N815 - as on the wire
     timestamp: str
     id: str | None = None
@@ -56,11 +58,11 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     events: list[_Event]
-    sessionId: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None  # noqa: N815 - as on the wire
-    userId: Annotated[str, Meta(min_length=1, max_length=200)] | None = None  # noqa: N815 - as on the wire
-    sentAt: Annotated[str, Meta(pattern=whole(TIME_PATTERN))] | None = None  # noqa: N815 - as on the wire
-    sequence: Annotated[int, Meta(ge=1, le=MAX_INT4 - 1)] | None = None
-    dropped: Annotated[int, Meta(ge=0, le=MAX_INT4)] | None = None
+    sessionId: Uuid | None = None  # noqa: N815
+    userId: UserId | None = None  # noqa: N815
+    sentAt: Time | None = None  # noqa: N815
+    sequence: Sequence | None = None
+    dropped: Count | None = None
     context: dict[str, Any] | None = None
 
 
@@ -68,60 +70,111 @@ _ENVELOPE = ("sessionId", "userId", "sentAt", "sequence", "dropped", "context")
 _DECODER = msgspec.json.Decoder(_Batch)
 
 
-@dataclass(slots=True)
-class PlainBatch:
-    """A batch of one session and user, no id twice, no bot, and nothing that PostgreSQL may refuse or must judge."""
+class Columns(NamedTuple):
+    """The values of a batch's events, joined by U+001F, and the first and the last of the times."""
 
-    envelope: "EnvelopeIn"
+    first: str
+    last: str
+    ids: str
+    times: str
+    event_types: str
+    areas: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class FastBatch:
+    """A valid batch of one session and user: no id twice, no bot, nothing that PostgreSQL may refuse."""
+
+    envelope: Envelope
     ids: list[str]
-    columns: dict[str, str]
-    """ids, event_types, areas, times and data: the events' values, joined by U+001F; first and last of the times."""
+    columns: Columns
     browser: str | None
     context: str
     """JSON."""
-    derives_ids: bool
-    """Whether some came without an id."""
 
 
-def read_plain_batch(text: str, user_agent: str) -> PlainBatch | None:
-    """The batch, when it is plain; None when it must be read closely, whatever the reason.
+def read_fast_batch(text: str, agent: Agent) -> FastBatch | None:
+    """The batch that a request's body is; None if it needs the full path, whatever the reason.
 
-    What this lets pass reading closely must let pass too: models.py is the schema, this is the short way through it.
+    `agent` is the user agent of the request.
     """
-    # One character is found ten times as fast as two are, and most batches escape nothing.
+    # One character is found ten times as fast as two, and most batches escape nothing.
     escapes = "\\" in text
-    if (escapes and "\\u0000" in text) or is_bot(user_agent, of_request=True):
+    if (escapes and "\\u0000" in text) or agent.is_bot:
         return None
     try:
         batch = _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         return None
-    given = {name: value for name in _ENVELOPE if (value := getattr(batch, name)) is not None}
-    envelope = cast("EnvelopeIn", given)
+    envelope = cast("Envelope", {name: value for name in _ENVELOPE if (value := getattr(batch, name)) is not None})
     columns = _columns(batch)
-    ids = columns["ids"].split(SEPARATOR) if columns else []
+    if columns is None:
+        return None
+    ids = columns.ids.split(SEPARATOR)
     context = envelope.get("context") or {}
     if (
-        columns is None
-        or len(set(ids)) != len(ids)
+        len(set(ids)) != len(ids)
         or (context and (context_faults(context, []) or "userAgent" in context))
         or ("sentAt" in envelope and time_faults(envelope, ["sentAt"], []))
         # Half a surrogate pair outside of data; only an escape can bring it here.
         or (escapes and ("\\ud" in text or "\\uD" in text) and not _is_json(text))
     ):
         return None
-    return PlainBatch(
+    return FastBatch(
         envelope=envelope,
         ids=ids,
         columns=columns,
-        browser=browser_family(user_agent),
-        # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
+        browser=agent.browser,
+        # Not orjson: a context may hold integers of any length, as PostgreSQL does.
         context=json.dumps(context) if context else "{}",
-        derives_ids=None in [event.id for event in batch.events],
     )
 
 
-def _columns(batch: _Batch) -> dict[str, str] | None:
+def store_fast_batch(
+    database: Database,
+    sender: Sender,
+    batch: FastBatch,
+    *,
+    batch_id: str,
+    received_at: str | None,
+    meanwhile: Callable[[], T],
+) -> tuple[tuple[int, str] | None, T]:
+    """Store a batch: the number of events and the project, or None if nothing is stored since it needs the full path.
+
+    Also returns what `meanwhile` made while the database worked.
+
+    Raises:
+        KeyRefused: the key may not write events.
+        DatabaseUnavailable: nothing was stored; the same batch may be sent again.
+    """
+    envelope = batch.envelope
+    sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
+    values = [
+        f"\\x{(sender.key_hash or b'').hex()}",
+        batch_id,
+        envelope.get("sessionId"),
+        envelope.get("userId"),
+        None if sequence is None else str(sequence),
+        None if dropped is None else str(dropped),
+        envelope.get("sentAt"),
+        received_at,
+        batch.browser,
+        batch.context,
+        _REDACTED_KEYS,
+        str(len(batch.ids)),
+        *batch.columns,
+    ]
+    answer, made = database.execute_value(_STORE, values, meanwhile=meanwhile)
+    if answer == b"needs_full_path":
+        return None, made
+    kind, value, *project = answer.decode().split()
+    if kind == "refused":
+        raise_if_refused({kind: value}, RIGHTS["save_events"])
+    return (int(value), project[0]), made
+
+
+def _columns(batch: _Batch) -> Columns | None:
     events = batch.events
     if not 1 <= len(events) <= MAX_EVENTS or batch.sessionId is None:
         return None
@@ -131,24 +184,16 @@ def _columns(batch: _Batch) -> dict[str, str] | None:
     given = [event.id for event in events]
     if None in given:
         given = [_derived_id(batch, event) if event.id is None else event.id for event in events]
-    joined_ids = SEPARATOR.join(cast("list[str]", given)).lower()
+    ids = SEPARATOR.join(cast("list[str]", given)).lower()
     times = [event.timestamp for event in events]
     event_types = [event.eventType for event in events]
     areas = [event.area or "unknown" for event in events]
-    if not _are_uuids(joined_ids, len(events)) or not all(map(_is_name, {*event_types, *areas})):
+    if not _are_uuids(ids, len(events)) or not all(map(_is_name, {*event_types, *areas})):
         return None
     ends = _ends(times)
     if ends is None:
         return None
-    return {
-        "ids": joined_ids,
-        "times": SEPARATOR.join(times),
-        "first": ends[0],
-        "last": ends[1],
-        "event_types": SEPARATOR.join(event_types),
-        "areas": SEPARATOR.join(areas),
-        "data": data,
-    }
+    return Columns(*ends, ids, SEPARATOR.join(times), SEPARATOR.join(event_types), SEPARATOR.join(areas), data)
 
 
 def _derived_id(batch: _Batch, event: _Event) -> str:
@@ -156,14 +201,14 @@ def _derived_id(batch: _Batch, event: _Event) -> str:
         "eventType": event.eventType,
         "area": event.area,
         "timestamp": event.timestamp,
-        # As reading closely decodes it, whole numbers of any length; it was found to be JSON.
+        # As the full path decodes it, with integers of any length. It was found to be JSON.
         "data": json.loads(bytes(event.data)),
     }
     return derive_event_id(batch.sessionId or "", batch.userId, content)
 
 
 def _are_uuids(joined: str, number: int) -> bool:
-    """Whether all are, in small letters: looked at all at once, which is ten times as fast as one by one."""
+    """Whether all are UUIDs in small letters: checked all at once, which is ten times as fast as one by one."""
     if number == 1:
         return _UUID.match(joined) is not None
     stride = _UUID_LENGTH + 1
@@ -174,23 +219,23 @@ def _are_uuids(joined: str, number: int) -> bool:
 
 
 def _ends(times: list[str]) -> tuple[str, str] | None:
-    """The earliest and the latest; None when not all are times that we take."""
+    """The earliest and the latest; None if not all are valid times."""
     try:
         parsed = list(map(datetime.fromisoformat, times))
     except ValueError:
         return None
     if len(times) == 1:
         return (times[0], times[0]) if _TIME.match(times[0]) else None
-    if _are_alike(times):
+    if _have_one_form(times):
         return min(times), max(times)
-    # PostgreSQL rounds what Python cuts off: which of two is later it alone can tell.
+    # PostgreSQL rounds what Python cuts off, so only it can compare such times.
     if not all(map(_TIME.match, times)) or _NANOSECONDS.search(SEPARATOR.join(times)):
         return None
     return times[parsed.index(min(parsed))], times[parsed.index(max(parsed))]
 
 
-def _are_alike(times: list[str]) -> bool:
-    """Whether all are written as the first is, in UTC: then they are in the order of their texts."""
+def _have_one_form(times: list[str]) -> bool:
+    """Whether all are written like the first, in UTC: then their texts sort as the times do."""
     first, joined = times[0], "".join(times)
     suffix = first[-1:] if first[-1:] == "Z" else first[-6:]
     return (
@@ -209,7 +254,7 @@ def _data(events: list[_Event]) -> str | None:
     texts = [event.data for event in events]
     joined = b",".join(texts)
     try:
-        # It refuses numbers over 1e308 and half surrogate pairs, which the decoder of the batch lets pass.
+        # It refuses numbers over 1e308 and half surrogate pairs, which the decoder of the batch accepts.
         values = orjson.loads(b"[" + joined + b"]")
     except orjson.JSONDecodeError:
         return None
@@ -233,70 +278,3 @@ def _is_json(text: str) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
-
-
-_STORE_ONE = b"SELECT muster.record_plain_event($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-_STORE_MANY = (
-    b"SELECT muster.record_plain_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
-)
-_OF_ONE = ("ids", "event_types", "areas", "first", "data")
-_OF_MANY = ("first", "last", "ids", "event_types", "areas", "times", "data")
-
-
-def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> Saved | None:
-    """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
-    batch_id = str(uuid.uuid4())
-    clock = Clock(database)
-
-    def prepare() -> tuple[Saved, MetricsLine]:
-        saved = told(_all_accepted(batch_id, batch.ids))
-        settings, request_id = database.settings, sender.request_id
-        return saved, begin_line(settings, saved.result, batch.envelope, request_id=request_id, path="plain")
-
-    statement, values = _statement(batch, batch_id, key_hash)
-    text, (saved, line) = database.execute_one(statement, values, meanwhile=prepare)
-    if text == b"closer":
-        return None
-    kind, value, *project = text.decode().split()
-    if kind == "refused":
-        raise_if_refused({kind: value}, RIGHTS["save_events"])
-    answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix}
-    write_line(line, saved.result, answer, clock.read(), batch.envelope)
-    return saved
-
-
-def _all_accepted(batch_id: str, ids: list[str]) -> BatchResult:
-    events: list[EventResult] = [
-        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(ids)
-    ]
-    return {
-        "batchId": batch_id,
-        "status": "committed",
-        "received": len(events),
-        "accepted": len(events),
-        "duplicates": 0,
-        "rejected": 0,
-        "ignored": 0,
-        "redacted": 0,
-        "events": events,
-    }
-
-
-def _statement(batch: PlainBatch, batch_id: str, key_hash: bytes) -> tuple[bytes, list[str | None]]:
-    """The call of muster.record_plain_event or muster.record_plain_batch, and its parameters."""
-    envelope, columns = batch.envelope, batch.columns
-    sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
-    values = [
-        f"\\x{key_hash.hex()}",
-        batch_id,
-        envelope.get("sessionId"),
-        envelope.get("userId"),
-        None if sequence is None else str(sequence),
-        None if dropped is None else str(dropped),
-        envelope.get("sentAt"),
-        batch.browser,
-        batch.context,
-    ]
-    if len(batch.ids) == 1:
-        return _STORE_ONE, [*values, *map(columns.__getitem__, _OF_ONE)]
-    return _STORE_MANY, [*values, *map(columns.__getitem__, _OF_MANY), str(len(batch.ids))]

@@ -1,7 +1,9 @@
-"""Stores batches of events and says what became of each: one round trip, one transaction."""
+"""The way of a batch: read, stored by the fast path or else by the full path, answered and logged."""
 
 import json
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,44 +11,138 @@ from uuid import UUID
 from muster.auth.keys import Sender
 from muster.db.client import Database
 from muster.http.body import RawBody, read_text
-from muster.ingest.fast_path import read_plain_batch, save_plain
-from muster.ingest.results import Saved, told
-from muster.ingest.store import note_refused, save_carefully
+from muster.ingest.fast_path import read_fast_batch, store_fast_batch
+from muster.ingest.log import DatabaseTimer, begin_ingest_line, log_rejections, write_ingest_line
+from muster.ingest.models import Envelope
+from muster.ingest.results import BatchResponse, EventResult, make_response
+from muster.ingest.user_agents import Agent, request_agent
 from muster.platform.errors import RequestRefused
+from muster.platform.logging import MetricsLine
+
+BeginLine = Callable[[BatchResponse, Envelope, str], MetricsLine]
+"""Begins a log line from the response, the envelope and the path: fast or full."""
 
 _WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
-def save_request(database: Database, sender: Sender, body: RawBody) -> Saved:
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch that the database has stored, and the log line that was begun for it."""
+
+    response: BatchResponse
+    envelope: Envelope
+    invalid: frozenset[int]
+    """The indexes of the events that validation rejected."""
+    accepted: int
+    """As the database counted."""
+    project: str
+    prefix: str | None
+    line: MetricsLine
+
+
+def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResponse:
     """Store a batch from a request's body; raises as save_batch does."""
+    # The full path and what it imports, only for requests that need it.
     try:
         text = read_text(body)
     except RequestRefused as refusal:
-        note_refused(database, sender, refusal, None)
+        from muster.ingest.full_path import count_refused_request  # noqa: PLC0415 - as above
+
+        count_refused_request(database, sender, refusal, None)
         raise
     return save_batch(database, sender, text)
 
 
-def save_batch(database: Database, sender: Sender, text: str) -> Saved:
-    """Store a batch from its JSON text; when this returns, what it calls accepted is committed.
+def save_batch(database: Database, sender: Sender, text: str) -> BatchResponse:
+    """Store a batch from its JSON text. When this returns, what it calls accepted is committed.
 
     Raises:
         RequestRefused: nothing of it was stored; the refusal is counted in the quarantine.
         KeyRefused: the key may not write events.
         DatabaseUnavailable: nothing was stored; the same batch may be sent again.
     """
-    plain = read_plain_batch(text, sender.user_agent)
-    if plain is not None and sender.key_hash is not None and not sender.opts_out:
-        saved = save_plain(database, sender, plain, sender.key_hash)
-        if saved is not None:
-            return saved
-    return told(save_carefully(database, sender, text, plain))
+
+    def begin(response: BatchResponse, envelope: Envelope, path: str) -> MetricsLine:
+        return begin_ingest_line(database.settings, response, envelope, request_id=sender.request_id, path=path)
+
+    timer = DatabaseTimer(database)
+    stored = store_batch(
+        database, sender, text, request_agent(sender.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
+    )
+    result = stored.response.result
+    log_rejections(result, request_id=sender.request_id)
+    write_ingest_line(
+        stored.line,
+        stored.envelope,
+        timer,
+        unaccounted=abs(result["accepted"] - stored.accepted),
+        project=stored.project,
+        key_prefix=stored.prefix,
+    )
+    return stored.response
 
 
-def batch_text(user_id: str | None, session_id: str | UUID, listed: Sequence[Mapping[str, Any]]) -> str:
+def store_batch(
+    database: Database,
+    sender: Sender,
+    text: str,
+    agent: Agent,
+    *,
+    batch_id: str,
+    received_at: str | None = None,
+    first_index: int = 0,
+    begin_line: BeginLine,
+) -> StoredBatch:
+    """Store a batch by the fast path, or else by the full path; raises as save_batch does.
+
+    `received_at` and `first_index` are those of a batch, or of a part of it, that waited in a queue.
+    """
+    fast = read_fast_batch(text, agent)
+    if fast is not None and sender.key_hash is not None and not sender.opts_out:
+
+        def prepare() -> tuple[BatchResponse, MetricsLine]:
+            response = _all_accepted(batch_id, fast.ids)
+            return response, begin_line(response, fast.envelope, "fast")
+
+        stored, (response, line) = store_fast_batch(
+            database, sender, fast, batch_id=batch_id, received_at=received_at, meanwhile=prepare
+        )
+        if stored is not None:
+            accepted, project = stored
+            return StoredBatch(response, fast.envelope, frozenset(), accepted, project, sender.key_prefix, line)
+    # Few batches need the full path and what it imports.
+    from muster.ingest.full_path import count_refused_request, full_response, store_full_batch  # noqa: PLC0415
+    from muster.ingest.parse import parse_batch  # noqa: PLC0415
+
+    try:
+        batch = parse_batch(text, agent, first_index=first_index)
+    except RequestRefused as refusal:
+        count_refused_request(database, sender, refusal, text)
+        raise
+    answer = store_full_batch(database, sender, batch, batch_id=batch_id, received_at=received_at)
+    response = full_response(batch, batch_id, answer)
+    return StoredBatch(
+        response,
+        batch.envelope,
+        frozenset(rejection.index for rejection in batch.rejections if rejection.index is not None),
+        answer["accepted"],
+        answer["project"],
+        answer.get("prefix"),
+        begin_line(response, batch.envelope, "full"),
+    )
+
+
+def batch_text(user_id: str | None, session_id: str | UUID, events: Sequence[Mapping[str, Any]]) -> str:
     """The JSON text of a batch; names may be as on the wire or in snake_case, times texts or datetimes."""
-    named = [{_WIRE_NAMES.get(name, name): value for name, value in event.items()} for event in listed]
+    named = [{_WIRE_NAMES.get(name, name): value for name, value in event.items()} for event in events]
     return json.dumps({"sessionId": session_id, "userId": user_id, "events": named}, default=_to_wire)
+
+
+def _all_accepted(batch_id: str, ids: list[str]) -> BatchResponse:
+    events: list[EventResult] = [
+        {"index": index, "id": event_id, "status": "accepted"} for index, event_id in enumerate(ids)
+    ]
+    return make_response(batch_id, events, redacted=0)
 
 
 def _to_wire(value: Any) -> str:

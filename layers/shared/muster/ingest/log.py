@@ -1,28 +1,26 @@
-"""Logs what became of a batch: one line for each rejected event, and one that carries the metrics."""
+"""The log lines that account for a batch: one for each rejected event, and one that carries the metrics."""
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from muster.db.client import Database
-from muster.ingest.results import BatchResult, EventStatus
+from muster.ingest.models import Envelope
+from muster.ingest.results import BatchResponse, BatchResult, EventStatus
 from muster.platform.logging import MetricsLine, log
 from muster.platform.settings import Settings
 
-if TYPE_CHECKING:
-    from muster.ingest.models import EnvelopeIn
 
-
-class Clock:
-    """Takes the time of what the database does, from now on."""
+class DatabaseTimer:
+    """Measures what the database takes, from its construction on."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._started, self._reconnects = time.perf_counter(), database.reconnects
 
     def read(self) -> dict[str, float]:
-        """The metrics of the way to the database."""
+        """The metrics of the database."""
         return {
             "DbWriteMs": (time.perf_counter() - self._started) * 1000,
             "DbConnectMs": self._database.take_connect_ms(),
@@ -30,10 +28,11 @@ class Clock:
         }
 
 
-def begin_line(
-    settings: Settings, result: BatchResult, envelope: "EnvelopeIn", *, request_id: str, path: str
+def begin_ingest_line(
+    settings: Settings, response: BatchResponse, envelope: Envelope, *, request_id: str, path: str
 ) -> MetricsLine:
-    """Begin the line that accounts for a batch with what the client will be told of it."""
+    """Begin the line of a batch with what its response says; it is written when the database has answered."""
+    result = response.result
     metrics: dict[str, float] = {
         "EventsReceived": result["received"],
         "EventsAccepted": result["accepted"],
@@ -54,37 +53,39 @@ def begin_line(
         received=result["received"],
         accepted=result["accepted"],
         duplicates=result["duplicates"],
-        rejected=_reasons(result, "rejected") if result["rejected"] else {},
+        rejected=rejection_reasons(result),
         ignored=_reasons(result, "ignored") if result["ignored"] else {},
         mode=settings.ingest_mode,
         path=path,
     )
 
 
-def write_line(
+def write_ingest_line(
     line: MetricsLine,
-    result: BatchResult,
-    answer: dict[str, Any],
-    timings: dict[str, float],
-    envelope: "EnvelopeIn",
+    envelope: Envelope,
+    timer: DatabaseTimer,
+    *,
+    unaccounted: int,
+    project: str,
+    key_prefix: str | None,
 ) -> None:
-    """Write the line: `answer` is what the database said of the batch, `timings` are metrics of their own."""
-    metrics = {
-        # What the database counted as stored against what the client is told: an alarm when it is not 0.
-        "EventsUnaccounted": abs(result["accepted"] - answer["accepted"]),
-        **timings,
-    }
+    """Write the line. `unaccounted` is the difference between what the database stored and what the response says."""
+    times = timer.read()
+    # An alarm goes off if EventsUnaccounted is not 0.
+    metrics = {"EventsUnaccounted": unaccounted, **times}
     sent_at = envelope.get("sentAt")
     if sent_at is not None:
         metrics["IngestLagMs"] = (datetime.now(UTC) - datetime.fromisoformat(sent_at)).total_seconds() * 1000
-    line.write(metrics, project=answer["project"], key_prefix=answer.get("prefix"), db_ms=timings["DbWriteMs"])
+    line.write(metrics, project=project, key_prefix=key_prefix, db_ms=times["DbWriteMs"])
 
 
 def log_rejections(result: BatchResult, *, request_id: str) -> None:
-    """Write one line for each event of a batch that is rejected."""
+    """Write a line for each rejected event of a batch; `types` are those of its details."""
     for event in result["events"]:
         if event["status"] == "rejected":
-            log_rejection(
+            log(
+                "WARN",
+                "event_rejected",
                 request_id=request_id,
                 batch_id=result["batchId"],
                 index=event["index"],
@@ -94,20 +95,15 @@ def log_rejections(result: BatchResult, *, request_id: str) -> None:
             )
 
 
-def log_rejection(
-    *, request_id: str, batch_id: str, index: int, event_id: str | None, reason: str, types: list[str]
-) -> None:
-    """Write one line for a rejected event; `types` are those of its details, as pydantic names them."""
-    log(
-        "WARN",
-        "event_rejected",
-        request_id=request_id,
-        batch_id=batch_id,
-        index=index,
-        event_id=event_id,
-        reason=reason,
-        types=types,
-    )
+def log_stored_rejections(result: BatchResult, invalid: Collection[int], *, request_id: str) -> None:
+    """The same for the events that only the database rejected; `invalid` are the indexes of the others."""
+    events = [event for event in result["events"] if event["index"] not in invalid]
+    log_rejections({**result, "events": events}, request_id=request_id)
+
+
+def rejection_reasons(result: BatchResult) -> dict[str, int]:
+    """The number of rejected events by reason."""
+    return _reasons(result, "rejected") if result["rejected"] else {}
 
 
 def _reasons(result: BatchResult, status: EventStatus) -> dict[str, int]:

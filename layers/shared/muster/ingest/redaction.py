@@ -1,12 +1,15 @@
-"""Tells data that may hold what no project keeps by default; the database judges it, and takes out what is not kept."""
+"""Finds data that may hold what a project does not store by default. The database decides, and leaves it out."""
 
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-_NAMES = frozenset(("email", "password", "token"))
-_QUOTED = tuple(f'"{name}"'.encode() for name in _NAMES)
+DEFAULT_REDACTED_KEYS = ("email", "password", "token")
+"""The keys of data that a new project does not store. The fast path looks for these itself."""
+
+_KEYS = frozenset(DEFAULT_REDACTED_KEYS)
+_QUOTED = tuple(f'"{key}"'.encode() for key in DEFAULT_REDACTED_KEYS)
 # As many digits as the shortest card number has, and what may stand between them.
 _RUN = b"0" * 14
 _DIGITS = bytes(ord("0") if chr(byte) in "0123456789 -" else byte for byte in range(256))
@@ -14,18 +17,18 @@ _CARD = re.compile(rb"(?<![0-9.])[2-6](?:[ -]?[0-9]){13}")
 
 
 def may_need_redaction(joined: bytes, values: Sequence[Mapping[str, Any]], *, is_flat: bool) -> bool:
-    """Whether a JSON object of `values`, whose texts `joined` holds, may name such a key or hold a card's number."""
-    if not _NAMES.isdisjoint(map(str.lower, set(chain.from_iterable(values)))):
+    """Whether one of the JSON objects `values`, whose texts `joined` holds, may have such a key or a card number."""
+    if not _KEYS.isdisjoint(map(str.lower, set(chain.from_iterable(values)))):
         return True
     if not is_flat:
         lowered = joined.lower()
-        if b"\\u" in lowered or any(name in lowered for name in _QUOTED):
+        if b"\\u" in lowered or any(key in lowered for key in _QUOTED):
             return True
     return _may_hold_card(joined)
 
 
 def _may_hold_card(joined: bytes) -> bool:
-    # One look at all of it, which is many times as fast as an expression, and then at the few places that it finds.
+    # One search of everything, many times as fast as a regular expression, and then of the few places that it finds.
     digits = joined.translate(_DIGITS)
     place = digits.find(_RUN)
     while place >= 0:

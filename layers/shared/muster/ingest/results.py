@@ -1,9 +1,13 @@
-"""What became of a batch and its events: the shapes of the wire contract."""
+"""What became of a batch and its events, as the wire contract has it."""
 
+from collections import Counter
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import msgspec
 
+from muster.http.response import Response
 from muster.platform.errors import Detail
 
 EventStatus = Literal["accepted", "duplicate", "rejected", "ignored", "queued"]
@@ -30,17 +34,40 @@ class BatchResult(TypedDict):
     rejected: int
     ignored: int
     redacted: NotRequired[int]
-    """Values left out of events' data, for the project does not keep such; not known of a queued batch."""
+    """Values left out of data that the project does not store; not known yet of a queued batch."""
     events: list[EventResult]
 
 
-class Saved(NamedTuple):
-    """What became of a batch, and the JSON that its client is told of it."""
+class BatchResponse(NamedTuple):
+    """The result of a batch, and its JSON text."""
 
     result: BatchResult
     text: str
 
 
-def told(result: BatchResult) -> Saved:
-    """The result with its JSON."""
-    return Saved(result, msgspec.json.encode(result).decode())
+def make_response(
+    batch_id: str,
+    events: Sequence[EventResult],
+    *,
+    status: Literal["committed", "queued"] = "committed",
+    redacted: int | None = None,
+) -> BatchResponse:
+    """The response to a batch from the results of its events."""
+    counts = Counter(map(itemgetter("status"), events))
+    result: BatchResult = {
+        "batchId": batch_id,
+        "status": status,
+        "received": len(events),
+        "accepted": counts["accepted"] + counts["queued"],
+        "duplicates": counts["duplicate"],
+        "rejected": counts["rejected"],
+        "ignored": counts["ignored"],
+        **({} if redacted is None else {"redacted": redacted}),  # type: ignore[typeddict-item]  # its one optional key
+        "events": list(events),
+    }
+    return BatchResponse(result, msgspec.json.encode(result).decode())
+
+
+def http_response(response: BatchResponse) -> Response:
+    """200 for a committed batch, 202 for a queued one."""
+    return Response(response.text, 202 if response.result["status"] == "queued" else 200)

@@ -1,7 +1,8 @@
-"""Tells bots from people, and a browser's family, by a user agent that is then forgotten."""
+"""Tells bots from people, and the family of a browser, by a user agent, which is not stored."""
 
 import re
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from crawlerdetect.providers.crawlers import data as CRAWLERS  # noqa: N812 - a list that never changes
 from crawlerdetect.providers.exclusions import data as EXCLUSIONS  # noqa: N812 - as above
@@ -13,7 +14,7 @@ _LIBRARY = re.compile(
     re.IGNORECASE,
 )
 _ESCAPED, _SPECIAL = re.compile(r"\\([^a-zA-Z0-9])"), re.compile(r"[\\.^$*+?{}\[\]|()]")
-# The first that matches names the family: every later browser's name is also in the agents of those before it.
+# The first that matches names the family: the agent of an earlier browser also contains the names of later ones.
 _FAMILIES = (
     ("Edge", re.compile(r"\bEdg(e|A|iOS)?/")),
     ("Opera", re.compile(r"\bOPR/|\bOpera\b")),
@@ -25,16 +26,31 @@ _FAMILIES = (
 )
 
 
-@lru_cache(maxsize=1024)
-def is_bot(user_agent: str, *, of_request: bool) -> bool:
-    """Whether a crawler sent this.
+class Agent(NamedTuple):
+    """What is known of the sender's user agent."""
 
-    `of_request`: the agent is the HTTP request's own, so that an HTTP library counts as a client; where the batch
-    names its visitor's agent, a library is a robot like any other.
-    """
-    if of_request and _LIBRARY.match(user_agent):
-        return False
-    return _is_crawler(user_agent.strip())
+    is_bot: bool
+    browser: str | None
+    """The family, e.g. "Firefox"; None if it is no browser that we know."""
+
+
+@lru_cache(maxsize=1024)
+def request_agent(user_agent: str) -> Agent:
+    """The agent of an HTTP request itself. An HTTP library is a client there, not a bot."""
+    is_bot = _LIBRARY.match(user_agent) is None and _is_crawler(user_agent.strip())
+    return Agent(is_bot, browser_family(user_agent))
+
+
+@lru_cache(maxsize=1024)
+def visitor_agent(user_agent: str) -> Agent:
+    """The agent of a visitor, as a batch names it. An HTTP library is a robot like any other there."""
+    return Agent(_is_crawler(user_agent.strip()), browser_family(user_agent))
+
+
+@lru_cache(maxsize=1024)
+def browser_family(user_agent: str) -> str | None:
+    """The browser's family, e.g. "Firefox"; None if it is no browser that we know."""
+    return next((family for family, pattern in _FAMILIES if pattern.search(user_agent)), None)
 
 
 def _is_crawler(user_agent: str) -> bool:
@@ -47,7 +63,7 @@ def _is_crawler(user_agent: str) -> bool:
 
 @cache
 def _crawlers() -> tuple[re.Pattern[str], list[str], re.Pattern[str]]:
-    """What is left out of an agent, the literal texts of crawlers, and those that need an expression."""
+    """What is left out of an agent, the literal texts of crawlers, and the patterns of the others."""
     literals, others = [], []
     for pattern in CRAWLERS:
         literal = _ESCAPED.sub(r"\1", pattern)
@@ -60,9 +76,3 @@ def _crawlers() -> tuple[re.Pattern[str], list[str], re.Pattern[str]]:
 
 def _any_of(patterns: list[str]) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
-
-
-@lru_cache(maxsize=1024)
-def browser_family(user_agent: str) -> str | None:
-    """The browser's family, e.g. "Firefox"; None when the agent is no browser that we know."""
-    return next((family for family, pattern in _FAMILIES if pattern.search(user_agent)), None)

@@ -76,7 +76,7 @@ def archive_events(connection: Connection, bucket: str, *, region: str, seconds:
 
 def _next_window(connection: Connection) -> _Window:
     with connection.cursor(row_factory=class_row(_Window)) as cursor:
-        window = cursor.execute(rows_of("next_for_archive", ("most",)), {"most": MOST_EVENTS}).fetchone()
+        window = cursor.execute(rows_of("next_archive_window", ("most",)), {"most": MOST_EVENTS}).fetchone()
         assert window is not None  # noqa: S101 - for the type checker: the function answers one row
         return window
 

@@ -35,7 +35,7 @@ class Expired:
 
     project_id: UUID
     retention_days: int
-    kept_from: datetime
+    keep_from: datetime
     days: list[tuple[str, int]]
     """Each day with its number of events."""
     sessions: int
@@ -179,7 +179,7 @@ def _answer(
             {
                 "projectId": str(each.project_id),
                 "retentionDays": each.retention_days,
-                "keptFrom": each.kept_from.astimezone(UTC).isoformat(),
+                "keptFrom": each.keep_from.astimezone(UTC).isoformat(),
                 **asdict(gone.get(each.project_id, Gone())),
                 "left": asdict(left[each.project_id]) if left and each.project_id in left else None,
             }

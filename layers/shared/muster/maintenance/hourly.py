@@ -1,4 +1,4 @@
-"""What is done from time to time: partitions, the quarantine's bounds, the books, the rollups, and the archive."""
+"""What runs on a schedule: partitions, the limits of the quarantine, reconciliation, roll-ups and the archive."""
 
 import time
 from typing import Any
@@ -10,55 +10,55 @@ from muster.db.client import call_value
 from muster.db.migrate import ensure_partitions
 from muster.db.queries import query, rows_of
 from muster.maintenance.archive import archive_events
-from muster.metrics.rollups import roll_forward
+from muster.metrics.rollups import roll_up
 from muster.platform.logging import log, log_with_metrics
 from muster.platform.settings import Settings
 from muster.quarantine.rejections import trim_rejections
 
 ARCHIVE_SECONDS = 120.0
 ROLLUP_SECONDS = 120.0
-FOLDED_AT_ONCE = 50_000
+ROLLED_UP_AT_ONCE = 50_000
 SESSIONS_RECONCILED = 10_000
-# It reads more at once than the role's other statements may.
+# Its statements read more than the role's others may.
 STATEMENT_TIMEOUT = "60s"
 
 Connection = psycopg.Connection[Any]
 
 
-def fold(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Fold what has come since, so that an answer has little to count; `connection` is in autocommit mode.
+def roll_up_all(connection: Connection, settings: Settings) -> dict[str, Any]:
+    """Roll up what is new, so that an answer has few unrolled events to read; `connection` is in autocommit mode.
 
     Returns:
-        {"status", "folded": {"events", "complete"}}
+        {"status", "rolledUp": {"events", "complete"}}
     """
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
-    folded = _fold(connection)
-    metrics = {"EventsFolded": folded["events"]}
-    log_with_metrics("fold_result", metrics, service=settings.service_name, stage=settings.stage, **folded)
-    return {"status": "ok", "folded": folded}
+    rolled_up = _roll_up(connection)
+    metrics = {"EventsRolledUp": rolled_up["events"]}
+    log_with_metrics("rollup_result", metrics, service=settings.service_name, stage=settings.stage, **rolled_up)
+    return {"status": "ok", "rolledUp": rolled_up}
 
 
 def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Do what is due every hour, folding included; `connection` is in autocommit mode.
+    """Do what is due every hour, rolling up included; `connection` is in autocommit mode.
 
     Returns:
         {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
-        "folded": {"events", "complete"}, "rangesSummarized",
+        "rolledUp": {"events", "complete"}, "rangesSummarized",
         "archived": null | {"objects", "events", "complete"}}
     """
     connection.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
     partitions = ensure_partitions(connection)
     trimmed = trim_rejections(connection)
     reconciled = _reconcile(connection)
-    folded = _fold(connection)
+    rolled_up = _roll_up(connection)
     summarized = _summarize(connection)
     metrics: dict[str, float] = {
         "PartitionsCreated": partitions,
         "RejectionsTrimmed": trimmed,
         "SessionsReconciled": reconciled["sessions"],
-        "EventsFolded": folded["events"],
+        "EventsRolledUp": rolled_up["events"],
         "RangesSummarized": summarized,
-        # What the books are apart: an alarm when it is not 0.
+        # An alarm goes off if it is not 0.
         "EventsUnaccounted": reconciled.pop("eventsApart"),
     }
     log_with_metrics("maintain_result", metrics, service=settings.service_name, stage=settings.stage)
@@ -68,14 +68,14 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
         "partitionsCreated": partitions,
         "rejectionsTrimmed": trimmed,
         "reconciled": reconciled,
-        "folded": folded,
+        "rolledUp": rolled_up,
         "rangesSummarized": summarized,
         "archived": archived,
     }
 
 
 def _reconcile(connection: Connection) -> dict[str, int]:
-    """Count the events of sessions that were touched since the last time, against what the sessions say."""
+    """Compare the counters of recently touched sessions with their events."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(rows_of("reconcile_sessions", ("most",)), {"most": SESSIONS_RECONCILED}).fetchall()
     for row in rows:
@@ -94,24 +94,24 @@ def _reconcile(connection: Connection) -> dict[str, int]:
     }
 
 
-def _fold(connection: Connection) -> dict[str, Any]:
-    """Fold every project's events into its rollups, as far as the time allows."""
+def _roll_up(connection: Connection) -> dict[str, Any]:
+    """Roll up every project, as far as the time allows."""
     until = time.monotonic() + ROLLUP_SECONDS
     events, complete = 0, True
     for (project_id,) in connection.execute(query("maintenance/get_all_project_ids")).fetchall():
         done = False
-        call_value(connection, "settle_identities", {"project_id": project_id})
+        call_value(connection, "claim_pending_events", {"project_id": project_id})
         while not done and time.monotonic() < until:
-            folded, done = roll_forward(connection, project_id, FOLDED_AT_ONCE)
-            events += folded
-            if not folded:
-                break  # all is folded, or a reader is at it
+            rolled_up, done = roll_up(connection, project_id, ROLLED_UP_AT_ONCE)
+            events += rolled_up
+            if not rolled_up:
+                break  # everything is rolled up, or a reader is rolling up
         complete = complete and done
     return {"events": events, "complete": complete}
 
 
 def _summarize(connection: Connection) -> int:
-    """Have the indexes of past months know all of their pages; how many ranges of pages they did not know."""
+    """Let the BRIN indexes of past months summarize all of their pages; how many ranges were missing."""
     return int(call_value(connection, "summarize_partitions", {}))
 
 

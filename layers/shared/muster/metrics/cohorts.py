@@ -23,8 +23,8 @@ def get_retention(connection: Connection, project_id: UUID, request: MetricsRequ
         parameters = {
             "project_id": project_id,
             "watermark": state.watermark or 0,
-            # Whole days of the project's zone are folded; another's are counted from the events.
-            "is_rolled": state.watermark is not None and state.time_zone == request.timezone,
+            # The roll-ups hold days of the project's time zone. Days of another zone are counted from the events.
+            "is_rolled_up": state.watermark is not None and state.time_zone == request.timezone,
             "timezone": request.timezone,
             "starts": starts[:-1],
             "start": starts[0],

@@ -17,8 +17,8 @@ from muster.metrics.models import Funnel, FunnelStep, Range
 from muster.metrics.overview import time_range_of
 from muster.metrics.request import MetricsRequest, parse_range
 from muster.platform.errors import InvalidParameter
-from muster.validation.error_details import decode_form, place_of
-from muster.validation.unstorable import find_poison
+from muster.validation.error_details import decode_model, place_of
+from muster.validation.unstorable import find_unstorable
 
 _DURATION = r"P([0-9]+W)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?"
 _LONGEST_TEXT = 40
@@ -63,11 +63,11 @@ def parse_funnel_request(text: str) -> FunnelRequest:
     Raises:
         InvalidParameter: naming the first part of the body that cannot be used.
     """
-    sent = decode_form(text, FunnelIn)
+    sent = decode_model(text, FunnelIn)
     if not isinstance(sent, FunnelIn):
         raise InvalidParameter(place_of([sent]), sent["message"])
     for number, step in enumerate(sent.steps):
-        for fault in find_poison(msgspec.to_builtins(step), ["steps", number]):
+        for fault in find_unstorable(msgspec.to_builtins(step), ["steps", number]):
             raise InvalidParameter(place_of([fault]), fault["message"])
     if sent.by not in ("user", "session"):
         raise InvalidParameter("by", "Send one of user, session.")

@@ -1,4 +1,4 @@
-"""Answers metrics: totals, series, breakdown, and why a view is empty; from rollups and the events since."""
+"""The overview: totals, series, breakdown, and why a view is empty; from roll-ups and the events since."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +15,15 @@ from muster.db.queries import query
 from muster.http.query_params import DATA
 from muster.metrics.models import Breakdown, Bucket, Explain, Metrics, Range, Totals
 from muster.metrics.request import MetricsRequest
-from muster.metrics.rollups import RollupState, fold_if_due, get_state, one_snapshot, settle_identities
+from muster.metrics.rollups import RollupState, claim_pending_events, get_state, one_snapshot, roll_up_if_due
 from muster.metrics.time_ranges import TimeRange, boundaries
 
 _NOTHING = {"events": 0, "users": 0, "sessions": 0}
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which of the rollups hold what is asked for."""
+class DimensionValue:
+    """The dimension value whose roll-ups answer a question, e.g. ("eventType", "page_view") or ("all", None)."""
 
     dimension: str
     value: str | None
@@ -36,21 +36,21 @@ def get_metrics(connection: Connection, project_id: UUID, request: MetricsReques
         InvalidParameter: the range has too many buckets.
     """
     state = current_state(connection, project_id)
-    answer, tail = _answer(connection, project_id, request, state)
-    fold_if_due(connection, project_id, state, tail)
+    answer, unrolled = _answer(connection, project_id, request, state)
+    roll_up_if_due(connection, project_id, state, unrolled)
     return answer
 
 
 def current_state(connection: Connection, project_id: UUID) -> RollupState:
-    """How far the project is folded; the first to ask folds what there is, as far as that is soon done."""
-    state = settle_identities(connection, project_id, get_state(connection, project_id))
-    if state.watermark is None and fold_if_due(connection, project_id, state, 0):
+    """How far the project is rolled up; the first reader rolls up what it can in short time."""
+    state = claim_pending_events(connection, project_id, get_state(connection, project_id))
+    if state.watermark is None and roll_up_if_due(connection, project_id, state, 0):
         return get_state(connection, project_id)
     return state
 
 
 def get_raw_metrics(connection: Connection, project_id: UUID, request: MetricsRequest) -> Metrics:
-    """The same from the events alone, to compare with; it costs what the project holds."""
+    """The same from the events alone, to compare with. It reads all events of the project."""
     state = get_state(connection, project_id)
     return _answer(connection, project_id, request, replace(state, watermark=None))[0]
 
@@ -58,24 +58,23 @@ def get_raw_metrics(connection: Connection, project_id: UUID, request: MetricsRe
 def _answer(
     connection: Connection, project_id: UUID, request: MetricsRequest, state: RollupState
 ) -> tuple[Metrics, int]:
-    """The answer, and how many events it counted that are not folded yet."""
+    """The answer, and the number of unrolled events that it read."""
     time_range = _time_range(connection, project_id, request, state)
     granularity = request.granularity or time_range.granularity
     starts = boundaries(time_range, granularity, request.zone)
     parameters = {
-        **filters_of(request),
+        "filter": filter_text(request),
         "project_id": project_id,
         "before": time_range.before,
         "start": time_range.start,
         "end": time_range.end,
         "starts": starts[:-1],
         "ends": starts[1:],
-        "breakdown": request.breakdown,
-        "breakdown_key": request.breakdown_key,
+        "breakdown": f"{DATA}{request.breakdown_key}" if request.breakdown == "data" else request.breakdown,
         "limit": request.limit,
     }
-    scope = scope_of(request, state)
-    row = _counted(connection, parameters, scope, state)
+    dimension_value = find_dimension_value(request, state)
+    row = _count(connection, parameters, dimension_value, state)
     totals, previous = Totals.of(row["totals"]), Totals.of(row["previous"])
     zone = request.zone
     answer = Metrics(
@@ -92,11 +91,11 @@ def _answer(
         breakdown=[Breakdown(**value) for value in row["breakdown"]],
         explain=_explain(row, totals, request),
     )
-    return answer, row["tail"]
+    return answer, row["unrolled"]
 
 
-def scope_of(request: MetricsRequest, state: RollupState) -> Scope | None:
-    """What of the rollups answers it; None where only the events of the range do."""
+def find_dimension_value(request: MetricsRequest, state: RollupState) -> DimensionValue | None:
+    """The dimension value whose roll-ups answer the question; None if only the events do."""
     keys = {f"{DATA}{key}" for key in state.keys}
     filters = [
         *(("eventType", values) for values in (request.event_types,) if values),
@@ -107,34 +106,34 @@ def scope_of(request: MetricsRequest, state: RollupState) -> Scope | None:
         return None
     if not filters:
         known = request.breakdown != "data" or f"{DATA}{request.breakdown_key}" in keys
-        return Scope("all", None) if known else None
+        return DimensionValue("all", None) if known else None
     if len(filters) > 1 or len(filters[0][1]) > 1 or request.breakdown is not None:
         return None
     dimension, values = filters[0]
-    return Scope(dimension, values[0]) if dimension in ("eventType", "area") or dimension in keys else None
+    return DimensionValue(dimension, values[0]) if dimension in ("eventType", "area") or dimension in keys else None
 
 
-def _counted(
-    connection: Connection, parameters: dict[str, Any], scope: Scope | None, state: RollupState
+def _count(
+    connection: Connection, parameters: dict[str, Any], value: DimensionValue | None, state: RollupState
 ) -> dict[str, Any]:
-    """The statement's row: from the rollups and the events since, or while there are none from the events alone."""
-    row = _ask(connection, parameters, scope, state.watermark)
+    """The statement's row: from the roll-ups and the events since or, while there are none, from the events alone."""
+    row = _execute(connection, parameters, value, state.watermark)
     if row["watermark"] == state.watermark:
         return row
-    # Somebody has folded on between our look and our statement: now both in one snapshot.
+    # A roll-up has run between the two statements: now both in one snapshot.
     with one_snapshot(connection, parameters["project_id"]) as now:
-        return _ask(connection, parameters, None if now.watermark is None else scope, now.watermark)
+        return _execute(connection, parameters, None if now.watermark is None else value, now.watermark)
 
 
-def _ask(
-    connection: Connection, parameters: dict[str, Any], scope: Scope | None, watermark: int | None
+def _execute(
+    connection: Connection, parameters: dict[str, Any], value: DimensionValue | None, watermark: int | None
 ) -> dict[str, Any]:
     values = {
         **parameters,
         "watermark": watermark,
-        "is_rolled": scope is not None,
-        "dimension": scope and scope.dimension,
-        "value": scope and scope.value,
+        "is_rolled_up": value is not None,
+        "dimension": value and value.dimension,
+        "value": value and value.value,
     }
     with connection.cursor(row_factory=dict_row) as cursor:
         row = (
@@ -144,8 +143,8 @@ def _ask(
             or {}
         )
     if watermark is None:
-        return {**row, "source": "events", "watermark": None, "tail": 0}
-    return {**row, "source": "events" if scope is None else "rollups"}
+        return {**row, "source": "events", "watermark": None, "unrolled": 0}
+    return {**row, "source": "events" if value is None else "rollups"}
 
 
 def time_range_of(connection: Connection, project_id: UUID, request: MetricsRequest) -> TimeRange:
@@ -163,22 +162,24 @@ def span_of(
     connection: Connection, project_id: UUID, state: RollupState
 ) -> tuple[datetime, datetime] | tuple[None, None]:
     """The times of the project's first and last event."""
-    name = "metrics/get_event_span" if state.watermark is None else "metrics/get_tail_span"
+    name = "metrics/get_event_span" if state.watermark is None else "metrics/get_unrolled_span"
     parameters = {"project_id": project_id, "watermark": state.watermark}
     row = connection.execute(query(name), parameters).fetchone() or ()
     times = [value.astimezone(UTC) for value in (*row, state.first_at, state.last_at) if isinstance(value, datetime)]
     return (min(times), max(times)) if times else (None, None)
 
 
-def filters_of(request: MetricsRequest) -> dict[str, Any]:
-    """What is asked for, as statements take it."""
-    return {
-        "event_types": list(request.event_types) or None,
-        "areas": list(request.areas) or None,
-        "user_ids": list(request.user_ids) or None,
-        "participant_types": list(request.participant_types) or None,
-        "data": orjson.dumps([{"key": key, "wanted": list(values)} for key, values in request.data.items()]).decode(),
+def filter_text(request: MetricsRequest) -> str:
+    """The request's filters as muster.matches_filter takes them, and "sessionId" as muster.matching_events does."""
+    filters: dict[str, Any] = {
+        "eventType": request.event_types,
+        "area": request.areas,
+        "userId": request.user_ids,
+        "participantType": request.participant_types,
+        "sessionId": [str(session_id) for session_id in request.session_ids],
+        "data": request.data,
     }
+    return orjson.dumps({name: wanted for name, wanted in filters.items() if wanted}).decode()
 
 
 def _series(starts: Sequence[datetime], counted: Sequence[dict[str, int]], request: MetricsRequest) -> list[Bucket]:

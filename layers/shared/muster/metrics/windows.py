@@ -15,9 +15,9 @@ from psycopg.rows import RowFactory
 
 from muster.db.client import TOOK_TOO_LONG, Connection
 from muster.db.queries import query
-from muster.metrics.overview import filters_of, span_of
+from muster.metrics.overview import filter_text, span_of
 from muster.metrics.request import MetricsRequest
-from muster.metrics.rollups import get_state, settle_identities
+from muster.metrics.rollups import claim_pending_events, get_state
 from muster.platform.errors import DatabaseUnavailable
 
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
@@ -41,7 +41,7 @@ def find_latest(
     Raises:
         DatabaseUnavailable: it takes too long.
     """
-    state = settle_identities(connection, project_id, get_state(connection, project_id))
+    state = claim_pending_events(connection, project_id, get_state(connection, project_id))
     first, last = span_of(connection, project_id, state)
     time_range = request.time_range(state.now.astimezone(UTC), (first or state.now, last or state.now))
     if first is None or last is None:
@@ -49,9 +49,8 @@ def find_latest(
     start, end = max(time_range.start, first), min(time_range.end, last + RESOLUTION)
     occurred_at, session_id, event_id = request.cursor or (None, None, None)
     parameters = {
-        **filters_of(request),
+        "filter": filter_text(request),
         "project_id": project_id,
-        "session_ids": list(request.session_ids) or None,
         "after_time": occurred_at,
         "after_session": session_id,
         "after_id": event_id,
@@ -60,7 +59,7 @@ def find_latest(
     }
     rows, budget = list[T](), Budget(connection)
     span = (start, min(end, occurred_at + RESOLUTION) if occurred_at else end)
-    for since, before in _windows(connection, parameters, span):
+    for since, before in _windows(connection, request, parameters, span):
         asked = {**parameters, "start": since, "end": before, "limit": request.limit + 1 - len(rows)}
         with budget.bounds(), connection.cursor(row_factory=make) as cursor:
             rows += cursor.execute(query(f"metrics/{statement}"), asked).fetchall()
@@ -95,14 +94,14 @@ class Budget:
             yield
 
 
-def _windows(connection: Connection, parameters: dict[str, Any], span: Span) -> Iterator[Span]:
+def _windows(connection: Connection, request: MetricsRequest, parameters: dict[str, Any], span: Span) -> Iterator[Span]:
     """The windows of a span, the latest first, each four times as long as the one before."""
-    if parameters["session_ids"]:
+    if request.session_ids:
         # The index finds them wherever they are.
         yield span
         return
     length = FIRST_WINDOW
-    for start, end in _spans(connection, parameters, span):
+    for start, end in _spans(connection, request, parameters, span):
         before = end
         while start < before:
             since = max(start, before - length) if length < LONGEST_WINDOW else start
@@ -110,9 +109,9 @@ def _windows(connection: Connection, parameters: dict[str, Any], span: Span) -> 
             before, length = since, min(length * 4, LONGEST_WINDOW)
 
 
-def _spans(connection: Connection, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:
+def _spans(connection: Connection, request: MetricsRequest, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:
     """Where in the range events can be that pass the filters, the latest first."""
-    if not any(parameters[name] for name in ("event_types", "areas", "user_ids", "participant_types")):
+    if not any((request.event_types, request.areas, request.user_ids, request.participant_types)):
         return [whole]
     days = connection.execute(
         query("metrics/get_event_days"), {**parameters, "start": whole[0], "end": whole[1]}

@@ -27,9 +27,9 @@ from muster.platform.errors import (
     TooManyAttempts,
 )
 from muster.platform.logging import log
-from muster.validation.error_details import decode_form, is_time, place_of
+from muster.validation.error_details import decode_model, is_time, place_of
 from muster.validation.limits import MAX_INT4, TIME_PATTERN, UUID_PATTERN, whole
-from muster.validation.unstorable import find_poison
+from muster.validation.unstorable import find_unstorable
 
 MAX_ISSUED = 1_000
 
@@ -99,10 +99,10 @@ def parse_tokens_request(query: Mapping[str, Sequence[str]]) -> TokensRequest:
 
 
 def _form(text: str, form: type[Form]) -> Form:
-    sent = decode_form(text, form)
+    sent = decode_model(text, form)
     if not isinstance(sent, msgspec.Struct):
         raise InvalidParameter(place_of([sent]), sent["message"])
-    for fault in find_poison(msgspec.to_builtins(sent), []):
+    for fault in find_unstorable(msgspec.to_builtins(sent), []):
         raise InvalidParameter(place_of([fault]), fault["message"])
     return sent
 

@@ -16,10 +16,10 @@ from muster.http.query_params import check_names, one, uuid_of
 from muster.http.response import WireModel
 from muster.platform.errors import Detail, InvalidParameter, RequestRefused
 from muster.platform.logging import log
-from muster.validation.error_details import convert_form, place_of, time_faults
+from muster.validation.error_details import convert_model, place_of, time_faults
 from muster.validation.json_spans import members
 from muster.validation.limits import TIME_PATTERN, UUID_PATTERN, whole
-from muster.validation.unstorable import find_poison
+from muster.validation.unstorable import find_unstorable
 
 Status = Literal["granted", "denied", "withdrawn"]
 # What a client must no longer hold once its user is not to be counted.
@@ -108,10 +108,10 @@ def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:
     if fields is None:
         raise RequestRefused('The body is JSON but no object; send {"userId": …, "status": …}.')
     values = {name: value for name, (value, _) in fields.items()}
-    faults = list(find_poison(values, []))
+    faults = list(find_unstorable(values, []))
     if faults:
         raise _refused(faults)
-    decision = convert_form(values, DecisionIn)
+    decision = convert_model(values, DecisionIn)
     if not isinstance(decision, DecisionIn):
         raise _refused([decision])
     faults = time_faults(values, ("decidedAt",), [])

@@ -11,7 +11,15 @@ import psycopg
 from psycopg import sql
 
 from muster.auth.keys import PREFIX_LENGTH
-from muster.db.migrate import compare, ensure_partitions, get_applied, migrate, read_migrations
+from muster.db.migrate import (
+    compare,
+    ensure_partitions,
+    get_applied,
+    get_function_checksum,
+    migrate,
+    read_functions,
+    read_migrations,
+)
 from muster.db.schema import table_names, verify
 from muster.platform.errors import MusterError
 from muster.projects.projects import (
@@ -158,6 +166,7 @@ def _migrate(connection: Connection, directory: Path, _: Event) -> dict[str, Any
     return {
         "applied": report.applied,
         "alreadyApplied": report.already_applied,
+        "functionsReplaced": report.functions_replaced,
         "partitionsCreated": report.partitions_created,
         **_state(connection),
     }
@@ -188,10 +197,13 @@ _ACTIONS: dict[str, Callable[[Connection, Path, Event], dict[str, Any]]] = {
 def _history(connection: Connection, directory: Path) -> dict[str, Any]:
     shipped, applied = read_migrations(directory), get_applied(connection)
     known = {row.version for row in applied}
+    pending = [file.name for file in shipped if file.version not in known]
+    if get_function_checksum(connection) != read_functions(directory).checksum:
+        pending.append("functions")
     return {
         "applied": [],
         "alreadyApplied": [row.name for row in applied],
-        "pending": [file.name for file in shipped if file.version not in known],
+        "pending": pending,
         "faults": compare(shipped, applied),
     }
 

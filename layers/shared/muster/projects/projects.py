@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from muster.auth.keys import PREFIX_LENGTH, hash_key
 from muster.db.queries import query
 from muster.http.response import WireModel
+from muster.ingest.redaction import DEFAULT_REDACTED_KEYS
 from muster.platform.errors import MusterError, NotFound
 
 LOGIN = "login"
@@ -58,7 +59,9 @@ def create_project(connection: Connection, name: str, settings: Mapping[str, Any
         MusterError: the database does not know the time zone.
     """
     with connection.transaction():
-        row = connection.execute(query("projects/create_project"), {"name": name}).fetchone()
+        row = connection.execute(
+            query("projects/create_project"), {"name": name, "redacted_keys": list(DEFAULT_REDACTED_KEYS)}
+        ).fetchone()
         if row is None:
             raise psycopg.InternalError("INSERT … RETURNING returned no row.")
         project_id = UUID(str(row[0]))

@@ -3,7 +3,7 @@
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -16,12 +16,13 @@ from muster.auth.permissions import RIGHTS
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
 from muster.http.body import RawBody, read_text
-from muster.ingest.parse import Batch, read_batch
-from muster.ingest.store import describe, described_text
+from muster.ingest.full_path import make_payload
+from muster.ingest.parse import Batch, parse_batch
+from muster.ingest.user_agents import request_agent
 from muster.platform.errors import InvalidBatch, MissingKey, RequestRefused
 from muster.platform.logging import log
 from muster.quarantine.rejections import Replay, cursor_of
-from muster.validation.error_details import decode_form, place_of
+from muster.validation.error_details import decode_model, place_of
 from muster.validation.limits import UUID_PATTERN, whole
 
 MAX_REPLAYED = 1_000
@@ -45,7 +46,7 @@ def parse_replay(text: str) -> ReplayIn:
     Raises:
         InvalidBatch: the body is no description of a replay.
     """
-    wanted = decode_form(text or "{}", ReplayIn)
+    wanted = decode_model(text or "{}", ReplayIn)
     if isinstance(wanted, ReplayIn):
         return wanted
     raise InvalidBatch(f"The replay is refused at '{place_of([wanted])}': {wanted['message']}", details=[wanted])
@@ -127,31 +128,23 @@ def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool)
     if row.payload is None or len(row.payload.encode()) != row.payload_bytes:
         return "not_kept"
     batch = _read(row, row.payload)
-    if batch is None or not batch.candidates:
+    if batch is None or not batch.valid:
         return "rejected"
-    described: dict[str, Any] = {
-        **describe(batch, str(row.batch_id or uuid.uuid4()), sender._replace(opts_out=False)),
-        "history": history,
-    }
-    parameters = {
-        "key_hash": sender.key_hash,
-        "id": row.id,
-        "request": described_text(described),
-        "body": batch.body,
-    }
-    answer = database.run(call, "replay_rejection", parameters)
+    batch_id = str(row.batch_id or uuid.uuid4())
+    payload = make_payload(sender._replace(opts_out=False), batch, batch_id=batch_id, history=history)
+    answer = database.run(call, "replay_rejection", {**payload, "key_hash": sender.key_hash, "id": row.id})
     raise_if_refused(answer, RIGHTS["replay_rejections"])
     return str(answer["outcome"])
 
 
 def _read(row: _Pending, payload: str) -> Batch | None:
-    """The batch that a payload is or, of a single event, was in; none when it is still refused as a whole."""
+    """The batch that a payload is or, of a single event, was in; None if it is still refused as a whole."""
     text = payload
     if row.index is not None:
         session, user = (orjson.dumps(value).decode() for value in (row.session_id, row.user_id))
         text = f'{{"sessionId":{session},"userId":{user},"events":[{payload}]}}'
     try:
-        # Who sent it then is not known; a bot would have been ignored, not rejected.
-        return read_batch(text, "")
+        # Its sender is not known any more. A bot's event would have been ignored, not rejected.
+        return parse_batch(text, request_agent(""))
     except RequestRefused:
         return None

@@ -1,17 +1,16 @@
-"""Turns what pydantic finds into details that name the place and the remedy, and never the value."""
+"""Turns what msgspec finds wrong into details that name the place and the remedy, and never the value."""
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
 from muster.platform.errors import Detail
 from muster.validation.unstorable import Location, printable
 
-if TYPE_CHECKING:
-    from pydantic_core import ValidationError
+T = TypeVar("T")
 
 _TIME = "Send an ISO 8601 time with an offset, such as 2026-05-17T10:05:03Z."
 _UUID = "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11."
@@ -26,17 +25,75 @@ REMEDIES = {
     "sessionId": _UUID,
 }
 NOT_BLANK = "Send a text that is not blank."
-_MAX_DETAILS = 20
+MAX_DETAILS = 20
+
+# The parts of msgspec's messages, e.g. "Expected `str` of length <= 100 - at `$.steps[0].eventType`".
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"^Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
+_STEPS = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_LENGTH = re.compile(r"^Expected `(?:str|array)` of length (?P<sign>>=|<=) (?P<limit>\d+)$")
+_BOUND = re.compile(r"^Expected `int` (?P<sign>>=|<=) (?P<limit>-?\d+)$")
+_KIND = re.compile(r"^Expected `(?P<kind>\w+)[^`]*`, got `\w+`$")
+_LENGTHS = {">=": ("string_too_short", "at least"), "<=": ("string_too_long", "at most")}
+_BOUNDS = {">=": ("greater_than_equal", "at least"), "<=": ("less_than_equal", "at most")}
+# By msgspec's name of a type: the type of the detail, and what to send.
+_KINDS = {
+    "str": ("string_type", "Send a text."),
+    "int": ("int_type", "Send a whole number."),
+    "bool": ("bool_type", "Send true or false."),
+    "object": ("dict_type", "Send an object."),
+    "array": ("list_type", "Send a list."),
+}
 
 
-def details_of(error: "ValidationError", location: Location) -> list[Detail]:
-    """One detail for each fault, at most 20; `location` is where the validated value stands in the request."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return [_detail(fault["type"], [*location, *fault["loc"]], fault["msg"]) for fault in faults[:_MAX_DETAILS]]
+def find_faults(values: object, model: type[msgspec.Struct], location: Location) -> list[Detail]:
+    """A detail for each field of an object that does not fit the model, at most 20; none if it is valid.
+
+    `location` is the object's place in the request. Types of details are a part of the wire contract: missing,
+    unknown_field, string_type, string_too_short, string_too_long, string_pattern_mismatch, int_type,
+    greater_than_equal, less_than_equal, dict_type.
+    """
+    if not isinstance(values, dict):
+        return [Detail(loc=location, type="dict_type", message="Send an object.")]
+    faults: list[Detail] = []
+    fields = msgspec.structs.fields(model)
+    for field in fields:
+        place = [*location, field.encode_name]
+        if field.encode_name not in values:
+            if field.required:
+                message = f"Field '{field.encode_name}' is required."
+                faults.append(Detail(loc=place, type="missing", message=message))
+            continue
+        try:
+            msgspec.convert(values[field.encode_name], field.type)
+        except msgspec.ValidationError as error:
+            faults.append(_detail(str(error), place))
+    for name in sorted(values.keys() - {field.encode_name for field in fields}):
+        message = "There is no such field; put your own values inside 'data'."
+        faults.append(Detail(loc=[*location, printable(name)], type="unknown_field", message=message))
+    return faults[:MAX_DETAILS]
+
+
+def decode_model(text: str, model: type[T]) -> T | Detail:
+    """The model, a msgspec.Struct, that a JSON text is; or its first fault."""
+    try:
+        return msgspec.json.decode(text, type=model)
+    except msgspec.ValidationError as error:
+        return _detail(str(error), [], model)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return Detail(loc=["body"], type="json_invalid", message="The body is not JSON; send an object.")
+
+
+def convert_model(values: object, model: type[T]) -> T | Detail:
+    """The model that decoded JSON is; or its first fault."""
+    try:
+        return msgspec.convert(values, model)
+    except msgspec.ValidationError as error:
+        return _detail(str(error), [], model)
 
 
 def time_faults(values: Mapping[str, Any], names: Sequence[str], location: Location) -> list[Detail]:
-    """A detail for each of the named times that has the right form and is on no calendar."""
+    """A detail for each of the named times that has the right form but does not exist, such as 30 February."""
     message = f"There is no such time. {_TIME}"
     return [
         Detail(loc=[*location, name], type="time_invalid", message=message)
@@ -46,7 +103,7 @@ def time_faults(values: Mapping[str, Any], names: Sequence[str], location: Locat
 
 
 def is_time(text: str) -> bool:
-    """Whether a text of a time's form is on the calendar."""
+    """Whether a text of a time's form exists on the calendar."""
     try:
         datetime.fromisoformat(text)
     except ValueError:
@@ -55,65 +112,42 @@ def is_time(text: str) -> bool:
 
 
 def place_of(details: Sequence[Detail]) -> str:
-    """Where the first fault is, for a sentence."""
+    """The place of the first fault, for a sentence."""
     return ".".join(str(part) for part in details[0]["loc"]) or "body"
 
 
-def _detail(kind: str, location: Location, message: str) -> Detail:
-    place = [printable(part) if isinstance(part, str) else part for part in location]
-    name = place[-1] if place else ""
-    if kind == "extra_forbidden":
-        return Detail(
-            loc=place, type="unknown_field", message="There is no such field; put your own values inside 'data'."
-        )
-    if kind == "missing":
-        return Detail(loc=place, type=kind, message=f"Field '{name}' is required.")
-    if kind == "string_pattern_mismatch":
-        message = REMEDIES.get(str(name), NOT_BLANK)
-    elif name in REMEDIES:
-        message = f"{message}. {REMEDIES[str(name)]}"
-    return Detail(loc=place, type=kind, message=message)
-
-
-T = TypeVar("T")
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-_FIELD = re.compile(r"^Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
-_STEPS = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
-
-
-def decode_form(text: str, form: type[T]) -> T | Detail:
-    """The form, a msgspec.Struct, that a body is; or the first fault of it."""
-    try:
-        return msgspec.json.decode(text, type=form)
-    except msgspec.ValidationError as error:
-        return _form_detail(str(error))
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return Detail(loc=["body"], type="json_invalid", message="The body is no JSON; send an object.")
-
-
-def convert_form(values: object, form: type[T]) -> T | Detail:
-    """The form that decoded JSON is; or the first fault of it."""
-    try:
-        return msgspec.convert(values, form)
-    except msgspec.ValidationError as error:
-        return _form_detail(str(error))
-
-
-def _form_detail(message: str) -> Detail:
+def _detail(message: str, location: Location, model: type[Any] | None = None) -> Detail:
     found = _PLACE.match(message)
     what, path = (found["what"], found["path"] or "") if found else (message, "")
-    place: Location = [int(index) if index else printable(name) for name, index in _STEPS.findall(path)]
-    field = _FIELD.match(what)
-    if field is None:
-        return Detail(loc=place or ["body"], type="invalid", message=_sentence(what, place))
-    name = printable(field["name"])
-    if field["fault"] == "missing required":
-        return Detail(loc=[*place, name], type="missing", message=f"Field '{name}' is required.")
-    return Detail(loc=[*place, name], type="unknown_field", message="There is no such field; leave it out.")
-
-
-def _sentence(what: str, place: Location) -> str:
+    steps = [int(index) if index else printable(name) for name, index in _STEPS.findall(path)]
+    place: Location = [*location, *steps]
+    if field := _FIELD.match(what):
+        name = printable(field["name"])
+        if field["fault"] == "missing required":
+            return Detail(loc=[*place, name], type="missing", message=f"Field '{name}' is required.")
+        return Detail(loc=[*place, name], type="unknown_field", message="There is no such field; leave it out.")
     name = str(place[-1]) if place else ""
+    if what.startswith("Invalid enum value"):  # what follows is the value
+        return Detail(loc=place, type="literal_error", message=f"Send one of {', '.join(_choices(model, name))}.")
+    kind, remedy = _kind_and_remedy(what)
+    # The remedy of a field says more than that of its type.
+    return Detail(loc=place or ["body"], type=kind, message=REMEDIES.get(name, remedy))
+
+
+def _kind_and_remedy(what: str) -> tuple[str, str]:
+    if length := _LENGTH.match(what):
+        kind, words = _LENGTHS[length["sign"]]
+        return kind, f"Send {words} {length['limit']} characters."
+    if bound := _BOUND.match(what):
+        kind, words = _BOUNDS[bound["sign"]]
+        return kind, f"Send a number of {words} {bound['limit']}."
     if "matching regex" in what:
-        return REMEDIES.get(name, NOT_BLANK)
-    return " ".join([f"{what.replace('`', '')}.", REMEDIES.get(name, "")]).strip()
+        return "string_pattern_mismatch", NOT_BLANK
+    named = _KIND.match(what)
+    return _KINDS.get(named["kind"] if named else "", ("invalid", f"{what.replace('`', '')}."))
+
+
+def _choices(model: type[Any] | None, name: str) -> list[str]:
+    fields = msgspec.structs.fields(model) if model is not None and issubclass(model, msgspec.Struct) else ()
+    types = [kind for field in fields if field.encode_name == name for kind in (field.type, *get_args(field.type))]
+    return [str(value) for kind in types if get_origin(kind) is Literal for value in get_args(kind)]

@@ -11,11 +11,11 @@ from muster.validation.unstorable import parse_constant, parse_integer, parse_nu
 _DECODER = json.JSONDecoder(parse_float=parse_number, parse_int=parse_integer, parse_constant=parse_constant)
 
 T = TypeVar("T")
-Slice = tuple[Any, str]
+Span = tuple[Any, str]
 """A decoded value and the text that it was decoded from."""
 
 
-def members(text: str) -> dict[str, Slice] | None:
+def members(text: str) -> dict[str, Span] | None:
     """The members of a JSON object by key, the last of equal keys; None when the text is another JSON value.
 
     Raises:
@@ -24,7 +24,7 @@ def members(text: str) -> dict[str, Slice] | None:
     return _guarded(_members, text)
 
 
-def elements(text: str, *, most: int) -> list[Slice] | None:
+def elements(text: str, *, most: int) -> list[Span] | None:
     """The elements of a JSON array in order; None when the text is another JSON value.
 
     After one more than `most` it looks no further: who sends so many is refused, and shall not cost memory first.
@@ -50,12 +50,12 @@ def _invalid(message: str, kind: str) -> InvalidJson:
     return InvalidJson(message, details=[Detail(loc=["body"], type=kind, message=message)])
 
 
-def _members(text: str) -> dict[str, Slice] | None:
+def _members(text: str) -> dict[str, Span] | None:
     position = _skip(text, 0)
     if text[position : position + 1] != "{":
         _only_value(text)
         return None
-    found: dict[str, Slice] = {}
+    found: dict[str, Span] = {}
     position = _skip(text, position + 1)
     if text[position : position + 1] == "}":
         _end(text, position + 1)
@@ -75,12 +75,12 @@ def _members(text: str) -> dict[str, Slice] | None:
         position = _skip(text, _expect(text, position, ","))
 
 
-def _elements(text: str, most: int) -> list[Slice] | None:
+def _elements(text: str, most: int) -> list[Span] | None:
     position = _skip(text, 0)
     if text[position : position + 1] != "[":
         _only_value(text)
         return None
-    found: list[Slice] = []
+    found: list[Span] = []
     position = _skip(text, position + 1)
     if text[position : position + 1] == "]":
         _end(text, position + 1)

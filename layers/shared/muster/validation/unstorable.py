@@ -32,7 +32,7 @@ def parse_constant(text: str) -> float:
     return NotANumber(text)
 
 
-def find_poison(value: Any, location: Location) -> Iterator[Detail]:
+def find_unstorable(value: Any, location: Location) -> Iterator[Detail]:
     """A detail for each text or number inside `value` that cannot be stored."""
     waiting: list[tuple[Any, Location]] = [(value, location)]
     while waiting:

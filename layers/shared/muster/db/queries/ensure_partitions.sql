@@ -1,2 +1,2 @@
--- Last month's, for what arrives late, to three months ahead, for a schedule that fails for a while.
+-- From last month, for late events, to three months ahead, in case the schedule fails for a while.
 SELECT muster.ensure_partitions((now() - interval '1 month')::date, (now() + interval '3 months')::date)

@@ -1,5 +1,5 @@
--- What is in the schema muster, in a form that is the same on PostgreSQL 15 to 18: without partitions, without the
--- constraints of NOT NULL (they are the columns' own), functions in the order of their making.
+-- What the schema muster holds, in a form that is the same on PostgreSQL 15 to 18: without partitions, and without NOT NULL
+-- constraints, which belong to their columns. Functions are in the order in which they were created.
 WITH relation AS (
     SELECT c.* FROM pg_class c
      WHERE c.relnamespace = to_regnamespace('muster') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -19,8 +19,16 @@ WITH relation AS (
       FROM routine p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner
 )
 SELECT json_build_object(
-    'roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
-               WHERE rolname IN ('muster_owner', 'muster_ingest', 'muster_people', 'muster_reader', 'muster_admin')),
+    -- is_rds_iam is null outside RDS.
+    'roles', (
+        SELECT coalesce(json_object_agg(r.rolname, json_build_object(
+                   'login', r.rolcanlogin,
+                   'settings', (SELECT coalesce(json_object_agg(split_part(s, '=', 1), substr(s, strpos(s, '=') + 1) ORDER BY s), '{}')
+                                  FROM pg_db_role_setting d, unnest(d.setconfig) s WHERE d.setrole = r.oid AND d.setdatabase = 0),
+                   'is_rds_iam', (SELECT pg_has_role(r.oid, i.oid, 'MEMBER') FROM pg_roles i WHERE i.rolname = 'rds_iam'))
+                   ORDER BY r.rolname), '{}')
+          FROM pg_roles r WHERE r.rolname IN ('muster_owner', 'muster_ingest', 'muster_people', 'muster_reader', 'muster_admin')),
+    'schema_owner', (SELECT n.nspowner::regrole FROM pg_namespace n WHERE n.nspname = 'muster'),
     'tables', (
         SELECT coalesce(json_object_agg(c.relname, json_build_object(
                    'owner', c.relowner::regrole, 'partitioned', pg_get_partkeydef(c.oid), 'options', c.reloptions,
@@ -47,6 +55,11 @@ SELECT json_build_object(
         SELECT coalesce(json_object_agg(p.signature,
                    json_build_object('owner', p.proowner::regrole, 'definition', pg_get_functiondef(p.oid)) ORDER BY p.oid), '{}')
           FROM routine p WHERE p.prokind = 'f'),
+    'triggers', (
+        SELECT coalesce(json_object_agg(c.relname || '.' || t.tgname,
+                   CASE t.tgenabled WHEN 'O' THEN '' ELSE '/* disabled */ ' END || pg_get_triggerdef(t.oid)
+                   ORDER BY c.relname, t.tgname), '{}')
+          FROM pg_trigger t JOIN relation c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal),
     'grants', (
         SELECT coalesce(json_agg(json_build_array(g.object, g.privilege_type,
                    CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)

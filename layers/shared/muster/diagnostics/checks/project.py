@@ -45,8 +45,17 @@ def rejections(connection: Connection, context: Context) -> Finding:
 def consent(connection: Connection, context: Context) -> Finding:
     """Whether consent keeps every event out."""
     row = connection.execute(query("diagnostics/get_consent_state"), {"project_id": context.project_id}).fetchone()
-    mode, granted, ignored = row if row else ("off", 0, 0)
+    mode, granted, ignored, is_unnoticed = row if row else ("off", 0, 0, False)
     data = {"mode": mode, "granted": granted, "ignoredWithinADay": ignored}
+    if is_unnoticed:
+        remedy = (
+            "SET ROLE muster_owner; UPDATE muster.projects SET has_decisions = true "
+            f"WHERE id = '{context.project_id}'; RESET ROLE;"
+        )
+        summary = (
+            "Consent decisions are recorded, but ingest does not look for them: the trigger note_decisions was missing."
+        )
+        return Finding("fail", summary, remedy, data)
     if mode == "opt_in" and not granted:
         remedy = (
             f"UPDATE muster.projects SET consent_mode = 'opt_out' WHERE id = '{context.project_id}'; "

@@ -7,7 +7,7 @@ from muster.diagnostics.checks.model import LISTED, Context, Finding
 # The kinds of object that each check compares.
 _KINDS = {
     "migrations": ("migration",),
-    "schema": ("table", "column", "index", "constraint", "function"),
+    "schema": ("schema", "table", "column", "index", "constraint", "function", "trigger"),
     "grants": ("role", "grant"),
     "partitions": ("partition",),
 }
@@ -20,7 +20,7 @@ def migrations(_: Connection, context: Context) -> Finding:
 
 def schema(_: Connection, context: Context) -> Finding:
     """Tables and what is in them."""
-    well = "Every table, column, index, constraint and function is as the migrations make it."
+    well = "Every table, column, index, constraint, function and trigger is as the migrations create it."
     return _compared(context, well, "schema")
 
 
@@ -55,10 +55,10 @@ def _causes(context: Context) -> list[str]:
 
 def _remedy(connection: Connection, context: Context, answer: dict[str, object]) -> str:
     # The table that PostgreSQL names may be a partition of ours.
-    place = f"constraint {answer.get('constraint')} of "
+    places = (f"constraint {answer.get('constraint')} of ", "trigger ")
     unexpected = context.verification.unexpected if context.verification else []
-    found = [each.remedy for each in unexpected if each.object.startswith(place)]
-    found += [str(row[0]) for row in connection.execute(query("diagnostics/get_foreign_triggers")).fetchall()]
+    found = [each.remedy for each in unexpected if each.object.startswith(places)]
+    found += [str(row[0]) for row in connection.execute(query("diagnostics/get_foreign_rules")).fetchall()]
     if found:
         return "\n".join(found)
     return "See the server's log for what it refused; where its disk is full, raise AllocatedStorage."

@@ -1,16 +1,33 @@
--- What is folded of whole days, and the events themselves of the rest: those since the watermark (the tail), and those of the
--- parts of days at a range's ends (the edges). Without a scope (is_rolled is false) no day is taken from what is folded.
+-- The overview from roll-ups. Whole days come from the roll-ups, everything else from the events themselves: those that are not
+-- rolled up yet, and those of the parts of days at the ends of a range. If no dimension value answers the question (is_rolled_up is
+-- false), no day comes from the roll-ups. The parts, in order:
+--
+--   state             how far the project is rolled up
+--   dimension_value   the one dimension value whose roll-ups answer the question
+--   participant       the participant type of sessions, if the question needs it
+--   bound             what is counted: 0 is the range, -1 the range before it, 1… the buckets; each with its whole days
+--                     (first_day to before end_day, the same as inner_from to inner_to)
+--   unrolled          the events that are not rolled up yet
+--   span, edge        the times outside whole days, and the rolled-up events in them
+--   recent            the events of unrolled and edge with the bound that counts them
+--   recent_session    their sessions
+--   single_session    the sessions that must be read one by one: recent ones, and those that continue beyond the whole days
+--   rolled_up_session what the roll-ups hold of those sessions
+--   session, session_sum   both together, and what they add to the roll-ups' sums
+--   recent_user       the users of recent events, and whether the roll-ups count them already
+--   candidate, checked     the users whose first event may be earlier or later than the roll-ups say, and the correction
+--   new_user          users whose first event is in the range
+--   counted, total    the sums of each bound, and the totals of the ranges
+--   broken_down, breakdown   the values of the breakdown by number of events, and their users and sessions
+--   counted_ever, whole      events that match at any time, for "rows outside the range"
 WITH state AS MATERIALIZED (
     SELECT muster.rollup_watermark(s.project_id) AS watermark, s.time_zone, s.last_at FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
-), scope AS MATERIALIZED (
-    SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
-     WHERE d.project_id = %(project_id)s AND d.name = %(dimension)s::text AND s.value_hash = muster.hash_of(%(value)s::text)
-), everything AS MATERIALIZED (
-    SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_scopes s ON s.dimension_id = d.id
-     WHERE d.project_id = %(project_id)s AND d.name = 'all'
+), dimension_value AS MATERIALIZED (
+    SELECT s.id FROM muster.rollup_dimensions d JOIN muster.rollup_dimension_values s ON s.dimension_id = d.id
+     WHERE d.project_id = %(project_id)s AND d.name = %(dimension)s::text AND s.value_hash = muster.hash_text(%(value)s::text)
 ), participant AS MATERIALIZED (
     SELECT p.session_id, p.participant_type FROM muster.participant_sessions(%(project_id)s, NULL) p
-     WHERE %(participant_types)s::text[] IS NOT NULL OR %(breakdown)s::text = 'participantType'
+     WHERE %(filter)s::jsonb ? 'participantType' OR %(breakdown)s::text = 'participantType'
 ), bound AS MATERIALIZED (
     -- 0 is the range, -1 the one before, the others are the buckets of the series.
     SELECT b.number, b.from_at, b.to_at, i.first_day, i.end_day,
@@ -25,19 +42,12 @@ WITH state AS MATERIALIZED (
            SELECT d.first_day, d.end_day
              FROM (SELECT muster.day_of(b.from_at, t.time_zone) AS day, muster.day_of(b.to_at, t.time_zone) AS end_day) w,
                   LATERAL (SELECT w.day + (muster.day_start(w.day, t.time_zone) < b.from_at)::integer AS first_day, w.end_day) d
-            WHERE %(is_rolled)s AND d.first_day < d.end_day) i ON true
-), tail AS MATERIALIZED (
-    SELECT e.occurred_at, e.session_id, e.user_id, true AS is_tail,
-           CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
-                WHEN 'participantType' THEN p.participant_type WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value,
-           (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-           AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-           AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
-           AND (%(participant_types)s::text[] IS NULL OR p.participant_type = ANY (%(participant_types)s::text[]))
-           AND (%(data)s::jsonb = '[]' OR (
-               SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-                 FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[]))) IS TRUE AS matches
-      FROM muster.tail_events(%(project_id)s, %(watermark)s) e LEFT JOIN participant p ON p.session_id = e.session_id
+            WHERE %(is_rolled_up)s AND d.first_day < d.end_day) i ON true
+), unrolled AS MATERIALIZED (
+    SELECT e.occurred_at, e.session_id, e.user_id,
+           muster.breakdown_value(%(breakdown)s, e.event_type, e.area, e.user_id, p.participant_type, e.data) AS value,
+           muster.matches_filter(%(filter)s::jsonb, e.event_type, e.area, e.user_id, p.participant_type, e.data) AS matches
+      FROM muster.unrolled_events(%(project_id)s, %(watermark)s) e LEFT JOIN participant p ON p.session_id = e.session_id
 ), span AS MATERIALIZED (
     SELECT unnest(range_agg(tstzrange(p.from_at, p.to_at, '[)'))) AS times
       FROM bound b CROSS JOIN LATERAL (
@@ -45,83 +55,72 @@ WITH state AS MATERIALIZED (
            UNION ALL SELECT b.from_at, b.inner_from WHERE b.first_day IS NOT NULL
            UNION ALL SELECT b.inner_to, b.to_at WHERE b.first_day IS NOT NULL) p
 ), edge AS MATERIALIZED (
-    SELECT e.occurred_at, e.session_id, e.user_id, false AS is_tail,
-           CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
-                WHEN 'participantType' THEN p.participant_type WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
-      FROM span s CROSS JOIN LATERAL (
-           SELECT f.* FROM muster.folded_events(%(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(user_ids)s,
-                                                %(event_types)s, %(areas)s, %(data)s) f
-            WHERE %(participant_types)s::text[] IS NULL
-            UNION ALL
-           SELECT f.occurred_at, f.session_id, f.user_id, f.event_type, f.area, f.data
-             FROM muster.participant_events(%(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(participant_types)s,
-                                            %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f
-            WHERE %(participant_types)s::text[] IS NOT NULL) e
+    SELECT e.occurred_at, e.session_id, e.user_id,
+           muster.breakdown_value(%(breakdown)s, e.event_type, e.area, e.user_id, p.participant_type, e.data) AS value
+      FROM span s
+     CROSS JOIN LATERAL muster.rolled_up_events(%(project_id)s, %(watermark)s, lower(s.times), upper(s.times), %(filter)s) e
       LEFT JOIN participant p ON p.session_id = e.session_id
 ), recent AS MATERIALIZED (
-    -- Tail and edges, by what they are to be counted in.
     SELECT b.number, r.occurred_at, r.session_id, r.user_id, r.value
-      FROM (SELECT occurred_at, session_id, user_id, value, is_tail FROM tail WHERE matches
-            UNION ALL SELECT occurred_at, session_id, user_id, value, is_tail FROM edge) r
+      FROM (SELECT occurred_at, session_id, user_id, value, true AS is_unrolled FROM unrolled WHERE matches
+            UNION ALL SELECT occurred_at, session_id, user_id, value, false FROM edge) r
      CROSS JOIN LATERAL (VALUES
            (CASE WHEN r.occurred_at >= %(start)s::timestamptz THEN 0 ELSE -1 END),
            (CASE WHEN r.occurred_at >= %(start)s::timestamptz THEN width_bucket(r.occurred_at, %(starts)s::timestamptz[]) END)) v(number)
       JOIN bound b ON b.number = v.number
      WHERE r.occurred_at >= b.from_at AND r.occurred_at < b.to_at
-       AND (r.is_tail OR b.first_day IS NULL OR r.occurred_at < b.inner_from OR r.occurred_at >= b.inner_to)
+       AND (r.is_unrolled OR b.first_day IS NULL OR r.occurred_at < b.inner_from OR r.occurred_at >= b.inner_to)
 ), recent_session AS MATERIALIZED (
     SELECT number, session_id, count(*) AS events, min(occurred_at) AS first_at, max(occurred_at) AS last_at
       FROM recent GROUP BY number, session_id
 ), single_session AS MATERIALIZED (
-    -- The sessions that must be looked at one by one: recent ones, and those that go on beyond the whole days.
     SELECT number, session_id FROM recent_session
     UNION SELECT b.number, l.session_id
       FROM bound b JOIN muster.rollup_long_sessions l ON l.project_id = %(project_id)s
        AND ((l.last_day >= b.first_day AND l.first_day < b.first_day) OR (l.last_day >= b.end_day AND l.first_day < b.end_day))
      WHERE b.number <= 0 AND b.first_day IS NOT NULL
-), folded_session AS MATERIALIZED (
+), rolled_up_session AS MATERIALIZED (
     SELECT s.number, s.session_id, coalesce(f.events, 0) AS events, f.first_at, f.last_at,
            coalesce(f.events = f.events_ever AND f.events > 0, false) AS is_inside
       FROM single_session s JOIN bound b ON b.number = s.number
       LEFT JOIN LATERAL (SELECT l.session_id FROM muster.rollup_long_sessions l
                           WHERE l.project_id = %(project_id)s AND l.session_id = s.session_id OFFSET 0) l ON true
       LEFT JOIN LATERAL (
-           SELECT f.* FROM muster.folded_session(%(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to,
-                                                 %(event_types)s, %(areas)s, %(data)s) f
+           SELECT f.* FROM muster.rolled_up_session(%(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to,
+                                                    %(filter)s) f
             WHERE l.session_id IS NULL AND b.first_day IS NOT NULL
             UNION ALL
            SELECT sum(d.events), coalesce(sum(d.events) FILTER (WHERE d.is_inner), 0),
                   min(d.first_at) FILTER (WHERE d.is_inner), max(d.last_at) FILTER (WHERE d.is_inner)
              FROM (SELECT d.*, d.day >= b.first_day AND d.day < b.end_day AS is_inner FROM muster.rollup_session_days d
-                    WHERE d.project_id = %(project_id)s AND d.session_id = s.session_id AND d.scope_id = (SELECT id FROM scope)) d
+                    WHERE d.project_id = %(project_id)s AND d.session_id = s.session_id AND d.value_id = (SELECT id FROM dimension_value)) d
             WHERE l.session_id IS NOT NULL AND b.first_day IS NOT NULL
            HAVING l.session_id IS NOT NULL AND b.first_day IS NOT NULL) f ON true
 ), session AS (
-    SELECT f.number, f.is_inside, f.events AS folded_events, f.events + coalesce(r.events, 0) AS events,
-           (extract(epoch FROM f.last_at - f.first_at) * 1000000)::bigint AS folded_micros,
+    SELECT f.number, f.is_inside, f.events AS rolled_up_events, f.events + coalesce(r.events, 0) AS events,
+           (extract(epoch FROM f.last_at - f.first_at) * 1000000)::bigint AS rolled_up_micros,
            (extract(epoch FROM greatest(f.last_at, r.last_at) - least(f.first_at, r.first_at)) * 1000000)::bigint AS micros
-      FROM folded_session f LEFT JOIN recent_session r ON r.number = f.number AND r.session_id = f.session_id
+      FROM rolled_up_session f LEFT JOIN recent_session r ON r.number = f.number AND r.session_id = f.session_id
 ), session_sum AS (
     SELECT number, count(*) FILTER (WHERE events > 0) - count(*) FILTER (WHERE is_inside) AS sessions,
-           count(*) FILTER (WHERE events > 0 AND folded_events = 0) AS fresh,
-           coalesce(sum(micros) FILTER (WHERE events > 0), 0) - coalesce(sum(folded_micros) FILTER (WHERE is_inside), 0) AS micros,
-           count(*) FILTER (WHERE events = 1) - count(*) FILTER (WHERE is_inside AND folded_events = 1) AS bounces
+           count(*) FILTER (WHERE events > 0 AND rolled_up_events = 0) AS fresh,
+           coalesce(sum(micros) FILTER (WHERE events > 0), 0) - coalesce(sum(rolled_up_micros) FILTER (WHERE is_inside), 0) AS micros,
+           count(*) FILTER (WHERE events = 1) - count(*) FILTER (WHERE is_inside AND rolled_up_events = 1) AS bounces
       FROM session GROUP BY number
 ), recent_user AS MATERIALIZED (
     SELECT r.number, r.user_id, coalesce(f.is_active, false) AS is_active
       FROM (SELECT DISTINCT number, user_id FROM recent WHERE user_id IS NOT NULL) r JOIN bound b ON b.number = r.number
       LEFT JOIN LATERAL (
-           SELECT u.last_days[array_position(u.scopes, (SELECT id FROM scope))] >= b.first_day AS is_active
+           SELECT u.last_days[array_position(u.value_ids, (SELECT id FROM dimension_value))] >= b.first_day AS is_active
              FROM muster.rollup_user_days u
             WHERE b.first_day IS NOT NULL AND u.project_id = %(project_id)s AND u.user_id = r.user_id AND u.day < b.end_day
             ORDER BY u.day DESC LIMIT 1) f ON true
 ), candidate AS MATERIALIZED (
-    -- The users of whom the tail may know an earlier event, or the edges a later one, than what is folded.
     SELECT user_id, min(first_at) AS first_at, bool_or(number = 0) AS is_in_range, bool_or(number = -1) AS is_in_previous
-      FROM (SELECT user_id, min(occurred_at) AS first_at, NULL::integer AS number FROM tail WHERE user_id IS NOT NULL GROUP BY user_id
+      FROM (SELECT user_id, min(occurred_at) AS first_at, NULL::integer AS number FROM unrolled WHERE user_id IS NOT NULL GROUP BY user_id
             UNION ALL SELECT user_id, NULL::timestamptz, number FROM recent_user WHERE number <= 0) c
      GROUP BY user_id
-), judged AS MATERIALIZED (
+), checked AS MATERIALIZED (
     SELECT b.number, sum(
            ((coalesce(f.is_active, false) OR coalesce(CASE b.number WHEN 0 THEN c.is_in_range ELSE c.is_in_previous END, false))
             AND least(e.first_at, c.first_at) >= b.from_at)::integer
@@ -131,28 +130,28 @@ WITH state AS MATERIALIZED (
       LEFT JOIN LATERAL (SELECT u.first_at FROM muster.rollup_user_days u
                           WHERE u.project_id = %(project_id)s AND u.user_id = c.user_id ORDER BY u.day DESC LIMIT 1) e ON true
       LEFT JOIN LATERAL (
-           SELECT u.last_days[array_position(u.scopes, (SELECT id FROM scope))] >= b.first_day AS is_active
+           SELECT u.last_days[array_position(u.value_ids, (SELECT id FROM dimension_value))] >= b.first_day AS is_active
              FROM muster.rollup_user_days u
             WHERE b.first_day IS NOT NULL AND u.project_id = %(project_id)s AND u.user_id = c.user_id AND u.day < b.end_day
             ORDER BY u.day DESC LIMIT 1) f ON true
      GROUP BY b.number
 ), new_user AS (
-    SELECT b.number, n.folded + coalesce((SELECT j.users FROM judged j WHERE j.number = b.number), 0) AS users
+    SELECT b.number, n.rolled_up + coalesce((SELECT j.users FROM checked j WHERE j.number = b.number), 0) AS users
       FROM bound b CROSS JOIN LATERAL (
            SELECT CASE WHEN b.first_day IS NULL THEN 0
                        WHEN %(dimension)s::text = 'all' THEN (
-                           SELECT coalesce(sum(r.entities), 0) FROM muster.rollup_returns r
-                            WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = 'u' AND r.day >= b.first_day AND r.day < b.end_day
+                           SELECT coalesce(sum(r.entities), 0) FROM muster.rollup_returning_activity r
+                            WHERE r.value_id = (SELECT id FROM dimension_value) AND r.kind = 'u' AND r.day >= b.first_day AND r.day < b.end_day
                               AND r.previous_day = '-infinity')
                        ELSE (
                            SELECT count(*) FROM muster.rollup_user_days u
-                              -- From the day before on: the first event of all may be one of the edge that no filter lets pass.
+                              -- From the day before: the user's first event may be at the edge and pass no filter.
                             WHERE u.project_id = %(project_id)s AND u.day >= b.first_day - 1 AND u.day < b.end_day
                               AND u.first_at >= b.from_at AND muster.day_of(u.first_at, (SELECT time_zone FROM state)) = u.day
-                              AND (SELECT l.last_days[array_position(l.scopes, (SELECT id FROM scope))] >= b.first_day
+                              AND (SELECT l.last_days[array_position(l.value_ids, (SELECT id FROM dimension_value))] >= b.first_day
                                      FROM muster.rollup_user_days l
                                     WHERE l.project_id = u.project_id AND l.user_id = u.user_id AND l.day < b.end_day
-                                    ORDER BY l.day DESC LIMIT 1)) END AS folded) n
+                                    ORDER BY l.day DESC LIMIT 1)) END AS rolled_up) n
      WHERE b.number <= 0
 ), counted AS MATERIALIZED (
     SELECT b.number, b.from_at, b.to_at,
@@ -166,24 +165,24 @@ WITH state AS MATERIALIZED (
       LEFT JOIN session_sum s ON s.number = b.number
       LEFT JOIN LATERAL (
            SELECT sum(r.events) AS events, sum(r.users) AS users, sum(r.sessions) AS sessions
-             FROM muster.rollup_days r WHERE r.scope_id = (SELECT id FROM scope) AND r.day >= b.first_day AND r.day < b.end_day) d
+             FROM muster.rollup_days r WHERE r.value_id = (SELECT id FROM dimension_value) AND r.day >= b.first_day AND r.day < b.end_day) d
         ON b.first_day IS NOT NULL
       LEFT JOIN LATERAL (
-           -- Who came back within it was counted more than once. Users come back after any time, and of each day those are looked
-           -- for who did within the range; a session is over soon, and so its returns are few, whatever their days.
+           -- Users and sessions that returned within the range were counted more than once. Users return after any time, so each
+           -- day is searched for those who did within the range; sessions are over soon, so all of theirs are read.
            SELECT (SELECT sum(r.entities)
                      FROM generate_series(1, b.end_day - b.first_day - 1) g
                     CROSS JOIN LATERAL (
-                          SELECT sum(r.entities) AS entities FROM muster.rollup_returns r
-                           WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = 'u' AND r.day = b.first_day + g
+                          SELECT sum(r.entities) AS entities FROM muster.rollup_returning_activity r
+                           WHERE r.value_id = (SELECT id FROM dimension_value) AND r.kind = 'u' AND r.day = b.first_day + g
                              AND r.previous_day >= b.first_day) r) AS users,
-                  (SELECT sum(r.entities) FROM muster.rollup_returns r
-                    WHERE r.scope_id = (SELECT id FROM scope) AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
+                  (SELECT sum(r.entities) FROM muster.rollup_returning_activity r
+                    WHERE r.value_id = (SELECT id FROM dimension_value) AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
                       AND r.previous_day >= b.first_day) AS sessions) k
         ON b.end_day > b.first_day + 1
       LEFT JOIN LATERAL (
            SELECT sum(r.micros) AS micros, sum(r.bounces) AS bounces FROM muster.rollup_session_spans r
-            WHERE r.scope_id = (SELECT id FROM scope) AND r.first_day >= b.first_day AND r.first_day < b.end_day
+            WHERE r.value_id = (SELECT id FROM dimension_value) AND r.first_day >= b.first_day AND r.first_day < b.end_day
               AND r.last_day < b.end_day) p
         ON b.first_day IS NOT NULL AND b.number <= 0
 ), total AS (
@@ -193,15 +192,15 @@ WITH state AS MATERIALIZED (
                'events_per_session', c.events::double precision / c.sessions) AS found
       FROM counted c JOIN new_user n ON n.number = c.number WHERE c.sessions > 0
 ), broken_down AS MATERIALIZED (
-    SELECT v.value, max(v.scope_id) AS scope_id, sum(v.events) AS events
-      FROM (SELECT r.value, NULL::integer AS scope_id, count(*) AS events FROM recent r
+    SELECT v.value, max(v.value_id) AS value_id, sum(v.events) AS events
+      FROM (SELECT r.value, NULL::integer AS value_id, count(*) AS events FROM recent r
              WHERE r.number = 0 AND %(breakdown)s::text IS NOT NULL GROUP BY r.value
             UNION ALL
             SELECT s.value, s.id, sum(r.events)
               FROM bound b JOIN muster.rollup_dimensions d ON d.project_id = %(project_id)s
-               AND d.name = CASE WHEN %(breakdown)s::text = 'data' THEN 'data.' || %(breakdown_key)s::text ELSE %(breakdown)s::text END
+               AND d.name = %(breakdown)s::text
               JOIN muster.rollup_days r ON r.dimension_id = d.id AND r.day >= b.first_day AND r.day < b.end_day
-              JOIN muster.rollup_scopes s ON s.id = r.scope_id
+              JOIN muster.rollup_dimension_values s ON s.id = r.value_id
              WHERE b.number = 0 GROUP BY s.value, s.id HAVING sum(r.events) > 0
             UNION ALL
             SELECT u.user_id, NULL, sum(u.events)
@@ -214,7 +213,7 @@ WITH state AS MATERIALIZED (
                SELECT count(*) FROM (SELECT DISTINCT r.user_id FROM recent r
                                       WHERE r.number = 0 AND r.user_id IS NOT NULL AND r.value IS NOT DISTINCT FROM v.value) r
                 WHERE b.first_day IS NULL OR (
-                      SELECT u.last_days[array_position(u.scopes, v.scope_id)] >= b.first_day FROM muster.rollup_user_days u
+                      SELECT u.last_days[array_position(u.value_ids, v.value_id)] >= b.first_day FROM muster.rollup_user_days u
                        WHERE u.project_id = %(project_id)s AND u.user_id = r.user_id AND u.day < b.end_day
                        ORDER BY u.day DESC LIMIT 1) IS NOT TRUE) END AS users,
            CASE WHEN %(breakdown)s::text = 'userId' AND v.value IS NOT NULL THEN (
@@ -223,64 +222,53 @@ WITH state AS MATERIALIZED (
                    UNION
                    SELECT s.session_id FROM muster.rollup_user_sessions s
                     WHERE s.project_id = %(project_id)s AND s.user_id = v.value AND s.first_day < b.end_day AND s.last_day >= b.first_day
-                      AND ((s.first_day >= b.first_day AND s.last_day < b.end_day) OR muster.has_folded(
-                          %(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to, 'userId', NULL, v.value))) s)
+                      AND ((s.first_day >= b.first_day AND s.last_day < b.end_day) OR muster.has_rolled_up_event(
+                          %(project_id)s, %(watermark)s, s.session_id, b.inner_from, b.inner_to, 'userId', v.value))) s)
            ELSE coalesce(d.sessions, 0) - coalesce(k.sessions, 0) + (
                SELECT count(*) FROM (SELECT DISTINCT r.session_id FROM recent r
                                       WHERE r.number = 0 AND r.value IS NOT DISTINCT FROM v.value) r
-                WHERE b.first_day IS NULL OR v.scope_id IS NULL OR NOT (
+                WHERE b.first_day IS NULL OR v.value_id IS NULL OR NOT (
                       EXISTS (SELECT FROM muster.rollup_session_days l
-                               WHERE l.project_id = %(project_id)s AND l.session_id = r.session_id AND l.scope_id = v.scope_id
+                               WHERE l.project_id = %(project_id)s AND l.session_id = r.session_id AND l.value_id = v.value_id
                                  AND l.day >= b.first_day AND l.day < b.end_day)
-                      OR muster.has_folded(%(project_id)s, %(watermark)s, r.session_id, b.inner_from, b.inner_to,
-                                           %(breakdown)s, %(breakdown_key)s, v.value))) END AS sessions
+                      OR muster.has_rolled_up_event(%(project_id)s, %(watermark)s, r.session_id, b.inner_from, b.inner_to,
+                                                    %(breakdown)s, v.value))) END AS sessions
       FROM broken_down v CROSS JOIN (SELECT * FROM bound WHERE number = 0) b
       LEFT JOIN LATERAL (
            SELECT sum(r.users) AS users, sum(r.sessions) AS sessions
-             FROM muster.rollup_days r WHERE r.scope_id = v.scope_id AND r.day >= b.first_day AND r.day < b.end_day) d ON true
+             FROM muster.rollup_days r WHERE r.value_id = v.value_id AND r.day >= b.first_day AND r.day < b.end_day) d ON true
       LEFT JOIN LATERAL (
            SELECT (SELECT sum(r.entities)
                      FROM generate_series(1, b.end_day - b.first_day - 1) g
                     CROSS JOIN LATERAL (
-                          SELECT sum(r.entities) AS entities FROM muster.rollup_returns r
-                           WHERE r.scope_id = v.scope_id AND r.kind = 'u' AND r.day = b.first_day + g
+                          SELECT sum(r.entities) AS entities FROM muster.rollup_returning_activity r
+                           WHERE r.value_id = v.value_id AND r.kind = 'u' AND r.day = b.first_day + g
                              AND r.previous_day >= b.first_day) r) AS users,
-                  (SELECT sum(r.entities) FROM muster.rollup_returns r
-                    WHERE r.scope_id = v.scope_id AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
+                  (SELECT sum(r.entities) FROM muster.rollup_returning_activity r
+                    WHERE r.value_id = v.value_id AND r.kind = 's' AND r.day > b.first_day AND r.day < b.end_day
                       AND r.previous_day >= b.first_day) AS sessions) k ON true
 ), counted_ever AS MATERIALIZED (
     SELECT coalesce(sum(r.events), 0) AS events, true AS is_all FROM muster.rollup_days r
-     WHERE %(is_rolled)s AND r.scope_id = (SELECT id FROM scope) HAVING %(is_rolled)s
+     WHERE %(is_rolled_up)s AND r.value_id = (SELECT id FROM dimension_value) HAVING %(is_rolled_up)s
     UNION ALL
     SELECT f.events, f.is_all
-      FROM muster.count_folded_lately(%(project_id)s, %(watermark)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s) f
-     WHERE NOT %(is_rolled)s AND %(participant_types)s::text[] IS NULL
-    UNION ALL
-    SELECT f.events, f.is_all
-      FROM muster.count_participants_lately(%(project_id)s, %(watermark)s, %(participant_types)s, %(user_ids)s, %(event_types)s,
-                                            %(areas)s, %(data)s) f
-     WHERE %(participant_types)s::text[] IS NOT NULL
+      FROM muster.count_rolled_up_events(%(project_id)s, %(watermark)s, %(filter)s) f WHERE NOT %(is_rolled_up)s
 ), whole AS (
-    SELECT (SELECT count(*) FROM tail WHERE matches) + e.events AS events, e.is_all FROM counted_ever e
+    SELECT (SELECT count(*) FROM unrolled WHERE matches) + e.events AS events, e.is_all FROM counted_ever e
 )
-SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count(*) FROM tail) AS tail,
+SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count(*) FROM unrolled) AS unrolled,
        (SELECT found FROM total WHERE number = 0) AS totals,
        (SELECT found FROM total WHERE number = -1) AS previous,
        (SELECT coalesce(json_agg(json_build_object('bucket', number, 'events', events, 'users', users, 'sessions', sessions)), '[]')
           FROM counted WHERE number > 0 AND events > 0) AS series,
-       CASE WHEN %(is_rolled)s AND %(breakdown)s::text = 'participantType' THEN (
+       CASE WHEN %(is_rolled_up)s AND %(breakdown)s::text = 'participantType' THEN (
            SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]')
              FROM counted c CROSS JOIN LATERAL muster.participant_breakdown(
                   %(project_id)s, %(watermark)s, c.from_at, c.to_at, c.events::bigint, c.users::bigint, c.sessions::bigint, %(limit)s) b
             WHERE c.number = 0)
        ELSE (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) END AS breakdown,
-       CASE WHEN %(participant_types)s::text[] IS NULL THEN
-           muster.count_active_users(%(project_id)s, %(user_ids)s, %(event_types)s, %(areas)s, %(data)s)
-       ELSE (SELECT count(DISTINCT e.user_id) FROM muster.participant_events(
-                 %(project_id)s, 9223372036854775807, now() - interval '30 minutes' + interval '1 microsecond',
-                 now() + interval '24 hours' + interval '1 microsecond', %(participant_types)s, %(user_ids)s, %(event_types)s,
-                 %(areas)s, %(data)s) e) END AS active_users_now,
-       -- Of the latest months alone, there may be less than the range holds.
+       muster.count_active_users(%(project_id)s, %(filter)s) AS active_users_now,
+       -- If only the latest months were counted, they may hold less than the range.
        greatest((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0),
                 CASE WHEN NOT (SELECT is_all FROM whole) THEN 0 END)::bigint AS rows_outside_range,
        (SELECT is_all FROM whole) AS rows_outside_range_is_exact,
@@ -289,4 +277,4 @@ SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count
            AND coalesce(r.occurred_at, r.received_at) < %(end)s) AS rejected_in_range,
        (SELECT count(*) FROM muster.analytics_ignored i
          WHERE i.project_id = %(project_id)s AND i.occurred_at >= %(start)s AND i.occurred_at < %(end)s) AS ignored_in_range,
-       greatest((SELECT last_at FROM state), (SELECT max(occurred_at) FROM tail)) AS last_event_at
+       greatest((SELECT last_at FROM state), (SELECT max(occurred_at) FROM unrolled)) AS last_event_at

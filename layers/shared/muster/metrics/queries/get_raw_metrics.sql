@@ -1,45 +1,26 @@
--- From the events alone: while what is folded is made anew, and to compare with.
--- One pass over the project's events for what needs them all, one over the two ranges for the rest.
+-- The overview from the events alone: while the roll-ups are rebuilt, and to compare them with.
+-- One pass over the project's events for what needs all of them, one over the two ranges for the rest.
 WITH participant AS MATERIALIZED (
     SELECT p.session_id, p.participant_type FROM muster.participant_sessions(%(project_id)s, NULL) p
-     WHERE %(participant_types)s::text[] IS NOT NULL OR %(breakdown)s::text = 'participantType'
+     WHERE %(filter)s::jsonb ? 'participantType' OR %(breakdown)s::text = 'participantType'
 ), matching AS MATERIALIZED (
     SELECT e.occurred_at >= %(start)s AS is_current, e.occurred_at, e.session_id, e.user_id,
-           CASE %(breakdown)s::text WHEN 'eventType' THEN e.event_type WHEN 'area' THEN e.area WHEN 'userId' THEN e.user_id
-                WHEN 'participantType' THEN p.participant_type WHEN 'data' THEN e.data ->> %(breakdown_key)s::text END AS value
+           muster.breakdown_value(%(breakdown)s, e.event_type, e.area, e.user_id, p.participant_type, e.data) AS value
       FROM muster.analytics_events e LEFT JOIN participant p ON p.session_id = e.session_id
      WHERE e.project_id = %(project_id)s AND e.occurred_at >= %(before)s AND e.occurred_at < %(end)s
-       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
-       AND (%(participant_types)s::text[] IS NULL OR p.participant_type = ANY (%(participant_types)s::text[]))
-       AND (%(data)s::jsonb = '[]' OR (
-           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+       AND muster.matches_filter(%(filter)s::jsonb, e.event_type, e.area, e.user_id, p.participant_type, e.data)
 ), whole AS (
     SELECT count(*) AS rows
       FROM muster.analytics_events e LEFT JOIN participant p ON p.session_id = e.session_id
      WHERE e.project_id = %(project_id)s AND (e.occurred_at < %(start)s OR e.occurred_at >= %(end)s)
-       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
-       AND (%(participant_types)s::text[] IS NULL OR p.participant_type = ANY (%(participant_types)s::text[]))
-       AND (%(data)s::jsonb = '[]' OR (
-           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+       AND muster.matches_filter(%(filter)s::jsonb, e.event_type, e.area, e.user_id, p.participant_type, e.data)
 ), active AS (
     SELECT count(DISTINCT e.user_id) AS users
       FROM muster.analytics_events e LEFT JOIN participant p ON p.session_id = e.session_id
-     -- A client's clock may be ahead of ours, by as much as ingest lets pass.
+     -- A client's clock may be ahead by as much as ingest accepts.
      WHERE e.project_id = %(project_id)s
        AND e.occurred_at > now() - interval '30 minutes' AND e.occurred_at <= now() + interval '24 hours'
-       AND (%(event_types)s::text[] IS NULL OR e.event_type = ANY (%(event_types)s::text[]))
-       AND (%(areas)s::text[] IS NULL OR e.area = ANY (%(areas)s::text[]))
-       AND (%(user_ids)s::text[] IS NULL OR e.user_id = ANY (%(user_ids)s::text[]))
-       AND (%(participant_types)s::text[] IS NULL OR p.participant_type = ANY (%(participant_types)s::text[]))
-       AND (%(data)s::jsonb = '[]' OR (
-           SELECT bool_and(coalesce(e.data ->> f.key = ANY (f.wanted), false))
-             FROM jsonb_to_recordset(%(data)s::jsonb) AS f(key text, wanted text[])))
+       AND muster.matches_filter(%(filter)s::jsonb, e.event_type, e.area, e.user_id, p.participant_type, e.data)
 ), first_seen AS (
     SELECT e.user_id, min(e.occurred_at) AS first
       FROM muster.analytics_events e

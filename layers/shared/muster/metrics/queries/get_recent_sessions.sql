@@ -1,17 +1,15 @@
--- Sessions whose latest event that passes is in this window: those with a later one in the range were found in a window before.
+-- Sessions whose latest event that passes the filter is in this window. Sessions with a later one in the range were found in an
+-- earlier window.
 WITH found AS MATERIALIZED (
     SELECT e.session_id, max(e.occurred_at) AS last_event_at
-      FROM muster.matching_events(
-           %(project_id)s, %(start)s::timestamptz, %(end)s::timestamptz, %(session_ids)s::uuid[], %(event_types)s::text[], %(areas)s::text[],
-           %(user_ids)s::text[], %(participant_types)s::text[], %(data)s::jsonb) e
+      FROM muster.matching_events(%(project_id)s, %(start)s, %(end)s, %(filter)s) e
      GROUP BY e.session_id
 ), page AS MATERIALIZED (
     SELECT f.session_id, f.last_event_at FROM found f
      WHERE (%(after_time)s::timestamptz IS NULL
             OR (f.last_event_at, f.session_id) < (%(after_time)s::timestamptz, %(after_session)s::uuid))
-       AND NOT EXISTS (SELECT FROM muster.matching_events(
-           %(project_id)s, %(end)s::timestamptz, %(range_end)s::timestamptz, NULL, %(event_types)s::text[], %(areas)s::text[],
-           %(user_ids)s::text[], %(participant_types)s::text[], %(data)s::jsonb) l WHERE l.session_id = f.session_id)
+       AND NOT EXISTS (SELECT FROM muster.matching_events(%(project_id)s, %(end)s, %(range_end)s, %(filter)s::jsonb - 'sessionId') l
+                        WHERE l.session_id = f.session_id)
      ORDER BY f.last_event_at DESC, f.session_id DESC LIMIT %(limit)s
 )
 SELECT muster.session_json(s, false) || jsonb_build_object(
@@ -20,7 +18,7 @@ SELECT muster.session_json(s, false) || jsonb_build_object(
   FROM page p
   JOIN muster.analytics_sessions s ON s.project_id = %(project_id)s AND s.id = p.session_id,
        LATERAL (SELECT count(*) AS events, min(e.occurred_at) AS first_event_at FROM muster.matching_events(
-           %(project_id)s, greatest(s.started_at, %(range_start)s::timestamptz), p.last_event_at + interval '1 microsecond', NULL,
-           %(event_types)s::text[], %(areas)s::text[], %(user_ids)s::text[], %(participant_types)s::text[], %(data)s::jsonb) e
+           %(project_id)s, greatest(s.started_at, %(range_start)s::timestamptz), p.last_event_at + interval '1 microsecond',
+           %(filter)s::jsonb - 'sessionId') e
          WHERE e.session_id = p.session_id) m
  ORDER BY p.last_event_at DESC, p.session_id DESC

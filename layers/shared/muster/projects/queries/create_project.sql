@@ -1,1 +1,1 @@
-INSERT INTO muster.projects (name) VALUES (%(name)s) RETURNING id
+INSERT INTO muster.projects (name, redacted_keys) VALUES (%(name)s, %(redacted_keys)s) RETURNING id

@@ -1,0 +1,1 @@
+SELECT checksum FROM muster.schema_functions

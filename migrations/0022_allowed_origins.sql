@@ -1,9 +1,0 @@
--- What ingest asks once a minute for a key that web pages use: the role of ingest can read no table.
-
--- The origins of the key's project; null when the key is unknown or revoked.
-CREATE FUNCTION muster.allowed_origins(p_key_hash bytea) RETURNS text[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
-    SELECT p.allowed_origins FROM muster.api_keys k JOIN muster.projects p ON p.id = k.project_id
-     WHERE k.key_hash = p_key_hash AND k.revoked_at IS NULL
-$$;
-GRANT EXECUTE ON FUNCTION muster.allowed_origins TO muster_ingest, muster_reader, muster_admin;

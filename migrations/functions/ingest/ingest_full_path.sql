@@ -1,0 +1,18 @@
+-- Stores any batch by the full path of ingest. The key's kind decides what it may do, never the request.
+-- p_request and p_body are those of store_full_path, and so is the answer, with the key's "prefix"; or {"refused"}.
+CREATE OR REPLACE FUNCTION muster.ingest_full_path(p_key_hash bytea, p_request jsonb, p_body text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
+DECLARE
+    -- First of all, as in store_full_path.
+    v_xid CONSTANT xid8 := pg_current_xact_id();
+    v_key record;
+BEGIN
+    SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{write,admin}');
+    IF v_key.refused IS NOT NULL THEN
+        RETURN jsonb_build_object('refused', v_key.refused);
+    END IF;
+    RETURN muster.store_full_path(v_key.project_id, v_key.kind, p_request, p_body) || jsonb_build_object('prefix', v_key.prefix);
+END
+$$;
+
+GRANT EXECUTE ON FUNCTION muster.ingest_full_path TO muster_ingest;

@@ -1,0 +1,6 @@
+-- The hash by which an erased user, session or event is recognised. It includes the project, so that one user of two projects has
+-- two hashes.
+CREATE OR REPLACE FUNCTION muster.hash_subject(p_project_id uuid, p_text text) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT muster.hash_text(p_project_id || ' ' || p_text) $$;
+
+GRANT EXECUTE ON FUNCTION muster.hash_subject TO muster_reader, muster_admin;
