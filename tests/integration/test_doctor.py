@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from local.server import local_api
+from local.gateway.server import local_api
 from tests.support.databases import Cluster, make_project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def doctor(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "local.doctor", *arguments],
+        [sys.executable, "-m", "local.cli.doctor", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": "layers/shared", "no_proxy": "*", "COLUMNS": "100"},
         capture_output=True,

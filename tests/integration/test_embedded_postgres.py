@@ -16,11 +16,10 @@ import psutil
 import psycopg
 import pytest
 
-from local import postgres_folder, postgres_processes
 from local.ports import free_port
 from local.postgres import Postgres, PostgresError, find_binaries, start_postgres
-from local.postgres_files import reachable_binaries, server_user
-from local.postgres_processes import launch, wait_for_an_orphan
+from local.postgres.binaries import reachable_binaries, server_user
+from local.postgres.processes import launch, wait_for_an_orphan
 from tests.support.folders import open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,7 +225,7 @@ def test_of_several_processes_at_once_one_has_the_data_and_the_others_say_so(fol
 def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_number(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_processes, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr("local.postgres.processes.STOP_SECONDS", 0.2)
     with start_postgres(folder, durable=False) as server:
         cluster = server.data / "cluster"
     user = server_user()
@@ -277,7 +276,7 @@ def test_a_port_taken_between_the_look_at_it_and_the_start_is_changed(
         listener.bind(("127.0.0.1", 0))
         taken = listener.getsockname()[1]
         ports = iter([taken])
-        monkeypatch.setattr(postgres_folder, "free_port", lambda: next(ports, 0) or free_port())
+        monkeypatch.setattr("local.postgres.folder.free_port", lambda: next(ports, 0) or free_port())
         with start_postgres(folder, durable=False) as server:
             assert server.port != taken
             write(server, 1)

@@ -490,7 +490,7 @@ def test_the_role_of_maintenance_may_do_it_and_ingest_may_not(connection: Connec
 
 def test_the_command_says_it_first_and_does_it_when_told_to(connection: Connection, database_url: str) -> None:
     def said(*arguments: str) -> str:
-        command = [sys.executable, "-m", "local.retention", "--database-url", database_url, *arguments]
+        command = [sys.executable, "-m", "local.cli.data_retention", "--database-url", database_url, *arguments]
         environment = {"PYTHONPATH": "layers/shared"}
         return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.logs import FunctionLogs
-from local.server import LocalApi, local_api
+from local.gateway.logs import FunctionLogs
+from local.gateway.server import LocalApi, local_api
 
 WAIT_SECONDS = 20.0
 PROJECT = Path(__file__).resolve().parents[2]
@@ -287,7 +287,7 @@ def test_no_environment_outlives_the_server(template: Path, logs: FunctionLogs) 
 
 def start_program(template: Path, logs: Path) -> tuple[subprocess.Popen[str], str]:
     program = subprocess.Popen(
-        [sys.executable, "-m", "local.server", "--template", template, "--port", "0", "--log-dir", logs],
+        [sys.executable, "-m", "local.gateway.server", "--template", template, "--port", "0", "--log-dir", logs],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,
@@ -330,7 +330,7 @@ def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = subprocess.run(
-            [sys.executable, "-m", "local.server", "--template", template, "--port", port],
+            [sys.executable, "-m", "local.gateway.server", "--template", template, "--port", port],
             cwd=PROJECT,
             env=dict(os.environ),
             capture_output=True,

@@ -193,7 +193,7 @@ def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connecti
 
 def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: str, empty: Connection) -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "local.migrate", "--database-url", empty_url, *arguments]
+        command = [sys.executable, "-m", "local.cli.migrate", "--database-url", empty_url, *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=MIGRATIONS.parent, env=environment
         )

@@ -20,7 +20,7 @@ def projects(database_url: str | None, *arguments: str) -> "subprocess.Completed
     environment.pop("DATABASE_URL", None)
     named = ["--database-url", database_url] if database_url else []
     return subprocess.run(
-        [sys.executable, "-m", "local.projects", *named, *arguments],
+        [sys.executable, "-m", "local.cli.projects", *named, *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

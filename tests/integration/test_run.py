@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from local.postgres_files import find_binaries, reachable_binaries, server_user
+from local.postgres.binaries import find_binaries, reachable_binaries, server_user
 from tests.support.databases import MIGRATIONS, Cluster
 from tests.support.folders import open_folder
 from tests.support.functions import a_batch
@@ -42,7 +42,7 @@ def port() -> int:
 @contextmanager
 def running(state: Path, port: int, *arguments: str) -> Iterator[dict[str, Any]]:
     """make run in the background, until it says where it serves; ended by Ctrl-C."""
-    command = [sys.executable, "-m", "local.run", "--port", str(port), "--state", str(state), *arguments]
+    command = [sys.executable, "-m", "local.cli.run", "--port", str(port), "--state", str(state), *arguments]
     environment = {**os.environ, "PYTHONPATH": "layers/shared"}
     environment.pop("DATABASE_URL", None)
     with (state / "output").open("w") as output:
@@ -125,7 +125,7 @@ def test_a_database_of_ones_own_is_migrated_and_used(state: Path, port: int, pos
 
 def test_a_taken_port_and_a_database_that_is_away_are_told_in_a_sentence(state: Path, port: int) -> None:
     def fail(*arguments: str) -> str:
-        command = [sys.executable, "-m", "local.run", "--state", str(state), *arguments]
+        command = [sys.executable, "-m", "local.cli.run", "--state", str(state), *arguments]
         environment = {**os.environ, "PYTHONPATH": "layers/shared"}
         run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert run.returncode == 1, run.stdout

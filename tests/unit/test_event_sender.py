@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from local.event_sender import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, EventSender, ImportStopped, batches
-from local.sessionize import ImportedEvent
+from local.importer.event_sender import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, EventSender, ImportStopped, batches
+from local.importer.sessionize import ImportedEvent
 
 Answer = tuple[int, dict[str, str], bytes]
 LOST: Answer = (0, {}, b"")
