@@ -1,15 +1,15 @@
-"""The lines about each way of running, after a test run."""
+"""The lines about each run mode, after a test run."""
 
 from types import SimpleNamespace
 
-from tests.support.run_modes import WAYS, count, left_out, lines
+from tests.support.run_modes import RUN_MODES, count, lines, untested
 
 
 def report(nodeid: str) -> SimpleNamespace:
     return SimpleNamespace(nodeid=nodeid)
 
 
-def test_each_way_has_its_line_and_what_is_left_out_is_named() -> None:
+def test_each_run_mode_has_a_line_and_untested_ones_are_named() -> None:
     counted = count(
         {
             "passed": [
@@ -27,5 +27,5 @@ def test_each_way_has_its_line_and_what_is_left_out_is_named() -> None:
         "sam local in containers: 1 skipped",
         "sam deploy to MiniStack: 1 passed",
     ]
-    assert left_out(counted) == ["sam local in containers"]
-    assert len(WAYS) == 4
+    assert untested(counted) == ["sam local in containers"]
+    assert len(RUN_MODES) == 4
