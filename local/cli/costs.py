@@ -1,4 +1,4 @@
-"""`make costs`: what a deployment costs in a month, by what it is asked to do; the table in the README."""
+"""`make costs`: computes what a deployment costs per month under several loads."""
 
 import argparse
 import json
@@ -15,16 +15,16 @@ IngestMode = Literal["direct", "buffered"]
 
 PRICES_OF = "2026-11"
 REGION = "us-east-1"
-# In dollars, on demand, without any free tier, as AWS's pricing pages have them.
+# On-demand prices in dollars from the pricing pages of AWS, without the free tier.
 PRICES: dict[str, float] = {
     "HTTP API, million requests": 1.00,
     "Lambda, million requests": 0.20,
     "Lambda arm64, GB-second": 0.0000133334,
-    "SnapStart, GB-second of a kept snapshot": 0.0000015046,
+    "SnapStart, GB-second of a cached snapshot": 0.0000015046,
     "SQS, million requests of 64 KB": 0.40,
-    "CloudWatch Logs, GB taken in": 0.50,
+    "CloudWatch Logs, GB ingested": 0.50,
     "CloudWatch Logs, GB-month": 0.03,
-    "CloudWatch, metric of ours": 0.30,
+    "CloudWatch, custom metric": 0.30,
     "CloudWatch, alarm": 0.10,
     "CloudWatch, dashboard": 3.00,
     "X-Ray, million traces": 5.00,
@@ -46,13 +46,13 @@ EVENTS_A_REQUEST = 20
 INGEST_SECONDS = 0.04
 CONSUME_SECONDS = 0.03
 MESSAGES_A_CALL = 10
-# The line ingest_result with its metrics, what Lambda's platform writes, and the access log.
+# The line ingest_result with its metrics, the lines of Lambda itself, and the access log.
 LOG_BYTES_A_REQUEST = 2_600
 LOG_BYTES_A_MESSAGE = 1_800
-# On disk with its indexes, for 300 bytes of JSON; a test measures it.
+# Bytes on disk with indexes, for an event with 300 bytes of JSON. A test measures this.
 ROW_BYTES = 480
 ARCHIVED_BYTES = 60
-# Lambda keeps asking the queue, with five connections that wait for 20 seconds each.
+# Lambda polls the queue over five connections. Each poll lasts 20 seconds.
 POLLS = 5 * SECONDS / 20
 MAINTAIN_SECONDS = 3.0
 FOLDS_AN_HOUR, FOLD_SECONDS = 12, 0.5
@@ -60,7 +60,7 @@ FOLDS_AN_HOUR, FOLD_SECONDS = 12, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A month's load, and the database that serves it."""
+    """The load of a month, and the database that serves it."""
 
     name: str
     events: int
@@ -75,7 +75,7 @@ USES = (
 
 
 def monthly(database: Database, mode: IngestMode, use: Use) -> dict[str, float]:
-    """Dollars by what they are paid for."""
+    """Dollars per month, by item."""
     requests = use.events / EVENTS_A_REQUEST
     template = parse_template(TEMPLATE)
     resources: dict[str, Any] = template["Resources"]
@@ -91,11 +91,11 @@ def monthly(database: Database, mode: IngestMode, use: Use) -> dict[str, float]:
         "functions": calls / MILLION * PRICES["Lambda, million requests"]
         + seconds * memory_gb * PRICES["Lambda arm64, GB-second"],
         "queue": queue / MILLION * PRICES["SQS, million requests of 64 KB"],
-        "logs": log_bytes / GIB * (PRICES["CloudWatch Logs, GB taken in"] + PRICES["CloudWatch Logs, GB-month"]),
+        "logs": log_bytes / GIB * (PRICES["CloudWatch Logs, GB ingested"] + PRICES["CloudWatch Logs, GB-month"]),
         "traces": traces / MILLION * PRICES["X-Ray, million traces"],
         "alarms": count_alarms(resources, database) * PRICES["CloudWatch, alarm"],
         "dashboard": PRICES["CloudWatch, dashboard"],
-        "metrics": metric_count(mode) * PRICES["CloudWatch, metric of ours"] if use.events else 0.0,
+        "metrics": metric_count(mode) * PRICES["CloudWatch, custom metric"] if use.events else 0.0,
     }
     if database == "rds":
         stored = max(template["Parameters"]["AllocatedStorage"]["Default"], use.events * ROW_BYTES / GIB)
@@ -106,7 +106,7 @@ def monthly(database: Database, mode: IngestMode, use: Use) -> dict[str, float]:
 
 
 def options() -> dict[str, float]:
-    """Dollars a month of what can be turned on, at 100 million events where it depends on them."""
+    """Dollars per month of each option, for 100 million events if it depends on the load."""
     template = parse_template(TEMPLATE)
     of_api = sum(name.endswith("Live") for name in template["Resources"])
     memory_gb = template["Globals"]["Function"]["MemorySize"] / 1024
@@ -118,13 +118,13 @@ def options() -> dict[str, float]:
         "`DatabaseAuth=secret`, for its endpoint": HOURS
         * 2
         * PRICES["VPC endpoint of interface type, hour in one zone"],
-        "`SnapStart=on`": SECONDS * of_api * memory_gb * PRICES["SnapStart, GB-second of a kept snapshot"],
+        "`SnapStart=on`": SECONDS * of_api * memory_gb * PRICES["SnapStart, GB-second of a cached snapshot"],
         "`Archive=on`, each 100 million events": archived + HOURS / 1000 * PRICES["S3, thousand writes"],
     }
 
 
 def count_alarms(resources: dict[str, Any], database: Database) -> int:
-    """How many alarms the template makes."""
+    """The number of alarms in the template."""
     return sum(
         resource["Type"] == "AWS::CloudWatch::Alarm" and (database == "rds" or resource.get("Condition") != "IsRds")
         for resource in resources.values()
@@ -132,7 +132,7 @@ def count_alarms(resources: dict[str, Any], database: Database) -> int:
 
 
 def metric_count(mode: IngestMode) -> int:
-    """How many metrics of ours there are: those of the golden log lines."""
+    """The number of custom metrics. The golden log lines hold all of them."""
     names: set[str] = set()
     buffered = ("ingest_result_buffered", "consume_result")
     for stem in buffered if mode == "buffered" else ("ingest_result",):
@@ -153,7 +153,7 @@ def tables() -> str:
     for use in USES:
         sums = [sum(monthly(database, mode, use).values()) for database, mode in modes]
         lines.append(f"| {use.name} | " + " | ".join(f"{dollars:.0f}" for dollars in sums) + " |")
-    lines += ["", "| beside it | dollars a month |", "|---|---:|"]
+    lines += ["", "| option | dollars a month |", "|---|---:|"]
     lines += [
         f"| {name} | {dollars:.0f} |" if dollars >= 1 else f"| {name} | under 1 |"
         for name, dollars in options().items()
@@ -162,9 +162,9 @@ def tables() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.cli.costs", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="every sum by what it is paid for, as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print every item as one JSON object")
     chosen = parser.parse_args(arguments)
     if chosen.json:
         whole = {

@@ -1,4 +1,4 @@
-"""`make retention`: says what is older than its project keeps it, and takes it away when it is told to."""
+"""`make retention`: counts the events past the retention period of their project. With APPLY=1 it deletes them."""
 
 import argparse
 import json
@@ -19,11 +19,11 @@ KINDS = ("events", "sessions", "rejections", "ignored")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 when it could not be done, or not all of it."""
+    """Run the command. Return 1 if it failed or could not finish."""
     parser = argparse.ArgumentParser(prog="python -m local.cli.data_retention", description=__doc__)
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
-    parser.add_argument("--apply", action="store_true", help="take it away; without this nothing changes")
-    parser.add_argument("--json", action="store_true", help="print the answer as the function gives it")
+    parser.add_argument("--apply", action="store_true", help="delete; without this nothing changes")
+    parser.add_argument("--json", action="store_true", help="print the result of the function")
     options = parser.parse_args(arguments)
     try:
         url = database_url(options.database_url, "make retention")
@@ -41,19 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sentences(answer: dict[str, Any]) -> str:
-    would = "would go" if answer["dryRun"] else "went"
+    verb = "to delete" if answer["dryRun"] else "deleted"
     lines = []
     for project in answer["projects"]:
-        kept = f"Project {project['projectId']} keeps {project['retentionDays']} days, from {project['keptFrom']} on"
-        lines.append(f"{kept}: {_counts(project)} {would}.")
+        period = f"Project {project['projectId']} keeps {project['retentionDays']} days, since {project['keptFrom']}"
+        lines.append(f"{period}. {verb.capitalize()}: {_counts(project)}.")
         if project["left"] and any(project["left"].values()):
-            lines.append(f"  {_counts(project['left'])} are left for the next run.")
+            lines.append(f"  Left for the next run: {_counts(project['left'])}.")
     if answer["partitions"]:
-        lines.append(f"Partitions that {would}: {', '.join(answer['partitions'])}.")
+        lines.append(f"Partitions {verb}: {', '.join(answer['partitions'])}.")
     if not lines:
-        return "Every project keeps all; set retention_days of one."
+        return "No project has a retention period. Set one: make project NAME=… SET=retentionDays=90"
     if answer["dryRun"]:
-        lines.append("Nothing has changed; make retention APPLY=1 takes it away.")
+        lines.append("Nothing was deleted. Delete it: make retention APPLY=1")
     return "\n".join(lines)
 
 

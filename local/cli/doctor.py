@@ -1,4 +1,4 @@
-"""`make doctor`: what the diagnostics of a running Muster say, as a table for people."""
+"""`make doctor`: prints the diagnostics of a running Muster as a table."""
 
 import argparse
 import json
@@ -21,11 +21,11 @@ STYLES: Mapping[str, str] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 when something fails, 2 when the diagnostics themselves cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m local.cli.doctor", description="Say what works and what does not.")
-    parser.add_argument("--url", help="of the API; by default that of make run")
+    """Run the command. Return 1 if a check fails, and 2 if the diagnostics are not available."""
+    parser = argparse.ArgumentParser(prog="python -m local.cli.doctor", description=__doc__)
+    parser.add_argument("--url", help="URL of the API; by default that of make run")
     parser.add_argument("--key", help="a read or admin key; by default that of make run")
-    parser.add_argument("--json", action="store_true", help="print the answer as it came")
+    parser.add_argument("--json", action="store_true", help="print the response as JSON")
     options = parser.parse_args(arguments)
     try:
         target = find_target(options.url, options.key, options.key)
@@ -46,9 +46,9 @@ def _ask(url: str, key: str) -> dict[str, Any]:
         response = httpx.get(f"{url.rstrip('/')}/v1/diagnostics", headers=headers, timeout=TIMEOUT_SECONDS)
         answer: dict[str, Any] = response.json()
     except (httpx.HTTPError, json.JSONDecodeError) as error:
-        raise NoTarget(f"{url} does not answer as Muster does ({type(error).__name__}); start it: make run") from error
+        raise NoTarget(f"No Muster answers at {url} ({type(error).__name__}). Start one: make run") from error
     if "checks" not in answer:
-        raise NoTarget(str(answer.get("error", {}).get("message") or f"{url} answers {response.status_code}."))
+        raise NoTarget(str(answer.get("error", {}).get("message") or f"{url} returned {response.status_code}."))
     return answer
 
 

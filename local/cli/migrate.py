@@ -1,4 +1,4 @@
-"""`make migrate`: migrates and verifies a database, with the code of the function migrate."""
+"""`make migrate`: migrates and verifies a database with the code of the migrate function."""
 
 import argparse
 import json
@@ -17,12 +17,12 @@ from muster.projects.actions import run_action
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.cli.migrate", description="Migrate and verify a database.")
+    """Run the command. Return 1 if the database is not as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m local.cli.migrate", description=__doc__)
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
     parser.add_argument("--migrations", type=Path, default=MIGRATIONS, help="the folder of the .sql files")
     parser.add_argument("--action", default="migrate", choices=["migrate", "verify", "status", "maintain"])
-    parser.add_argument("--json", action="store_true", help="print the answer as the function gives it")
+    parser.add_argument("--json", action="store_true", help="print the result of the function")
     options = parser.parse_args(arguments)
     try:
         url = database_url(options.database_url, "make migrate")
@@ -53,7 +53,7 @@ def _sentences(answer: dict[str, Any]) -> str:
         lines.append(f"{answer['partitionsCreated']} partitions created.")
     if "verified" in answer:
         lines.append(
-            "The schema is as the migrations make it." if answer["verified"] else "The schema is not as it should be:"
+            "The schema matches the migrations." if answer["verified"] else "The schema differs from the migrations:"
         )
         lines += [f"- {difference['summary']}\n    {difference['remedy']}" for difference in answer["differences"]]
         lines += [f"  {name}: {table['rows']} rows" for name, table in answer["tables"].items() if table["exists"]]

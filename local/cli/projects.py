@@ -1,4 +1,4 @@
-"""`make project`, `make keys` and the like: projects and their keys, with the code of the function migrate."""
+"""`make project`, `make keys` and others: manage projects and keys with the code of the migrate function."""
 
 import argparse
 import json
@@ -20,24 +20,24 @@ Action = Callable[..., dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.cli.projects", description="Projects and their keys.")
+    """Run the command. Return 1 if it failed."""
+    parser = argparse.ArgumentParser(prog="python -m local.cli.projects", description=__doc__)
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="all projects").set_defaults(run=_list)
-    project = commands.add_parser("project", help="a project: made where there is none, and its settings")
+    commands.add_parser("list", help="list all projects").set_defaults(run=_list)
+    project = commands.add_parser("project", help="create a project, or change and show its settings")
     project.add_argument("name")
     project.add_argument("settings", nargs="*", metavar="setting=value", help="such as timeZone=Europe/Berlin")
     project.set_defaults(run=_project)
-    keys = commands.add_parser("keys", help="a project's keys")
+    keys = commands.add_parser("keys", help="list the keys of a project")
     keys.add_argument("project", help="its name or its id")
     keys.set_defaults(run=_keys)
-    key = commands.add_parser("key", help="one key more")
+    key = commands.add_parser("key", help="create a key")
     key.add_argument("project", help="its name or its id")
-    key.add_argument("kind", help="write, read or admin; login takes logins of AdminJwtIssuer")
-    key.add_argument("--note", help="what it is for")
+    key.add_argument("kind", help="write, read or admin; login accepts logins of AdminJwtIssuer")
+    key.add_argument("--note", help="the purpose of the key")
     key.set_defaults(run=_key)
-    revoke = commands.add_parser("revoke", help="end a key, at once")
+    revoke = commands.add_parser("revoke", help="revoke a key at once")
     revoke.add_argument("key", help="its id, its prefix, or the key itself")
     revoke.set_defaults(run=_revoke)
     options = parser.parse_args(arguments)
@@ -66,7 +66,7 @@ def _project(act: Action, options: argparse.Namespace) -> str:
         made = act(action="create_project", name=options.name, **settings)
         there = {project["name"]: project for project in act(action="list_projects")["projects"]}
         keys = "\n".join(f"  {kind:5} key  {key}" for kind, key in made["keys"].items())
-        return f"{_settings(there[options.name])}\n\nIts keys, shown this one time:\n{keys}"
+        return f"{_settings(there[options.name])}\n\nIts keys, which are shown only once:\n{keys}"
     if settings:
         there[options.name] = act(action="update_project", project=there[options.name]["id"], **settings)["project"]
     return _settings(there[options.name])
@@ -83,20 +83,20 @@ def _keys(act: Action, options: argparse.Namespace) -> str:
 def _key(act: Action, options: argparse.Namespace) -> str:
     made = act(action="create_key", project=options.project, kind=options.kind, note=options.note)
     if made["key"] is None:
-        return "The project takes logins of AdminJwtIssuer now; revoke the key 'login' of make keys to end that."
-    return f"{made['key']}\n(shown this one time; it is listed as {made['prefix']})"
+        return "The project now accepts logins of AdminJwtIssuer. To stop that, revoke the key 'login' of make keys."
+    return f"{made['key']}\n(shown only once; make keys lists it as {made['prefix']})"
 
 
 def _revoke(act: Action, options: argparse.Namespace) -> str:
     key = act(action="revoke_key", key=options.key)["key"]
-    return f"The {key['kind']} key {key['prefix']} ({key['id']}) is revoked since {_shown(key['revokedAt'])}."
+    return f"The {key['kind']} key {key['prefix']} ({key['id']}) was revoked at {_shown(key['revokedAt'])}."
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """A setting as typed: a number, null, or a list by commas where that is what it is."""
+    """Parse a setting: text, a number, true or false, null, or a list with commas."""
     name, separator, value = text.partition("=")
     if not separator:
-        raise MusterError("A setting is given as name=value, such as timeZone=Europe/Berlin.")
+        raise MusterError("A setting has the form name=value, such as timeZone=Europe/Berlin.")
     if name in ("allowedOrigins", "rollupKeys", "redactedKeys"):
         return name, [part for part in value.split(",") if part]
     if name in ("eventWindowDays", "retentionDays"):
@@ -119,7 +119,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = NOTHING if value is None else str(value)
-    # A note is whatever somebody wrote; control characters would reach the terminal.
+    # A note can hold anything. Its control characters must not reach the terminal.
     return text if text.isprintable() else json.dumps(text)
 
 

@@ -1,4 +1,4 @@
-"""`make schema`: writes down what the migrations create, for verification."""
+"""`make schema`: writes schema.json, which describes what the migrations create. Verification compares with it."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ TARGET = PROJECT / "layers" / "shared" / "muster" / "db" / "schema.json"
 
 
 def describe(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """What a database holds that the migrations have just made, without what depends on the day."""
+    """Describe a database fresh from the migrations, without the partitions, which depend on the date."""
     schema = read_schema(connection)
     del schema["partitions"]
     shipped = read_migrations(MIGRATIONS)
@@ -26,7 +26,7 @@ def describe(connection: psycopg.Connection[Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command. Return 1 if it failed."""
     try:
         with tempfile.TemporaryDirectory(prefix="muster-schema-") as folder:
             Path(folder).chmod(0o755)

@@ -1,4 +1,4 @@
-"""The ASGI application between HTTP and the functions: one request in, one invocation, one response out."""
+"""The ASGI application: takes an HTTP request, invokes the function of its route and sends the response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -24,7 +24,7 @@ from local.routes import RouteTable
 from local.sam.template import Template
 
 ENVIRONMENTS_PER_FUNCTION = 4
-# A refused body is still read so far, for many clients look for the answer only after they have sent everything.
+# Many clients read the response only after they have sent the whole body, so we read up to this much of a refused one.
 MAX_DRAINED_BYTES = 10 * MAX_BODY_BYTES
 
 
@@ -34,7 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Gateway:
-    """Serves one template: its routes, its CORS, an environment pool for each function."""
+    """Serves one template: its routes, its CORS settings and a pool of environments for each function."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Gateway:
         }
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one ASGI scope."""
+        """Handle one ASGI scope: the lifespan, or one HTTP request."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
@@ -83,7 +83,7 @@ class Gateway:
         try:
             await self._pools[name].warm()
         except FunctionError as error:
-            self._logs.write(name, f"It could not be started: {error}")
+            self._logs.write(name, f"The function could not start: {error}")
 
     async def _handle(self, scope: Message, receive: Receive) -> Response:
         body = await _read_body(receive)
@@ -104,7 +104,7 @@ class Gateway:
     async def _invoke(self, request: Request, request_id: str) -> Response:
         found = self._routes.find(request.method, request.decoded_path)
         if found is None:
-            # With CORS, API Gateway answers OPTIONS on any path.
+            # API Gateway answers OPTIONS on any path if the API has CORS.
             if request.method == "OPTIONS" and self._template.cors:
                 return Response(204)
             return error_response(404, "Not Found")
@@ -138,7 +138,7 @@ def _request(scope: Message, body: bytes) -> Request:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or None when it is too large to be passed on."""
+    """Read the whole body. Return None if it exceeds the limit of API Gateway."""
     chunks: list[bytes] = []
     size = 0
     while size <= MAX_DRAINED_BYTES:

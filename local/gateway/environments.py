@@ -1,4 +1,4 @@
-"""Execution environments: processes that each run one invocation of a function at a time, as Lambda's do."""
+"""Execution environments, as Lambda has them: each is a process that runs one invocation at a time."""
 
 import asyncio
 import json
@@ -24,15 +24,15 @@ LENGTH = struct.Struct("!I")
 
 
 class FunctionError(Exception):
-    """The function raised, could not be imported, or its environment died."""
+    """The function raised an error, its import failed, or its environment died."""
 
 
 class FunctionTimeoutError(Exception):
-    """The function did not answer in its time, or no environment became free."""
+    """The function exceeded its timeout, or every environment stayed busy."""
 
 
 class Environment:
-    """One process with the function imported."""
+    """One process that has imported the function."""
 
     def __init__(self, function: Function, process: asyncio.subprocess.Process, logs: FunctionLogs) -> None:
         self._function = function
@@ -45,11 +45,11 @@ class Environment:
         """Start a process and wait until it has imported the function.
 
         Raises:
-            FunctionError: when the import raises or takes too long.
+            FunctionError: the import raised an error or took too long.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # the program's own folder must not shadow the function's modules
+            "-P",  # the folder of runtime.py must not shadow the function's modules
             str(RUNTIME),
             function.handler,
             stdin=asyncio.subprocess.PIPE,
@@ -57,7 +57,7 @@ class Environment:
             stderr=asyncio.subprocess.PIPE,
             cwd=function.source,
             env=_process_environment(function, variables),
-            # Its own group: Ctrl-C is for the server, which lets the invocations in flight finish.
+            # Ctrl-C reaches only the server's process group. The server lets running invocations finish.
             process_group=0,
         )
         environment = cls(function, process, logs)
@@ -77,20 +77,20 @@ class Environment:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another invocation."""
+        """Whether the process runs and can take another invocation."""
         return self._process.returncode is None
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The id of the process."""
         return self._process.pid
 
     async def invoke(self, event: Any, *, trace_id: str = "") -> Any:
-        """Run one invocation and return what the handler returned.
+        """Run one invocation and return the handler's result.
 
         Raises:
-            FunctionError: when the handler raised or the process died.
-            FunctionTimeoutError: when the function's time was up; the process is gone then.
+            FunctionError: the handler raised an error, or the process died.
+            FunctionTimeoutError: the function exceeded its timeout; its process has been killed.
         """
         timeout = self._function.timeout_seconds
         request_id = str(uuid.uuid4())
@@ -111,7 +111,7 @@ class Environment:
         return message["result"]
 
     async def stop(self) -> None:
-        """End an idle process: it leaves when its standard input closes."""
+        """Stop an idle process. It exits when its standard input closes."""
         stdin = self._process.stdin
         if stdin is not None:
             stdin.close()
@@ -119,16 +119,16 @@ class Environment:
             async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 await self._process.wait()
         except TimeoutError:
-            pass  # it is killed below
+            pass  # kill() below ends it
         await self.kill()
 
     async def kill(self) -> None:
-        """End the process at once and wait until it and its log lines are through."""
+        """Kill the process. Wait for its end and for its last log lines."""
         if self.alive:
-            with suppress(ProcessLookupError):  # it ended by itself in this moment
+            with suppress(ProcessLookupError):  # the process has just ended
                 self._process.kill()
         await self._process.wait()
-        # What the function started may hold its log pipe open: that must not hold us.
+        # A child of the function may keep the log pipe open. Do not wait for it.
         await asyncio.wait({self._pump}, timeout=STOP_TIMEOUT_SECONDS)
         self._pump.cancel()
 
@@ -174,7 +174,7 @@ class Environment:
 
 
 class EnvironmentPool:
-    """The environments of one function: reused when idle, started when all are busy, up to a limit."""
+    """The environments of one function. The pool reuses an idle one, or starts another up to a limit."""
 
     def __init__(
         self,
@@ -193,17 +193,17 @@ class EnvironmentPool:
         self._idle: list[Environment] = []
 
     async def invoke(self, event: Any, *, trace_id: str = "") -> Any:
-        """Run one invocation in an environment of its own; waits when the limit is reached.
+        """Run one invocation in an environment that runs no other. Wait for one if all are busy.
 
         Raises:
-            FunctionError: when the function raised or its environment died.
-            FunctionTimeoutError: when it took too long, or no environment became free.
+            FunctionError: the function raised an error, or its environment died.
+            FunctionTimeoutError: the function exceeded its timeout, or every environment stayed busy.
         """
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._slots.acquire()
         except TimeoutError as error:
-            raise FunctionTimeoutError(f"No environment of {self._function.name} became free") from error
+            raise FunctionTimeoutError(f"Every environment of {self._function.name} stayed busy") from error
         try:
             environment = await self._take()
             try:
@@ -215,22 +215,22 @@ class EnvironmentPool:
             self._slots.release()
 
     async def warm(self) -> None:
-        """Start one environment ahead of the first request."""
+        """Start one environment before the first request arrives."""
         async with self._slots:
             if not self._idle:
                 self._idle.append(await self._start())
 
     async def close(self) -> None:
-        """End every environment; none may be busy."""
+        """Stop every environment. None may be busy."""
         while self._idle:
             await self._idle.pop().stop()
 
     async def _take(self) -> Environment:
-        # Most recently used first, so that the others become old and cold as Lambda's do.
+        # The most recently used one comes first, so the others stay idle, as on Lambda.
         while self._idle:
             if (environment := self._idle.pop()).alive:
                 return environment
-            await environment.kill()  # it died while idle: only its log lines are left to wait for
+            await environment.kill()  # it died while idle; its last log lines may still arrive
         return await self._start()
 
     async def _start(self) -> Environment:
@@ -238,7 +238,7 @@ class EnvironmentPool:
 
 
 def _process_environment(function: Function, variables: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of ours but what any program needs: a function sees its own variables, as on AWS."""
+    """The function's own variables, as on AWS, and those of ours that every program needs."""
     path = [function.source, *function.python_path]
     return {
         **{name: os.environ[name] for name in INHERITED if name in os.environ},

@@ -1,4 +1,4 @@
-"""Translates between HTTP and Lambda, as an HTTP API of API Gateway does with payload format 2.0."""
+"""Does what an HTTP API of API Gateway does: payload format 2.0, CORS and throttling."""
 
 import base64
 import binascii
@@ -15,20 +15,20 @@ from local.sam.template import PSEUDO_PARAMETERS, Cors, Limit, Route
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 API_ID = "localapi00"
-# Compared with AWS itself in github.com/ministackorg/ministack/pull/766: every other type, forms among them, is base64.
+# Compared with AWS in github.com/ministackorg/ministack/pull/766. Every other type is base64, even a form.
 TEXT_TYPES = {"application/json", "application/javascript", "application/xml"}
-# What API Gateway consumes itself. The cookies have their own place in the event.
+# API Gateway consumes these headers itself. Cookies have a field of their own in the event.
 DROPPED_HEADERS = {"connection", "cookie", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 MIN_STATUS, MAX_STATUS = 100, 599
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request as it came in."""
+    """An HTTP request, as the client sent it."""
 
     method: str
     path: str
-    """As sent, percent-encoded."""
+    """Percent-encoded, as the client sent it."""
     query: str
     headers: Sequence[tuple[str, str]]
     body: bytes = b""
@@ -37,19 +37,19 @@ class Request:
     port: int = 80
 
     def header(self, name: str) -> str | None:
-        """A header's values joined by commas; None when it was not sent."""
+        """The values of a header, joined by commas. None if the client did not send it."""
         values = [value for key, value in self.headers if key.lower() == name]
         return ",".join(values) if values else None
 
     @property
     def decoded_path(self) -> str:
-        """The path that routes are matched against: HTTP APIs decode it, unlike REST APIs."""
+        """The path that routes match. HTTP APIs decode it; REST APIs do not."""
         return unquote(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response as it goes out."""
+    """An HTTP response, as the client receives it."""
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -57,16 +57,16 @@ class Response:
 
 
 class MalformedResponseError(Exception):
-    """The function's answer is none that API Gateway can turn into HTTP."""
+    """API Gateway cannot turn the function's result into an HTTP response."""
 
 
 def new_request_id() -> str:
-    """An id in the form of API Gateway's own."""
+    """A request id that looks like one of API Gateway."""
     return base64.urlsafe_b64encode(secrets.token_bytes(11)).decode()
 
 
 def to_event(request: Request, route: Route, parameters: Mapping[str, str], *, request_id: str) -> dict[str, Any]:
-    """The payload 2.0 event of a request; what the request does not have is absent from it."""
+    """The payload 2.0 event of a request. It has no key for what the request lacks."""
     now = time.time()
     headers = _event_headers(request, now)
     domain = headers.get("host", "localhost").rsplit(":", 1)[0]
@@ -125,7 +125,7 @@ def _event_body(request: Request, headers: Mapping[str, str]) -> tuple[str, bool
     media_type = headers.get("content-type", "").split(";", 1)[0].strip().lower()
     is_text = media_type.startswith("text/") or media_type in TEXT_TYPES
     if is_text and "content-encoding" not in headers:
-        # The event is JSON: bytes that are no UTF-8 cannot stay what they were in a text.
+        # The event is JSON, so it cannot hold bytes that are not UTF-8.
         return request.body.decode("utf-8", errors="replace"), False
     return base64.b64encode(request.body).decode(), True
 
@@ -143,10 +143,10 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def to_response(result: Any) -> Response:
-    """The HTTP response of what a function returned.
+    """The HTTP response for the result of a function.
 
     Raises:
-        MalformedResponseError: when it is not what payload format 2.0 describes.
+        MalformedResponseError: the result does not follow payload format 2.0.
     """
     if not isinstance(result, dict) or "statusCode" not in result:
         text = result if isinstance(result, str) else json.dumps(result)
@@ -196,17 +196,17 @@ def _response_body(result: Mapping[str, Any]) -> bytes:
 
 
 def error_response(status: int, message: str) -> Response:
-    """An answer of the gateway's own."""
+    """A response that the gateway itself sends."""
     return Response(status, [("content-type", "application/json")], json.dumps({"message": message}).encode())
 
 
 def is_preflight(request: Request) -> bool:
-    """Whether a browser asks for permission; the gateway answers that without any function."""
+    """Whether this is a CORS preflight, which the gateway answers without a function."""
     return request.method == "OPTIONS" and request.header("access-control-request-method") is not None
 
 
 def preflight_response(request: Request, cors: Cors) -> Response:
-    """What a browser may do; a 204 without CORS headers means nothing."""
+    """The response to a preflight. It has no CORS headers if the origin may do nothing."""
     headers = _allow_origin(request, cors)
     if headers:
         headers += [("access-control-allow-methods", ",".join(cors.methods))] if cors.methods else []
@@ -216,7 +216,7 @@ def preflight_response(request: Request, cors: Cors) -> Response:
 
 
 def with_cors(response: Response, request: Request, cors: Cors) -> Response:
-    """The response with the gateway's CORS headers; those of the function are dropped, as on AWS."""
+    """The response with the gateway's CORS headers. They replace those of the function, as on AWS."""
     headers = [(name, value) for name, value in response.headers if not name.startswith("access-control-")]
     if allowed := _allow_origin(request, cors):
         headers += allowed
@@ -240,14 +240,14 @@ def _allow_origin(request: Request, cors: Cors) -> list[tuple[str, str]]:
 
 @dataclass(slots=True)
 class Throttle:
-    """Counts the requests of every route."""
+    """Limits the rate of requests with one token bucket per route, as API Gateway does."""
 
     default: Limit | None
     of_routes: Mapping[str, Limit] = field(default_factory=dict)
     _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def admits(self, route: str) -> bool:
-        """Whether one more request of a route is within its limit; if so it counts."""
+        """Take one token of a route. Return whether there was one."""
         limit = self.of_routes.get(route, self.default)
         if limit is None:
             return True

@@ -1,7 +1,8 @@
-"""The program inside one execution environment: imports a function's handler and runs one invocation after another.
+"""The program inside one execution environment: imports a handler and runs one invocation after another.
 
-It stands alone, since its import path is the function's. Frames are JSON after a length of four bytes: events come in
-on the standard input, results go out on the standard output; what the function prints goes to the standard error.
+It imports nothing of ours, because its import path is the function's. It reads events from standard input and writes
+results to standard output. Each is one frame: four bytes with the length, then JSON. Standard error takes what the
+function prints.
 """
 
 import importlib
@@ -21,7 +22,7 @@ LENGTH = struct.Struct("!I")
 
 
 class Context:
-    """What Lambda tells a handler about its invocation."""
+    """The context that Lambda passes to a handler."""
 
     def __init__(self, request_id: str, deadline: float) -> None:
         self.aws_request_id = request_id
@@ -39,15 +40,15 @@ class Context:
         self._deadline = deadline
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the environment is killed."""
+        """Milliseconds until the timeout."""
         return max(int((self._deadline - time.time()) * 1000), 0)
 
 
 def main() -> None:
-    """Serve invocations until the parent closes the standard input, or is gone."""
+    """Serve invocations until the parent closes standard input or dies."""
     events = os.fdopen(os.dup(0), "rb")
     results = os.fdopen(os.dup(1), "wb")
-    # The two descriptors are ours now: a handler that reads or prints must not reach them.
+    # The handler may read standard input and print. It must not touch our two descriptors.
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - pathlib would only add to the start-up time
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
@@ -55,7 +56,7 @@ def main() -> None:
     threading.Thread(target=_receive, args=(events, inbox), daemon=True).start()
     try:
         handler = _import_handler(sys.argv[1])
-    except Exception as error:  # whatever the import raises, it is reported
+    except Exception as error:  # the import may raise anything, and the parent needs to know
         traceback.print_exc()
         _send(results, {"initError": f"{type(error).__name__}: {error}"})
         return
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def _receive(events: BinaryIO, inbox: "queue.SimpleQueue[dict[str, Any]]") -> None:
-    """Read on a thread of its own: so the parent's end is noticed even while a handler works."""
+    """Read on a separate thread, which notices the parent's death even while a handler runs."""
     while len(head := events.read(LENGTH.size)) == LENGTH.size:
         inbox.put(json.loads(events.read(LENGTH.unpack(head)[0])))
     os._exit(0)
@@ -83,7 +84,7 @@ def _invoke(handler: Callable[[Any, Context], Any], invocation: dict[str, Any]) 
     try:
         result = handler(invocation["event"], context)
         size = len(json.dumps(result))
-    except Exception as error:  # a handler's failure is its invocation's alone, as in Lambda
+    except Exception as error:  # an error ends only this invocation, as on Lambda
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}
     if size > MAX_RESPONSE_BYTES:

@@ -1,4 +1,4 @@
-"""Reads a web server's access log: Combined (or Common) Log Format, plain or gzip, line by line."""
+"""Reads the access log of a web server: Combined or Common Log Format, plain or gzip."""
 
 import gzip
 import re
@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 MAX_LINE_BYTES = 64 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
-# Not strptime's %b, whose names depend on the reader's locale.
+# The names of strptime's %b depend on the locale of this machine, so we have our own.
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -30,7 +30,7 @@ _LINE = re.compile(
     # Common Log Format ends here.
     + rb"(?: "
     + _QUOTED.replace(b"(", b"(?P<referrer>", 1)
-    # A writer with a limit of its own cuts the end off a long agent, and the closing quote with it.
+    # Some servers cut off a long user agent, and the closing quote with it.
     + rb' "(?P<agent>(?:[^"\\]|\\.)*)(?P<agent_end>"|\\?$))?',
     re.DOTALL,
 )
@@ -41,30 +41,30 @@ _REQUEST = re.compile(r"(?P<method>[A-Za-z]{1,20}) (?P<target>\S+)(?: HTTP/[0-9.
 
 
 class MalformedLine(Exception):
-    """A line that is no access log line; says why."""
+    """The line is not in the format of an access log. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """One request, as the web server wrote it down."""
+    """One request, as the web server logged it."""
 
     client: str
     at: datetime
     """In UTC."""
     method: str | None
     target: str | None
-    """What was asked for; None for a connection without a request."""
+    """The path or URL of the request. None if the connection sent no request."""
     status: int
     size: int | None
     referrer: str | None
     agent: str | None
     is_cut_off: bool
-    """The line ended within the user agent."""
+    """The line ends within the user agent."""
 
 
 @contextmanager
 def open_log(path: Path) -> Iterator[BinaryIO]:
-    """The log's bytes; unpacked when it begins as gzip does, whatever its name."""
+    """Open a log. Decompress it if its first bytes are those of gzip, whatever its name."""
     with path.open("rb") as raw:
         packed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         raw.seek(0)
@@ -73,10 +73,10 @@ def open_log(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_lines(log: BinaryIO) -> Iterator[bytes]:
-    """Every line without its end; of a line longer than MAX_LINE_BYTES, its first MAX_LINE_BYTES + 1 bytes.
+    """The lines without their line ends. A line over MAX_LINE_BYTES is cut after MAX_LINE_BYTES + 1 bytes.
 
     Raises:
-        OSError: when the gzip data is damaged or ends early.
+        OSError: the gzip data is damaged or ends early.
     """
     try:
         while line := log.readline(MAX_LINE_BYTES + 2):
@@ -94,10 +94,10 @@ def _skip_the_rest(log: BinaryIO) -> None:
 
 
 def parse_line(line: bytes) -> LogRecord:
-    """One line's request.
+    """The request that a line describes.
 
     Raises:
-        MalformedLine: when it is none.
+        MalformedLine: the line describes no request.
     """
     if not line.strip():
         raise MalformedLine("it is empty")
@@ -140,7 +140,7 @@ def _split_request(request: str) -> tuple[str | None, str | None]:
         return None, None
     if found := _REQUEST.fullmatch(request):
         return sys.intern(found["method"].upper()), sys.intern(found["target"])
-    # What came was not HTTP, a TLS greeting for instance; show what it was.
+    # The client did not speak HTTP: it may have begun a TLS handshake. Keep what it sent.
     return None, sys.intern(request)
 
 
@@ -149,7 +149,7 @@ def _text_or_none(field: bytes | None) -> str | None:
 
 
 def _text(field: bytes) -> str:
-    r"""The field with the server's escapes undone; what is no text then stays visible: \x16, or the mark U+FFFD."""
+    r"""The field without the server's escapes. Bytes that are not text stay visible, as \x16 or U+FFFD."""
     raw = _ESCAPE.sub(_unescape, field)
     return _CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", raw.decode("utf-8", "replace"))
 

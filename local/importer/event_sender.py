@@ -1,4 +1,4 @@
-"""Posts batches of ready-made events to POST /v1/events, again when it must, and counts what became of each."""
+"""Sends batches of events to POST /v1/events, retries where that helps, and counts every result."""
 
 import gzip
 import time
@@ -15,7 +15,7 @@ import httpx
 from local.importer.sessionize import ImportedEvent
 
 MAX_BATCH_EVENTS = 500
-# The API takes 1 MB as sent; so much of JSON is below it packed or not.
+# The API accepts 1 MB. This much JSON stays below that, compressed or not.
 MAX_BATCH_BYTES = 900_000
 TRIES = 8
 MAX_PAUSE_SECONDS = 60.0
@@ -24,16 +24,16 @@ _TIMEOUT_SECONDS = 60.0
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _BODY_HEADERS = {"content-type": "application/json", "content-encoding": "gzip"}
 _BATCH_RESULT = frozenset({"received", "accepted", "duplicates", "ignored", "rejected", "events"})
-_USER_AGENT = "python-muster-import"  # "python-" says to the server that this is a program, not a crawler
+_USER_AGENT = "python-muster-import"  # the server takes "python-" for a program, not for a crawler
 
 
 class ImportStopped(Exception):
-    """The rest cannot be sent; says why."""
+    """The import cannot go on. The message says why."""
 
 
 @dataclass
 class Tally:
-    """What the server said of the events sent so far."""
+    """Counts the results of all events sent so far."""
 
     sent: int = 0
     batches: int = 0
@@ -44,33 +44,38 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     rejected_lines: dict[str, list[int]] = field(default_factory=dict)
     first_day: date | None = None
-    """Of the events that were not rejected: a line of the year 9999 must not stretch the metrics' range."""
+    """The first day of events that were not rejected. A line of the year 9999 must not stretch the metrics."""
     last_day: date | None = None
 
     @property
     def adds_up(self) -> bool:
-        """Whether every event sent has exactly one fate."""
+        """Whether every event sent has exactly one result."""
         return self.sent == self.accepted + self.duplicates + self.ignored.total() + self.rejected.total()
 
     def add(self, batch: list[ImportedEvent], answer: dict[str, Any]) -> None:
-        """Count one batch's answer, event by event.
+        """Count the response to one batch, event by event.
 
         Raises:
-            ImportStopped: when the answer does not account for every event.
+            ImportStopped: the response does not account for every event.
         """
-        fates = Counter(result["status"] for result in answer["events"])
+        results = Counter(result["status"] for result in answer["events"])
         totals = (answer["accepted"], answer["duplicates"], answer["ignored"], answer["rejected"])
-        by_event = (fates["accepted"] + fates["queued"], fates["duplicate"], fates["ignored"], fates["rejected"])
+        by_event = (
+            results["accepted"] + results["queued"],
+            results["duplicate"],
+            results["ignored"],
+            results["rejected"],
+        )
         if answer["received"] != len(batch) or totals != by_event or sum(by_event) != len(batch):
             raise ImportStopped(
-                f"The server's answer to a batch of {len(batch)} events does not add up: it says received "
+                f"The response to a batch of {len(batch)} events does not add up. It says received "
                 f"{answer['received']}, accepted {totals[0]}, duplicates {totals[1]}, ignored {totals[2]}, rejected "
-                f"{totals[3]}, and of single events {dict(fates)}."
+                f"{totals[3]}, but its single results are {dict(results)}."
             )
         self.sent += len(batch)
         self.batches += 1
         self.accepted += by_event[0]
-        self.queued += fates["queued"]
+        self.queued += results["queued"]
         self.duplicates += by_event[1]
         for result in answer["events"]:
             event = batch[result["index"]]
@@ -92,7 +97,7 @@ class Tally:
 
 
 class EventSender:
-    """Sends to one server with one key."""
+    """Sends events to one server with one key."""
 
     def __init__(
         self,
@@ -112,10 +117,10 @@ class EventSender:
         self._client.close()
 
     def send(self, events: Iterable[ImportedEvent]) -> Iterator[int]:
-        """Send all events; yields, after each batch, how many were in it.
+        """Send all events. Yield the size of each batch once it is sent.
 
         Raises:
-            ImportStopped: when a batch is refused, or cannot be delivered. Those before it are counted in `tally`.
+            ImportStopped: the server refused a batch, or did not receive it. `tally` counts the batches before it.
         """
         for batch in batches(events):
             self.tally.add(batch, self._deliver(batch))
@@ -137,16 +142,16 @@ class EventSender:
                     raise ImportStopped(f"The server refused a batch: {problem}")
             if attempt + 1 < TRIES:
                 self._wait(min(max(asked, 0.5 * 2**attempt), MAX_PAUSE_SECONDS), problem)
-        raise ImportStopped(f"A batch could not be delivered in {TRIES} tries, the last time because {problem}")
+        raise ImportStopped(f"A batch could not be delivered in {TRIES} tries. The last one failed: {problem}")
 
     def _wait(self, seconds: float, problem: str) -> None:
         if self._notify:
-            self._notify(f"Trying again in {seconds:.1f} s, because {problem}")
+            self._notify(f"Trying again in {seconds:.1f} s: {problem}")
         self._sleep(seconds)
 
 
 def batches(events: Iterable[ImportedEvent]) -> Iterator[list[ImportedEvent]]:
-    """Batches as large as the API takes them."""
+    """Group events into batches as large as the API accepts."""
     batch: list[ImportedEvent] = []
     size = 0
     for event in events:
@@ -160,7 +165,7 @@ def batches(events: Iterable[ImportedEvent]) -> Iterator[list[ImportedEvent]]:
 
 
 def open_client(url: str, key: str) -> httpx.Client:
-    """A client of the server at `url`."""
+    """An HTTP client for the server at `url`."""
     return httpx.Client(
         base_url=url,
         headers={
@@ -168,13 +173,13 @@ def open_client(url: str, key: str) -> httpx.Client:
             "user-agent": _USER_AGENT,
         },
         timeout=_TIMEOUT_SECONDS,
-        # A proxy set for the internet cannot reach this machine's own loopback.
+        # A proxy for the internet cannot reach the loopback interface of this machine.
         trust_env=not _is_loopback(urlsplit(url).hostname or ""),
     )
 
 
 def describe(response: httpx.Response) -> str:
-    """The server's own sentence, with the status."""
+    """The status and the error message of a response."""
     try:
         error = response.json()["error"]
         return f"{response.status_code} {error['code']}: {error['message']}"
@@ -188,9 +193,7 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict) or not answer.keys() >= _BATCH_RESULT:
-        raise ImportStopped(
-            f"The server answered {response.status_code} with something that is no batch result: is it Muster?"
-        )
+        raise ImportStopped(f"The response {response.status_code} is not a batch result. Is the server Muster?")
     return answer
 
 

@@ -20,7 +20,7 @@ from local.importer.report import ImportReport, LogSummary
 from local.importer.sessionize import make_events
 from local.state import NoTarget, Target, find_target
 
-# Lines may be out of order, so all of a log is held to be sorted: about 1 KB a line.
+# Lines may be out of order, so the whole log is sorted in memory: about 1 KB per line.
 MAX_LINES = 2_000_000
 _MAX_DAYS_BY_DAY = 366
 _SECONDS_BETWEEN_PROGRESS_LINES = 5.0
@@ -29,11 +29,11 @@ _SECONDS_BETWEEN_PROGRESS_LINES = 5.0
 def import_log(
     path: Path, target: Target, *, progress: Console | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> ImportReport:
-    """Send every line of the log, and ask for the metrics of its days.
+    """Send every line of the log. Then read the metrics of its days.
 
     Raises:
-        OSError: when the file cannot be read; nothing was sent then.
-        ImportStopped: when the file is too large; nothing was sent then.
+        OSError: the file cannot be read. Nothing was sent.
+        ImportStopped: the file is too large. Nothing was sent.
     """
     log, records = read_log(path)
     events = list(make_events(records))
@@ -57,7 +57,7 @@ def import_log(
 
 
 def read_log(path: Path) -> tuple[LogSummary, list[tuple[int, LogRecord]]]:
-    """The log's requests with their line numbers, and what else was in it."""
+    """Read a log: a summary, and its requests with their line numbers."""
     log = LogSummary(file=path.name)
     records: list[tuple[int, LogRecord]] = []
     with open_log(path) as file:
@@ -65,8 +65,8 @@ def read_log(path: Path) -> tuple[LogSummary, list[tuple[int, LogRecord]]]:
             log.lines += 1
             if log.lines > MAX_LINES:
                 raise ImportStopped(
-                    f"{path.name} has more than {MAX_LINES:,} lines, which are too many to sort at once. "
-                    "Split it by days, and import the parts."
+                    f"{path.name} has more than {MAX_LINES:,} lines, which is too many to sort in memory. "
+                    "Split it by day and import the parts."
                 )
             try:
                 record = parse_line(line)
@@ -85,7 +85,7 @@ def read_log(path: Path) -> tuple[LogSummary, list[tuple[int, LogRecord]]]:
 
 def _add_metrics(report: ImportReport, target: Target) -> None:
     first, last = report.tally.first_day, report.tally.last_day
-    if first is None or last is None:  # nothing was sent, or all was rejected
+    if first is None or last is None:  # nothing was sent, or every event was rejected
         return
     query = {
         "start": first.isoformat(),
@@ -104,19 +104,19 @@ def _add_metrics(report: ImportReport, target: Target) -> None:
     except httpx.RequestError as error:
         report.metrics_problem = f"the connection failed ({error or type(error).__name__})."
     except ValueError:
-        report.metrics_problem = "the server's answer is no JSON."
+        report.metrics_problem = "the response is not JSON."
 
 
 def _notifier(console: Console | None) -> Callable[[str], None] | None:
-    # What the server says is text, even where it has brackets.
+    # The server's messages are plain text, even if they contain brackets.
     return partial(console.print, markup=False, highlight=False) if console else None
 
 
 @contextmanager
 def _shown(console: Console | None, *, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows how far it is: a bar on a terminal, else a line every few seconds."""
+    """Show the progress: a bar on a terminal, or else a line every few seconds."""
     if console is None:
-        yield lambda count: None  # noqa: ARG005  # the caller counts whether or not it is shown
+        yield lambda count: None  # noqa: ARG005 - the caller counts even if nobody watches
     elif console.is_terminal:
         columns = (TextColumn("Importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
@@ -139,12 +139,12 @@ class _ProgressLines:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.importer.import_log", description="Import an access log.")
+    """Run the command. Return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.importer.import_log", description=__doc__)
     parser.add_argument("file", type=Path, help="Combined Log Format, plain or gzip")
-    parser.add_argument("--url", help="of the API; by default that of `make run`")
+    parser.add_argument("--url", help="URL of the API; by default that of `make run`")
     parser.add_argument("--key", help="admin key; by default that of `make run`")
-    parser.add_argument("--read-key", help="for the metrics; by default that of `make run`, else the admin key")
+    parser.add_argument("--read-key", help="key for the metrics; by default that of `make run`, or else the admin key")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     try:

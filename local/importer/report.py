@@ -1,4 +1,4 @@
-"""Says what became of an imported log: as sentences, or as one JSON object."""
+"""Reports the result of an import, as sentences or as JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from local.importer.event_sender import FIRST_LINES, Tally
 
 @dataclass
 class LogSummary:
-    """What was in the log."""
+    """The contents of the log."""
 
     file: str
     lines: int = 0
@@ -26,7 +26,7 @@ class LogSummary:
 
 @dataclass
 class ImportReport:
-    """The outcome of one import."""
+    """The result of one import."""
 
     log: LogSummary
     tally: Tally
@@ -36,7 +36,7 @@ class ImportReport:
 
     @property
     def adds_up(self) -> bool:
-        """Whether every line of the log has exactly one fate."""
+        """Whether every line of the log has exactly one result."""
         return self.tally.adds_up and self.log.lines == self.log.malformed + self.tally.sent
 
     def as_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class ImportReport:
         }
 
     def sentences(self) -> Iterator[str]:
-        """The report for people, less the metrics' table."""
+        """The report for people, without the tables of metrics."""
         log, tally = self.log, self.tally
         yield f"{log.file}: {log.lines:,} lines = {tally.sent:,} sent + {log.malformed:,} malformed{self._unsent()}."
         yield (
@@ -77,32 +77,32 @@ class ImportReport:
             f"{_by_reason('ignored', tally.ignored)} + {_by_reason('rejected', tally.rejected)}."
         )
         if tally.queued:
-            yield f"{tally.queued:,} of the accepted are queued; they show up in the metrics when they are stored."
-        yield f"The log holds {log.sessions:,} sessions; they went out in {tally.batches:,} batches."
+            yield f"{tally.queued:,} accepted events are queued. They appear in the metrics once they are stored."
+        yield f"The log holds {log.sessions:,} sessions, sent in {tally.batches:,} batches."
         for line, reason in log.first_malformed:
-            yield f"Line {line} was left out: {reason}."
+            yield f"Line {line} was skipped: {reason}."
         if log.malformed > len(log.first_malformed):
-            yield f"{log.malformed - len(log.first_malformed):,} more lines were left out."
+            yield f"{log.malformed - len(log.first_malformed):,} more lines were skipped."
         if log.cut_off:
             lines = _lines(log.cut_off, log.first_cut_off)
-            yield f"Cut off within the user agent, and read as far as it goes: {lines}."
+            yield f"Cut off within the user agent and used as they are: {lines}."
         for reason, count in tally.rejected.items():
             lines = _lines(count, tally.rejected_lines[reason])
             yield f"Rejected as {reason}: {lines}; see /v1/diagnostics/rejections."
         if self.stopped:
             yield f"STOPPED. {self.stopped}"
-            yield "What was sent is stored and counted above; run the same import again, nothing is stored twice."
+            yield "The counts above are stored. Run the same import again to send the rest: nothing is stored twice."
         elif not self.adds_up:
-            yield "THIS DOES NOT ADD UP: some lines have no fate, or two. Please report it."
+            yield "THE COUNTS DO NOT ADD UP: some lines have no result, or two. Please report this bug."
         if self.metrics_problem:
-            yield f"The metrics cannot be shown: {self.metrics_problem}"
+            yield f"The metrics are not available: {self.metrics_problem}"
 
     def _unsent(self) -> str:
         unsent = self.log.lines - self.log.malformed - self.tally.sent
         return f" + {unsent:,} not sent" if unsent else ""
 
     def print_to(self, console: Console) -> None:
-        """Print the sentences and the metrics."""
+        """Print the sentences and the tables of metrics."""
         for sentence in self.sentences():
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         if self.metrics is not None:
@@ -120,7 +120,7 @@ def _lines(count: int, first: Sequence[int]) -> str:
 
 
 def _by_day(metrics: dict[str, Any]) -> Table:
-    table = Table(title=f"The days of the log, {metrics['range']['timezone']}", title_justify="left")
+    table = Table(title=f"By day, {metrics['range']['timezone']}", title_justify="left")
     table.add_column(metrics["range"]["granularity"])
     table.add_column("events", justify="right")
     table.add_column("sessions", justify="right")
@@ -134,7 +134,7 @@ def _by_day(metrics: dict[str, Any]) -> Table:
 
 
 def _by_type(metrics: dict[str, Any]) -> Table:
-    table = Table(title="What was asked for", title_justify="left")
+    table = Table(title="By event type", title_justify="left")
     table.add_column("event type")
     table.add_column("events", justify="right")
     table.add_column("sessions", justify="right")

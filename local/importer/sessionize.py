@@ -1,4 +1,4 @@
-"""Makes sessions and events of the requests in an access log."""
+"""Turns the requests of an access log into events and sessions."""
 
 import uuid
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from local.importer.access_log import LogRecord
 from muster.ingest.user_agents import browser_family
 
 QUIET = timedelta(minutes=30)
-# Changing it would make a second import of the same log a second set of events.
+# Do not change it: a second import of the same log must produce the same ids.
 _NAMESPACE = uuid.UUID("8f1b7f0c-6c5e-5d0a-9a52-4c0d3b1f7e21")
 _ASSETS = frozenset(
     (
@@ -30,7 +30,7 @@ _MAX_AGENT = 1_000  # the context of an event may have 4 KB
 
 @dataclass(frozen=True, slots=True)
 class ImportedEvent:
-    """One event, ready to be sent, and the line that it comes from."""
+    """One event, ready to send, and the number of its line."""
 
     line: int
     at: datetime
@@ -39,19 +39,19 @@ class ImportedEvent:
 
 
 def make_events(records: Iterable[tuple[int, LogRecord]]) -> Iterator[ImportedEvent]:
-    """The events of all (line number, record) pairs, session by session; the same for the same log, always."""
+    """The events of all (line number, record) pairs, session by session. The same log gives the same events."""
     for visit in _visits(records):
         yield from _events_of(visit)
 
 
 def _visits(records: Iterable[tuple[int, LogRecord]]) -> list[list[tuple[int, LogRecord]]]:
-    """One visit for each client and 30 minutes of quiet, the earliest first. A log's lines may be out of order."""
+    """Group requests into visits: 30 minutes without a request end one. The lines of a log may be out of order."""
     by_client: dict[str, list[tuple[int, LogRecord]]] = defaultdict(list)
     for entry in records:
         by_client[entry[1].client].append(entry)
     visits: list[list[tuple[int, LogRecord]]] = []
     for entries in by_client.values():
-        entries.sort(key=lambda entry: entry[1].at)  # stable: of one second, in the order written
+        entries.sort(key=lambda entry: entry[1].at)  # the sort is stable: requests of the same second keep their order
         last: datetime | None = None
         for entry in entries:
             if last is None or entry[1].at - last > QUIET:
@@ -68,8 +68,8 @@ def _events_of(visit: list[tuple[int, LogRecord]]) -> Iterator[ImportedEvent]:
     seen: Counter[bytes] = Counter()
     for line, record in visit:
         event = _event_of(record, session_id)
-        # The server derives an event's id from its content. Two requests alike in one second are two events all the
-        # same, so the second says that it is.
+        # The server derives the id of an event from its content. Number identical requests of the same second, so each
+        # stays an event of its own.
         content = orjson.dumps([event["eventType"], event["timestamp"], event["data"]])
         seen[content] += 1
         if seen[content] > 1:
@@ -93,16 +93,16 @@ def _event_of(record: LogRecord, session_id: str) -> dict[str, Any]:
             "referrerHost": _host(record.referrer),
             "browser": (browser_family(agent) or "other") if agent else None,
         },
-        # Used by the server to tell bots, and not stored. Empty, lest the importer's own agent stand in for it.
+        # The server detects bots by it and does not store it. An empty one replaces that of the importer.
         "context": {"userAgent": agent},
     }
 
 
 def _path(record: LogRecord) -> str | None:
-    """What was asked for, less its query."""
+    """The path of the request, without the query."""
     if record.target is None or record.method is None:
         return record.target
-    if "://" in record.target.partition("?")[0]:  # asked of a proxy: GET http://host/path
+    if "://" in record.target.partition("?")[0]:  # a request to a proxy: GET http://host/path
         after_host = record.target.partition("://")[2]
         return "/" + after_host.partition("?")[0].partition("/")[2]
     return record.target.partition("?")[0]

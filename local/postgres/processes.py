@@ -1,4 +1,4 @@
-"""Knows which processes of this machine belong to a server, and starts and ends them."""
+"""Starts and ends the processes of a server, and finds those that an earlier run left."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ STOP_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What the system tells of a process."""
+    """One process of this machine."""
 
     pid: int
     parent: int
@@ -27,8 +27,8 @@ class Process:
 
 
 def launch(command: Sequence[str], user: User, *, output: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start a program as a user; it is told to end when this process is gone."""
-    # The kernel's signal comes when the thread that started the program ends, and only the first one is sure to last.
+    """Start a program as a user. It gets a signal to end when this process dies."""
+    # The kernel sends its signal when the thread that started the program ends. Only the main thread lives long enough.
     by_kernel = sys.platform == "linux" and threading.get_native_id() == os.getpid()
     how = ["kernel" if by_kernel else "watcher", str(os.getpid()), str(user.uid), str(user.gid)]
     return subprocess.Popen(
@@ -41,43 +41,43 @@ def launch(command: Sequence[str], user: User, *, output: IO[bytes]) -> "subproc
 
 
 def wait(process: "subprocess.Popen[bytes]", seconds: float) -> int:
-    """Wait for a program that we launched to end.
+    """Wait for the end of a program that `launch` started, and return its exit code.
 
     Raises:
-        subprocess.TimeoutExpired: it did not.
+        subprocess.TimeoutExpired: the program still runs.
     """
     code = process.wait(seconds)
-    if process.stdin is not None:  # what its watcher waits for
+    if process.stdin is not None:  # the watcher waits for this
         process.stdin.close()
     return code
 
 
 def kill_with_children(pid: int) -> None:
-    """End a process and its children at once."""
+    """Kill a process and its children."""
     children = [process.pid for process in _all_processes() if process.parent == pid]
     for each in (pid, *children):
         _kill(each)
 
 
 def wait_for_an_orphan(cluster: Path) -> None:
-    """A server whose parent was killed is told so by the kernel, and takes a moment to stop.
+    """Wait until a server whose parent was killed has stopped. The kernel has told it to.
 
     Raises:
-        PostgresError: it is still there.
+        PostgresError: the server still runs.
     """
     deadline = time.monotonic() + STOP_SECONDS
     while (pid := _orphan(cluster)) is not None:
         if time.monotonic() > deadline:
-            raise PostgresError(f"Process {pid} still serves {cluster}; stop it first: kill -INT {pid}")
+            raise PostgresError(f"Process {pid} still serves {cluster}. Stop it first: kill -INT {pid}")
         time.sleep(0.05)
 
 
 def end_stragglers(cluster_name: str) -> None:
-    """End the processes that a killed server left at work: they hold its shared memory, and so no new one starts."""
+    """Kill the processes that a killed server left. They hold its shared memory, so no new server can start."""
     deadline = time.monotonic() + STOP_SECONDS
     while left := [each.pid for each in _all_processes() if each.command.startswith(f"postgres: {cluster_name}: ")]:
         if time.monotonic() > deadline:
-            raise PostgresError(f"Processes of a server that was killed do not end: {left}")
+            raise PostgresError(f"These processes of a killed server do not end: {left}")
         for pid in left:
             _kill(pid)
         time.sleep(0.02)
@@ -91,7 +91,7 @@ def _orphan(cluster: Path) -> int | None:
         return None
     command = next((each.command for each in _all_processes() if each.pid == pid), "")
     if command and "postgres" not in command:
-        # The machine was started anew and gave the number to another program. PostgreSQL would take that for a server.
+        # After a reboot another program has this id. PostgreSQL would take that program for its server.
         file.unlink()
     return pid if str(cluster) in command else None
 
@@ -99,7 +99,7 @@ def _orphan(cluster: Path) -> int | None:
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:  # it ended by itself
+    except ProcessLookupError:  # it has just ended
         return
 
 
@@ -114,6 +114,6 @@ def _all_processes() -> Iterator[Process]:
         try:
             status = (folder / "stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
         yield Process(int(folder.name), int(status[1]), command.replace(b"\0", b" ").decode("utf-8", errors="replace"))

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: started here, kept in a folder, and gone when this process is."""
+"""An embedded PostgreSQL: its data is in a folder, and it stops when this process ends."""
 
 import shutil
 import signal
@@ -32,7 +32,7 @@ NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": 
 
 
 class Postgres:
-    """A server that we started. Its address stays the same over stop, kill and start."""
+    """A PostgreSQL server. Its address stays the same over stop, kill and start."""
 
     def __init__(
         self,
@@ -52,41 +52,41 @@ class Postgres:
 
     @property
     def data(self) -> Path:
-        """The folder in use: the one asked for, or one that the server's user can reach."""
+        """The folder of the data: the one given, or another that the server's user can reach."""
         return self._folder.path
 
     @property
     def port(self) -> int:
-        """On the loopback interface; 0 before the first start."""
+        """The port on the loopback interface. 0 before the first start."""
         return self._folder.port
 
     @property
     def url(self) -> str:
-        """Of the superuser, over TCP on the loopback interface."""
+        """The superuser's URL, over TCP on the loopback interface."""
         return self._url_of(LOGIN)
 
     @property
     def socket_url(self) -> str:
-        """Of the superuser, over the Unix socket."""
+        """The superuser's URL, over the Unix socket."""
         return f"postgresql://{LOGIN}:{self._folder.password}@/{LOGIN}?host={self._folder.sockets()}&port={self.port}"
 
     @property
     def pid(self) -> int:
-        """Of the server's first process."""
+        """The id of the server's main process."""
         if self._process is None:
             raise PostgresError("The server is not running.")
         return self._process.pid
 
     def start(self) -> None:
-        """Start, making the cluster first if there is none; return when it answers.
+        """Start the server and wait until it accepts connections. Make a cluster if there is none.
 
         Raises:
-            PostgresError: it does not start; the message ends with its log.
+            PostgresError: the server does not start; the message ends with its log.
         """
         if self._process is not None:
             if self._process.poll() is None:
-                raise PostgresError(f"The server is running already, as process {self.pid}.")
-            self.stop()  # it ended without us; what is left of it is put away
+                raise PostgresError(f"The server already runs as process {self.pid}.")
+            self.stop()  # it ended by itself; clean up
         wait_for_an_orphan(self._folder.cluster)
         end_stragglers(self._folder.cluster_name)
         self._have_a_cluster()
@@ -95,7 +95,7 @@ class Postgres:
             try:
                 self._start_on(port)
             except PostgresError:
-                # Between our look at the port and the server's, another program may have taken it.
+                # Another program may have taken the port since we looked.
                 if self._wanted_port or self.port or is_free(port) or attempt == START_ATTEMPTS:
                     raise
                 continue
@@ -103,7 +103,7 @@ class Postgres:
             return
 
     def stop(self, *, immediate: bool = False) -> None:
-        """Stop: connections are closed and what is committed is written; `immediate` leaves that to the next start."""
+        """Close all connections, write the data to disk and stop. With `immediate` the next start recovers it."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
@@ -114,7 +114,7 @@ class Postgres:
         self._process = None
 
     def kill(self) -> None:
-        """End all its processes at once, as a loss of power would."""
+        """Kill all processes of the server, as a power failure would."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -123,7 +123,7 @@ class Postgres:
         self._process = None
 
     def forget(self) -> None:
-        """Remove the cluster and all that is in it; the next start makes a new one."""
+        """Delete the cluster and its data. The next start makes a new one."""
         self.stop()
         wait_for_an_orphan(self._folder.cluster)
         end_stragglers(self._folder.cluster_name)
@@ -131,7 +131,7 @@ class Postgres:
             shutil.rmtree(self._folder.cluster)
 
     def close(self) -> None:
-        """Stop, and let another process use the folder."""
+        """Stop, and release the folder for other processes."""
         self.stop()
         self._folder.close()
 
@@ -153,15 +153,15 @@ class Postgres:
             self._initialise(programs)
         elif (made_by := version.read_text("ascii").strip()) != str(programs):
             raise PostgresError(
-                f"The data in {self.data} was made by PostgreSQL {made_by}, and {self._binaries} is {programs}. "
-                "Start over without it: make run FRESH=1"
+                f"PostgreSQL {made_by} made the data in {self.data}, but {self._binaries} is PostgreSQL {programs}. "
+                "Start with an empty database: make run FRESH=1"
             )
 
     def _initialise(self, programs: int) -> None:
         self._folder.new_password()
         partial = self._folder.new_partial_cluster()
         locale = ["--locale=C"]
-        if programs >= 17:  # noqa: PLR2004 - the first with this provider
+        if programs >= 17:  # noqa: PLR2004 - older versions lack this provider
             locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         with self._folder.open_log() as log:
             command = [
@@ -178,7 +178,7 @@ class Postgres:
             raise PostgresError(f"initdb failed.\n{self._folder.end_of_log()}")
         with (partial / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write(f"include_if_exists = '{CONFIGURATION}'\n")
-        # Whoever is killed before this line leaves no half of a cluster behind.
+        # A process killed before this line leaves no half-made cluster.
         partial.rename(self._folder.cluster)
 
     def _start_on(self, port: int) -> None:
@@ -188,7 +188,7 @@ class Postgres:
             "port": str(port),
             "unix_socket_directories": str(self._folder.sockets()),
         }
-        # In a file of the cluster's, so that it also starts right by hand: pg_ctl start -D …/cluster
+        # The settings are in a file, so this also works: pg_ctl start -D …/cluster
         configuration = self._folder.cluster / CONFIGURATION
         configuration.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()), "utf-8")
         self._folder.give(configuration)
@@ -205,7 +205,7 @@ class Postgres:
         deadline = time.monotonic() + START_SECONDS
         while True:
             if process.poll() is not None:
-                raise PostgresError(f"The server ended while it started.\n{self._folder.end_of_log()}")
+                raise PostgresError(f"PostgreSQL ended during its start.\n{self._folder.end_of_log()}")
             try:
                 with psycopg.connect(
                     self._url_of("postgres", port=port), autocommit=True, connect_timeout=5
@@ -214,7 +214,7 @@ class Postgres:
                     return
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
-                    message = f"The server does not answer: {error}\n{self._folder.end_of_log()}"
+                    message = f"PostgreSQL does not accept connections: {error}\n{self._folder.end_of_log()}"
                     raise PostgresError(message) from error
             time.sleep(0.02)
 
@@ -228,13 +228,13 @@ def start_postgres(
     binaries: Path | None = None,
     fresh: bool = False,
 ) -> Postgres:
-    """A running server on the data in a folder, to be used as a context manager.
+    """Start a server on the data in a folder. Use it as a context manager.
 
-    `port` 0 keeps the last one, or takes a free one. `durable=False` is for tests: a loss of power would harm the data.
-    `fresh` starts over without the data that is there.
+    `port` 0 means the last port, or a free one. `durable=False` is for tests: a power failure would damage the data.
+    `fresh` deletes the data first.
 
     Raises:
-        PostgresError: the folder is in use, or the server does not start.
+        PostgresError: another process uses the folder, or the server does not start.
     """
     server = Postgres(data, port=port, durable=durable, settings=settings, binaries=binaries)
     try:

@@ -1,4 +1,4 @@
-"""Prints the CloudFormation template that SAM makes of template.yaml: what policies are checked against."""
+"""Prints the CloudFormation template that SAM makes from template.yaml. `make check` runs checkov on it."""
 
 import sys
 
@@ -9,9 +9,9 @@ from local.paths import TEMPLATE
 
 
 def main() -> int:
-    """The command line: the template goes to standard output."""
+    """Print the template."""
     template = yaml_parse(TEMPLATE.read_text("utf-8"))
-    # No managed policy is named, so that nobody need be asked for their ARNs.
+    # The template uses no managed policy by name, so there is no need to ask AWS for their ARNs.
     print(SamTemplateValidator(template, None, region="us-east-1").get_translated_template_if_valid())
     return 0
 

@@ -1,4 +1,4 @@
-"""Gives functions in containers a database of this machine, with a project and its keys."""
+"""Gives functions in containers a database on this machine, with a project and its keys."""
 
 import asyncio
 import platform
@@ -17,14 +17,14 @@ from muster.projects.actions import run_action
 
 START_SECONDS = 10.0
 CHUNK_BYTES = 64 * 1024
-IP_FREEBIND = 15  # Linux's; Python has no name for it
-# Where a container finds this machine, by engine.
+IP_FREEBIND = 15  # a constant of Linux that Python does not name
+# The address of this machine inside a container, by engine.
 HOSTS = {"docker": "172.17.0.1", "podman": "10.88.0.1"}
 
 
 @contextmanager
 def new_project(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The URL of a migrated database of its own, and the keys of a project in it."""
+    """Start a database with a new project. Yield its URL and the keys of the project."""
     with start_postgres(folder / "postgres", durable=False) as postgres:
         with psycopg.connect(postgres.url, autocommit=True) as connection:
             run_action(connection, MIGRATIONS, {})
@@ -34,7 +34,7 @@ def new_project(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 @contextmanager
 def parameters_for_containers(database_url: str, host: str) -> Iterator[list[str]]:
-    """The template's parameters with which containers reach a database of this machine, by way of `host`."""
+    """The parameters of the template with which containers reach the database through `host`."""
     port = psycopg.conninfo.conninfo_to_dict(database_url)["port"]
     with forwarded(host, int(str(port))) as relayed:
         address = database_url.replace(f"127.0.0.1:{port}", f"{host}:{relayed}")
@@ -42,14 +42,14 @@ def parameters_for_containers(database_url: str, host: str) -> Iterator[list[str
 
 
 def host_of(engine: str) -> str:
-    """The address by which an engine's containers reach this machine."""
-    # On a Mac, Docker gives containers a name for this machine, and reaches its loopback interface by it.
+    """The address of this machine inside the containers of an engine."""
+    # On a Mac, Docker forwards to the loopback interface of this machine.
     return "127.0.0.1" if platform.system() == "Darwin" else HOSTS[engine]
 
 
 @contextmanager
 def forwarded(host: str, target_port: int) -> Iterator[int]:
-    """A port on `host`, which this machine may have only later, behind which is `target_port` of 127.0.0.1."""
+    """A port on `host` that relays to `target_port` of 127.0.0.1. `host` may not exist yet."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -69,7 +69,7 @@ async def _serve(host: str, target_port: int) -> asyncio.Server:
         await asyncio.gather(_copy(reader, target_writer), _copy(target_reader, writer))
 
     listener = socket.socket()
-    # A container engine makes its bridge, and with it the address, when the first container starts.
+    # The engine creates its bridge, and so the address, when the first container starts.
     listener.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
     listener.bind((host, 0))
     return await asyncio.start_server(relay, sock=listener)
@@ -81,7 +81,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     except ConnectionError:
-        pass  # one end is gone, and the other is told below
+        pass  # one end has closed; close the other below
     finally:
         writer.close()
 

@@ -1,4 +1,4 @@
-"""`make deploy-local`: deploys the stack with `sam deploy` to MiniStack on this machine, until Ctrl-C."""
+"""`make deploy-local`: deploys the stack to MiniStack on this machine with `sam deploy`, and serves until Ctrl-C."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from local.sam.sam_cli import HOST_ARCHITECTURE, answer_in, build_for_this_machi
 from local.sam.template import load_template, parse_template
 
 STACK = "muster"
-# What MiniStack 1.5 does not know.
+# MiniStack 1.5 does not support these.
 UNKNOWN_TYPES = frozenset(
     {
         "AWS::Logs::QueryDefinition",
@@ -38,11 +38,11 @@ UNKNOWN_TYPES = frozenset(
 
 
 class DeploymentError(Exception):
-    """A command of the SAM CLI failed; the message is what it printed last."""
+    """A command of the SAM CLI failed. The message holds the end of its output."""
 
 
 class Deployment:
-    """The stack on a MiniStack."""
+    """The stack, deployed to MiniStack."""
 
     def __init__(self, aws: MiniStack, build: Path) -> None:
         self._aws = aws
@@ -53,15 +53,15 @@ class Deployment:
 
     @property
     def url(self) -> str:
-        """The API's, as a base for its routes."""
+        """The base URL of the API."""
         api = self.client("apigatewayv2").get_apis()["Items"][0]["ApiId"]
         return f"{self._aws.url}/_aws/execute-api/{api}/{quote('$default')}"
 
     def deploy(self, parameters: Mapping[str, str]) -> None:
-        """`sam deploy`, with these parameters beside those of before; then the routes.
+        """Run `sam deploy` with these parameters and those of earlier calls. Then create the routes.
 
         Raises:
-            DeploymentError: the stack did not come up; the message holds the reason that CloudFormation gave.
+            DeploymentError: the deployment failed; the message holds CloudFormation's reason.
         """
         self.parameters |= parameters
         overrides = [f"{name}={value}" if value else f'{name}=""' for name, value in self.parameters.items()]
@@ -73,33 +73,33 @@ class Deployment:
         self._add_routes()
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
-        """`sam remote invoke`: what the function answered."""
+        """Run `sam remote invoke`. Return the result of the function."""
         said = self._run(
             "remote", "invoke", function, "--stack-name", STACK, "--event", json.dumps(event), "--output", "text"
         )
         return answer_in(said)
 
     def logs(self, function: str) -> str:
-        """`sam logs`: what the function printed."""
+        """Run `sam logs`. Return the output of the function."""
         return self._run("logs", "--name", function, "--stack-name", STACK)
 
     def delete(self) -> None:
-        """`sam delete`."""
+        """Run `sam delete`."""
         self._run("delete", "--stack-name", STACK, "--no-prompts", "--region", "us-east-1")
 
     def client(self, service: str) -> Any:
-        """A client of boto3 for one of MiniStack's services."""
-        make: Any = boto3.client  # its stubs know each service by name alone
+        """A boto3 client for one service of MiniStack."""
+        make: Any = boto3.client  # its type stubs need a literal name
         return make(
             service,
             endpoint_url=self._aws.url,
             region_name="us-east-1",
             aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - MiniStack takes any
+            aws_secret_access_key="test",  # noqa: S106 - MiniStack accepts any
         )
 
     def _add_routes(self) -> None:
-        """MiniStack does not read an HTTP API's body, so its routes are made one by one."""
+        """Create the routes one by one, because MiniStack does not read the body of an HTTP API."""
         gateway = self.client("apigatewayv2")
         api = gateway.get_apis()["Items"][0]["ApiId"]
         there = {route["RouteKey"]: route["RouteId"] for route in gateway.get_routes(ApiId=api)["Items"]}
@@ -119,7 +119,7 @@ class Deployment:
                 gateway.create_route(ApiId=api, RouteKey=route.key, Target=target)
 
     def _run(self, *arguments: str) -> str:
-        # In a folder without samconfig.toml, whose answers are for people.
+        # This folder has no samconfig.toml, whose defaults ask questions.
         finished = run_sam(*arguments, environment=self._aws.environment, folder=self._build)
         if finished.returncode != 0:
             raise DeploymentError(f"sam {arguments[0]} failed.\n{finished.stdout[-6000:]}")
@@ -127,7 +127,7 @@ class Deployment:
 
 
 def _adapt(source: Path, target: Path) -> Sequence[str]:
-    """Write the built template without what MiniStack cannot do; a sentence for each change."""
+    """Write the template without what MiniStack does not support. Return a sentence for each change."""
     template = parse_template(source)
     changes = []
     for name, resource in list(template["Resources"].items()):
@@ -144,10 +144,10 @@ def _adapt(source: Path, target: Path) -> Sequence[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.sam.deploy_local", description=__doc__)
     parser.add_argument("--ingest-mode", choices=["direct", "buffered"], default="direct")
-    parser.add_argument("--json", action="store_true", help="print url and keys as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the URL and the keys as one JSON object")
     options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory(prefix="muster-deploy-") as name:
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(json.dumps({"url": stack.url, "databaseUrl": postgres.url, "keys": made["keys"]}), flush=True)
                 else:
                     keys = "\n".join(f"  {kind} key  {key}" for kind, key in made["keys"].items())
-                    print(f"\nThe stack serves on {stack.url}\n{keys}\n\nCtrl-C ends it.", flush=True)
+                    print(f"\nThe stack serves on {stack.url}\n{keys}\n\nPress Ctrl-C to stop.", flush=True)
                 _wait_for_a_signal()
     except (DeploymentError, MiniStackError, PostgresError, RuntimeError) as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Evaluates CloudFormation's intrinsic functions and conditions, as far as templates of functions use them."""
+"""Evaluates the intrinsic functions and conditions of CloudFormation that template.yaml uses."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,16 +11,16 @@ PSEUDO_PARAMETERS = {
     "AWS::StackName": "muster",
     "AWS::URLSuffix": "amazonaws.com",
 }
-# What a property is that a condition leaves out.
+# The value of a property that a condition leaves out.
 _NO_VALUE = object()
 
 
 class TemplateError(Exception):
-    """The template asks for something that the local server cannot do."""
+    """The template uses something that the local server does not support."""
 
 
 class Resolver:
-    """Replaces intrinsic functions by what a deployment would put there."""
+    """Replaces intrinsic functions with the values that a deployment would use."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Resolver:
         }
 
     def __call__(self, node: Any) -> Any:
-        """The node with its functions replaced; what a condition leaves out is gone from maps and lists."""
+        """Resolve a node of the template. Remove what conditions leave out."""
         if isinstance(node, list):
             return [value for value in (self(item) for item in node) if value is not _NO_VALUE]
         if not isinstance(node, dict):
@@ -68,19 +68,19 @@ class Resolver:
         return bool(self(self._conditions[condition]))
 
     def is_there(self, resource: Mapping[str, Any]) -> bool:
-        """Whether a resource is deployed at all."""
+        """Whether a deployment would create this resource."""
         return "Condition" not in resource or self.holds(resource["Condition"])
 
     def _ref(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return _NO_VALUE
-        # A resource has no physical id here: its logical one stands for it.
+        # Resources have no physical id here, so use the logical one.
         value = self._values.get(name, name)
         return [item.strip() for item in value.split(",")] if name in self._lists else value
 
     def _call(self, name: str, argument: Any) -> Any:
         if name not in self._functions:
-            raise TemplateError(f"The local server does not know {name}; teach it in local/sam/intrinsics.py.")
+            raise TemplateError(f"The local server does not support {name}. Add it to local/sam/intrinsics.py.")
         return self._functions[name](argument)
 
     def _find_in_map(self, argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`make invoke`: one event of events/ through `sam local invoke`, on a database of its own."""
+"""`make invoke`: sends one event of events/ to its function with `sam local invoke`, on a new database."""
 
 import argparse
 import subprocess
@@ -17,7 +17,7 @@ from muster.platform.errors import MusterError
 def invoke(
     event: Path, build: Path, database_url: str, keys: Mapping[str, str], *, host: str, environment: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `sam local invoke` with an event whose placeholders are the project's keys."""
+    """Run `sam local invoke` with an event. The keys replace its placeholders."""
     text = event.read_text("utf-8")
     for kind, key in keys.items():
         text = text.replace(f"{kind.upper()}-KEY", key)
@@ -35,13 +35,15 @@ def invoke(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.sam.invoke", description="Send an event to its function.")
-    parser.add_argument("event", type=Path, help=f"a file of {FOLDER.name}/, whose name begins with its function's")
-    parser.add_argument("--engine", choices=sorted(HOSTS), default="docker", help="where containers run")
+    """Run the command. Return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.sam.invoke", description=__doc__)
+    parser.add_argument(
+        "event", type=Path, help=f"a file of {FOLDER.name}/; its name begins with the name of its function"
+    )
+    parser.add_argument("--engine", choices=sorted(HOSTS), default="docker", help="the container engine")
     options = parser.parse_args(arguments)
     if not options.event.is_file():
-        print(f"There is no file {options.event}; `ls {FOLDER.name}/` lists the events.", file=sys.stderr)
+        print(f"There is no file {options.event}. `ls {FOLDER.name}/` lists the events.", file=sys.stderr)
         return 1
     try:
         with tempfile.TemporaryDirectory(prefix="muster-invoke-") as name:

@@ -1,4 +1,4 @@
-"""Runs MiniStack, which stands for AWS on this machine, on a port of the loopback interface."""
+"""Runs MiniStack, an emulator of AWS, on a port of the loopback interface."""
 
 import os
 import subprocess
@@ -12,18 +12,18 @@ from types import TracebackType
 from local.paths import PROJECT
 from local.ports import free_port
 
-# An environment of its own: it pins botocore.
+# MiniStack pins botocore, so it has a virtual environment of its own.
 PYTHON = PROJECT / ".venv-ministack" / "bin" / "python"
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
 class MiniStackError(Exception):
-    """MiniStack cannot be started; the message says what to do."""
+    """MiniStack cannot start. The message says what to do."""
 
 
 class MiniStack:
-    """A MiniStack of our own: `with MiniStack() as aws: aws.url`."""
+    """One MiniStack: `with MiniStack() as aws: aws.url`."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -32,7 +32,7 @@ class MiniStack:
 
     def __enter__(self) -> "MiniStack":
         if not PYTHON.exists():
-            raise MiniStackError("MiniStack is not installed; make .venv-ministack/.ready installs it.")
+            raise MiniStackError("MiniStack is not installed. Install it: make .venv-ministack/.ready")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         folder = Path(self._folder.name)
@@ -62,7 +62,7 @@ class MiniStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes AWS's own tools speak to it, with credentials that are none."""
+        """The variables that point the tools of AWS at it. The credentials are fake."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -76,7 +76,7 @@ class MiniStack:
 
     @property
     def log(self) -> str:
-        """All that it printed."""
+        """Its output."""
         return self._log.read_text("utf-8", errors="replace")
 
     @property
@@ -88,7 +88,7 @@ class MiniStack:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while True:
             if self._process is None or self._process.poll() is not None:
-                raise MiniStackError(f"MiniStack ended while it started.\n{self.log[-2000:]}")
+                raise MiniStackError(f"MiniStack ended during its start.\n{self.log[-2000:]}")
             try:
                 with opener.open(f"{self.url}/_localstack/health", timeout=5):
                     return

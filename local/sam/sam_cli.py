@@ -21,7 +21,7 @@ VENV_PROGRAMS = Path(sys.executable).parent
 def run_sam(
     *arguments: str, environment: Mapping[str, str] | None = None, folder: Path = PROJECT
 ) -> subprocess.CompletedProcess[str]:
-    """Run `sam` in a folder, the project's by default, without telemetry; its output is in the result."""
+    """Run `sam` in a folder, without telemetry. The result holds its output."""
     return subprocess.run(
         [sys.executable, "-m", "samcli", *arguments],
         cwd=folder,
@@ -41,7 +41,7 @@ def run_sam(
 
 
 def answer_in(printed: str) -> Any:
-    """The function's answer in what an invocation printed: the last object in it, for what it logged comes first."""
+    """The result of a function in the output of an invocation: the last JSON object, after the log lines."""
     answer, start = None, printed.find("{")
     while start >= 0:
         answer, end = json.JSONDecoder().raw_decode(printed, start)
@@ -50,19 +50,19 @@ def answer_in(printed: str) -> Any:
 
 
 def uv_program() -> str:
-    """The uv that the Makefile found, or the one on PATH."""
+    """The uv that the Makefile installed, or the one on PATH."""
     program = os.environ.get("UV") or shutil.which("uv") or shutil.which("uv", path=str(VENV_PROGRAMS))
     if program is None:
-        raise RuntimeError("The layer is built with uv, which is not on PATH: run the tests with `make test`.")
+        raise RuntimeError("The build of the layer needs uv, which is not on PATH. Run the tests with `make test`.")
     return program
 
 
 def build_for_this_machine(folder: Path) -> Path:
-    """Build every function and layer for this machine and this Python, once, and return the build's folder."""
+    """Build every function and layer for this machine and this Python, once. Return the folder of the build."""
     folder.mkdir(parents=True, exist_ok=True)
     build, done = folder / "build", folder / "done"
     with (folder / "lock").open("w") as lock:
-        # The test run's processes share one build.
+        # All processes of a test run share one build.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             result = run_sam(

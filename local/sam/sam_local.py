@@ -1,4 +1,4 @@
-"""`make sam-local`: the functions in containers, by `sam local start-api`, on the embedded Postgres."""
+"""`make sam-local`: runs the functions in containers with `sam local start-api`, on an embedded Postgres."""
 
 import argparse
 import os
@@ -23,14 +23,14 @@ STOP_SECONDS = 60.0
 
 
 class SamLocalError(Exception):
-    """`sam local` did not start; the message is what it printed."""
+    """`sam local` did not start. The message holds its output."""
 
 
 @contextmanager
 def sam_local(
     build: Path, database_url: str, *, host: str, port: int, environment: Mapping[str, str], log: Path
 ) -> Iterator[str]:
-    """The URL of a `sam local start-api` on a build; containers reach the database by way of `host`."""
+    """Run `sam local start-api` on a build and yield its URL. Containers reach the database through `host`."""
     with parameters_for_containers(database_url, host) as parameters, log.open("wb") as output:
         command = [
             sys.executable, "-m", "samcli", "local", "start-api", "--template-file", str(build / "template.yaml"),
@@ -61,16 +61,16 @@ def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Pa
         try:
             opener.open(f"{url}/is-it-up", timeout=5).close()
         except urllib.error.HTTPError:
-            return  # it answers, if only that there is no such route
+            return  # it answers, even if only with a 404
         except OSError:
             time.sleep(0.2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.sam.sam_local", description="Serve by sam local start-api.")
-    parser.add_argument("--port", type=int, default=0, help="a free one by default")
-    parser.add_argument("--engine", choices=sorted(HOSTS), default="docker", help="where containers run")
+    """Run the command. Return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.sam.sam_local", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="by default a free port")
+    parser.add_argument("--engine", choices=sorted(HOSTS), default="docker", help="the container engine")
     options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory(prefix="muster-sam-local-") as name:
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 host, port, log = host_of(options.engine), options.port or free_port(), folder / "sam-local.log"
                 with sam_local(build, database_url, host=host, port=port, environment={}, log=log) as url:
                     listed = "\n".join(f"  {kind} key  {key}" for kind, key in keys.items())
-                    print(f"\nsam local serves on {url}\n{listed}\n\nCtrl-C ends it.", flush=True)
+                    print(f"\nsam local serves on {url}\n{listed}\n\nPress Ctrl-C to stop.", flush=True)
                     _follow(log)
     except KeyboardInterrupt:
         return 0

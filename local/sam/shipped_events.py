@@ -1,7 +1,8 @@
-"""`make events`: writes events/*.json for `sam local invoke`, made of what `sam local generate-event` prints.
+"""`make events`: writes events/*.json for `sam local invoke`, based on the output of `sam local generate-event`.
 
-A file's name begins with its function's. WRITE-KEY, READ-KEY and ADMIN-KEY stand for a project's keys; `make invoke`
-puts them in. Times are of history, which the admin key may import, so that the files hold for ever.
+The name of a file begins with the name of its function. WRITE-KEY, READ-KEY and ADMIN-KEY are placeholders, which
+`make invoke` replaces with the keys of a project. The events are historical, which the admin key may import, so the
+files do not expire.
 """
 
 import argparse
@@ -37,7 +38,7 @@ BATCH: dict[str, Any] = {
         {"eventType": "page_view", "area": "home", "timestamp": "2026-05-17T10:05:04Z", "data": {"path": "/"}},
     ],
 }
-# Of the generator's event, what a request to this API does not have.
+# Requests to this API lack these fields of the generated event.
 _ABSENT = ("cookies", "queryStringParameters", "pathParameters", "stageVariables", "body")
 
 
@@ -58,7 +59,7 @@ def _request(
     query: str = "",
     headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The event of a request; `body` is text or bytes as they are, any other value is sent as JSON."""
+    """The event of a request. Text and bytes are the body as they are; any other value becomes JSON."""
     method, _, pattern = route.partition(" ")
     event: dict[str, Any] = json.loads(_generated("apigateway", "http-api-proxy"))
     for name in _ABSENT:
@@ -178,18 +179,18 @@ EVENTS: dict[str, Callable[[], Any]] = {
 
 
 def function_of(name: str) -> str:
-    """The function that an event is for, as the template names it."""
+    """The logical id of the function that an event is for."""
     return f"{name.partition('-')[0].title()}Function"
 
 
 def texts() -> dict[str, str]:
-    """The files' contents, by event."""
+    """The content of each file, by the name of its event."""
     return {name: json.dumps(make(), indent=2, ensure_ascii=False) + "\n" for name, make in EVENTS.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.sam.shipped_events", description="Write events/*.json.")
+    """Run the command. Return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.sam.shipped_events", description=__doc__)
     parser.parse_args(arguments)
     FOLDER.mkdir(exist_ok=True)
     made = texts()

@@ -1,4 +1,4 @@
-"""Reads what a server must know of template.yaml: functions, their settings, routes and CORS."""
+"""Reads template.yaml: the functions and their settings, the routes, CORS and throttling."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -29,23 +29,23 @@ _TARGET = re.compile(r"/functions/(\w+)(?:\.Arn)?/invocations$")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route of the API and the function behind it."""
+    """One route of the API and its function."""
 
     method: str
     path: str
     function: str
     alias: str | None = None
-    """The published version that it leads to; None leads to the function as it is."""
+    """The alias of a published version. None means the latest code."""
 
     @property
     def key(self) -> str:
-        """The route as API Gateway names it."""
+        """The route key of API Gateway."""
         return self.path if self.path == "$default" else f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """The API's CORS configuration."""
+    """The CORS configuration of the API."""
 
     origins: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -57,16 +57,16 @@ class Cors:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many requests a route takes."""
+    """The throttling of a route."""
 
     per_second: float
     burst: int
-    """At once, on top of nothing before."""
+    """How many requests may arrive at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function as Lambda would run it."""
+    """One function, as Lambda would run it."""
 
     name: str
     source: Path
@@ -75,23 +75,23 @@ class Function:
     memory_mb: int = DEFAULT_MEMORY_MB
     environment: Mapping[str, str] = field(default_factory=dict)
     python_path: tuple[Path, ...] = ()
-    """The source folders of its layers with Python code, as /opt/python is on AWS."""
+    """The source folders of its Python layers, which AWS puts into /opt/python."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Everything that the local server serves."""
+    """The parts of template.yaml that the local server serves."""
 
     functions: Mapping[str, Function]
     routes: tuple[Route, ...]
     cors: Cors | None
     limit: Limit | None = None
-    """Of each route that `limits` does not name."""
+    """The limit of each route that `limits` does not name."""
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms."""
+    """A YAML loader that knows the short forms of CloudFormation."""
 
 
 def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -109,23 +109,23 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def parse_template(path: Path) -> dict[str, Any]:
-    """The template as it stands, its intrinsic functions in their long form."""
+    """Parse a template. Intrinsic functions get their long form."""
     template: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 - derives from SafeLoader
     return template
 
 
 def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) -> Template:
-    """Read a template, with its parameters' defaults where `parameters` says nothing.
+    """Read a template. `parameters` override the defaults of its parameters.
 
     Raises:
-        TemplateError: when it holds an intrinsic function that the local server does not know.
+        TemplateError: the template uses an intrinsic function that the local server does not support.
     """
     document = parse_template(path)
     resources: dict[str, Any] = document["Resources"]
     declared: dict[str, Any] = document.get("Parameters", {})
     if unknown := set(parameters or {}) - set(declared):
         raise TemplateError(f"{path.name} has no parameter {', '.join(sorted(unknown))}.")
-    # A parameter without a default has to be named at a deployment; here what needs it can come from the environment.
+    # A deployment must name parameters without a default. Here the environment of the functions can replace them.
     values = {name: str(spec.get("Default", "")) for name, spec in declared.items()} | dict(parameters or {})
     resolve = Resolver(
         values,
@@ -158,7 +158,7 @@ def load_template(path: Path, *, parameters: Mapping[str, str] | None = None) ->
 
 
 def _merge(shared: Any, own: Any) -> Any:
-    """SAM's rule for Globals: maps are merged, lists are added up, the rest is replaced."""
+    """Apply the rule of SAM for Globals: merge maps, concatenate lists, replace the rest."""
     if isinstance(shared, dict) and isinstance(own, dict) and "Ref" not in own:
         return {key: _merge(shared.get(key), own[key]) if key in own else shared[key] for key in {**shared, **own}}
     if isinstance(shared, list) and isinstance(own, list):
@@ -168,7 +168,7 @@ def _merge(shared: Any, own: Any) -> Any:
 
 def _function(name: str, properties: Mapping[str, Any], resources: Mapping[str, Any], root: Path) -> Function:
     layers = [resources[layer] for layer in properties.get("Layers", ())]
-    # A layer that SAM builds holds Python packages; one that it does not is its folder as it is, found below /opt.
+    # A layer that SAM builds holds Python packages. Any other layer is a plain folder under /opt.
     built = [layer for layer in layers if "BuildMethod" in layer.get("Metadata", {})]
     plain = [str(root / layer["Properties"]["ContentUri"]) for layer in layers if layer not in built]
     variables = properties.get("Environment", {}).get("Variables", {})
@@ -186,7 +186,7 @@ def _function(name: str, properties: Mapping[str, Any], resources: Mapping[str, 
 
 
 def _targets(resources: Mapping[str, Any], resolve: Resolver) -> dict[str, tuple[str, str | None]]:
-    """What routes can lead to: by logical id, the function and its alias."""
+    """The targets of routes: by logical id, the function and its alias."""
     found: dict[str, tuple[str, str | None]] = {}
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -203,7 +203,9 @@ def _routes(paths: Mapping[str, Mapping[str, Any]], targets: Mapping[str, tuple[
             uri = operation["x-amazon-apigateway-integration"]["uri"]
             named = _TARGET.search(uri)
             if named is None or named[1] not in targets:
-                raise TemplateError(f"{method.upper()} {path} leads to {uri}, which is no function of this template.")
+                raise TemplateError(
+                    f"{method.upper()} {path} leads to {uri}, which is not a function of this template."
+                )
             function, alias = targets[named[1]]
             found.append(Route(method.upper(), path, function, alias))
     return found

@@ -202,7 +202,7 @@ def test_a_process_number_that_another_program_has_by_now_is_no_server(folder: P
 
 
 def test_a_second_one_on_the_same_data_is_refused_by_name(folder: Path) -> None:
-    in_use = pytest.raises(PostgresError, match=f"in use by process {os.getpid()}")
+    in_use = pytest.raises(PostgresError, match=f"Process {os.getpid()} uses the database")
     with start_postgres(folder, durable=False), in_use:
         start_postgres(folder, durable=False)
 
@@ -219,7 +219,7 @@ def test_of_several_processes_at_once_one_has_the_data_and_the_others_say_so(fol
         answers = sorted([said(one), said(two)])
         assert said(third).isdecimal()
     assert answers[0].isdecimal()
-    assert re.search(r"is in use by process \d+; stop that one first", answers[1])
+    assert re.search(r"Process \d+ uses the database .* Stop that process first", answers[1])
 
 
 def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_number(
@@ -258,14 +258,17 @@ def test_data_of_another_version_is_refused_by_its_number(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server:
         version = server.data / "cluster" / "PG_VERSION"
     version.write_text("14\n")
-    with pytest.raises(PostgresError, match=r"was made by PostgreSQL 14, and .* make run FRESH=1"):
+    with pytest.raises(PostgresError, match=r"PostgreSQL 14 made the data .* make run FRESH=1"):
         start_postgres(folder, durable=False)
     with start_postgres(folder, durable=False, fresh=True) as server:
         write(server, 1)
 
 
 def test_a_taken_port_is_refused_by_number(folder: Path) -> None:
-    with start_postgres(folder / "a", durable=False) as one, pytest.raises(PostgresError, match="is taken"):
+    with (
+        start_postgres(folder / "a", durable=False) as one,
+        pytest.raises(PostgresError, match="Another program uses port"),
+    ):
         start_postgres(folder / "b", durable=False, port=one.port)
 
 

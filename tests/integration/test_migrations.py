@@ -202,7 +202,7 @@ def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: 
     worked = run()
     assert worked.returncode == 0, worked.stderr
     assert f"{len(list(MIGRATIONS.glob('*.sql')))} migrations applied now" in worked.stdout
-    assert "The schema is as the migrations make it." in worked.stdout
+    assert "The schema matches the migrations." in worked.stdout
     assert '"verified": true' in run("--action", "verify", "--json").stdout
     empty.execute("DROP TABLE muster.pilot_attempts")
     broken = run("--action", "verify")

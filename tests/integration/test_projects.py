@@ -28,7 +28,7 @@ def projects(database_url: str | None, *arguments: str) -> "subprocess.Completed
 def test_a_project_is_made_set_and_listed_and_its_keys_too(database_url: str) -> None:
     made = projects(database_url, "project", "My pilot", "timeZone=Europe/Berlin", "allowedOrigins=https://a.example")
     assert made.returncode == 0, made.stderr
-    assert "shown this one time" in made.stdout
+    assert "shown only once" in made.stdout
     write = re.findall(r"mw_\S+", made.stdout)[0]
     changed = projects(database_url, "project", "My pilot", "retentionDays=90", "rollupKeys=plan,tier")
     assert "mw_" not in changed.stdout
@@ -53,7 +53,7 @@ def test_a_project_is_made_set_and_listed_and_its_keys_too(database_url: str) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["project", "p", "timeZone"], "A setting is given as name=value"),
+        (["project", "p", "timeZone"], "A setting has the form name=value"),
         (["project", "p", "retentionDays=soon"], "'retentionDays' is a whole number"),
         (["keys", "nowhere"], "There is no project 'nowhere'"),
         (["key", "nowhere", "root"], "'kind' is one of"),

