@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.13 python3.14 python3.12 python3.11 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PYTHONPATH=layers/shared $(BIN)/python -m
+# Without a shell in between, Ctrl-C ends the program with its own last line, and make adds none.
+SERVE := exec env $(RUN)
 UV := $(CURDIR)/$(BIN)/uv
 PORT ?= 3000
 ARCH ?= arm64
@@ -28,11 +30,11 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run demo dashboard picture openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+.PHONY: help run demo dashboard screenshot openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
-	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
-	@echo "make demo      the same with a pilot study of some weeks in it, and live events (PORT=3001, FRESH=1)"
+	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1, LOGS=1)"
+	@echo "make demo      the same with five weeks of demo data and live events (PORT=3001, FRESH=1, LOGS=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
 	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
@@ -55,22 +57,22 @@ help:
 	@echo "make costs     what a deployment costs in a month"
 	@echo "make events    renew events/*.json"
 	@echo "make openapi   renew functions/web/openapi.json, the API's description"
-	@echo "make picture   renew docs/dashboard.png"
+	@echo "make screenshot renew docs/dashboard.png"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
 	@echo "make format    let ruff write the code's layout"
 	@echo "make clean     remove the virtual environment and what was built (not .muster)"
 
 run: $(VENV)/.local dashboard
-	@$(RUN) local.cli.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+	@$(SERVE) local.cli.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(LOGS),--logs) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 demo: $(VENV)/.local dashboard
-	@$(RUN) local.demo.run --port $(PORT) $(if $(FRESH),--fresh)
+	@$(SERVE) local.demo.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(LOGS),--logs)
 
 # The API runs without its dashboard too, whose page then says what is missing.
 dashboard:
-	@$(if $(NODE),$(MAKE) --no-print-directory $(STATIC) || echo "The dashboard could not be built; the API is served without.",echo "The dashboard is not built: $(NO_NODE).")
+	@$(if $(NODE),$(MAKE) --silent $(STATIC) || echo "The dashboard could not be built; the API is served without.",echo "The dashboard is not built: $(NO_NODE).")
 
-picture: $(VENV)/.dev $(STATIC)
+screenshot: $(VENV)/.dev $(STATIC)
 	@$(RUN) local.demo.screenshot
 
 openapi: $(VENV)/.local
@@ -193,7 +195,8 @@ clean:
 	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam web/node_modules web/client/dist web/react/dist functions/web/static
 
 $(STATIC): web/node_modules/.ready $(WEB_SOURCES)
-	@cd web && node build.mjs
+	@echo "Building the dashboard."
+	@cd web && node build.mjs >/dev/null
 
 web/node_modules/.ready: web/package-lock.json
 	@echo "Installing what the browser client is built with."

@@ -1,86 +1,188 @@
-"""`make run`: a database, its schema, a project with keys, and the API, on this machine."""
+"""`make run`: starts a database and serves Muster on this machine until Ctrl-C."""
 
 import argparse
-import json
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from local.gateway.logs import FunctionLogs
-from local.gateway.server import serve
+from local.gateway.server import PortError, listen, serve
 from local.paths import MIGRATIONS, STATE
 from local.postgres import PostgresError, start_postgres
+from local.state import read_keys, write_state
 from muster.auth.keys import authenticate, hash_key
 from muster.db.migrate import migrate
 from muster.platform.errors import KeyRefused, MusterError
 from muster.projects.projects import create_key, create_project
 
+HOST = "127.0.0.1"
 PROJECT_NAME = "local"
 KINDS = ("write", "read", "admin")
+PARAMETERS = {"Stage": "local", "DatabaseMode": "external"}
+FIRST_UNPRIVILEGED_PORT = 1024
+LAST_PORT = 65535
+
+
+class StartError(Exception):
+    """Muster cannot start. The message names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running Muster: its address, its keys and its files."""
+
+    command: str
+    url: str
+    keys: dict[str, str]
+    state: Path
+    database: str
+    log: Path
+    shows_log: bool
+
+    def announce(self) -> None:
+        """Print what a person needs to use it and to stop it."""
+        log = shown(self.log)
+        print(
+            f"\nMuster is running. Open {self.url} in a browser.\n\n"
+            f"  write key  {self.keys['write']}\n"
+            f"  read key   {self.keys['read']}\n"
+            f"  admin key  {self.keys['admin']}\n\n"
+            f"  keys       {shown(self.state)}\n"
+            f"  data       {self.database}\n"
+            f"  log        {log if self.shows_log else f'{log} (show it here: {self.command} LOGS=1)'}\n\n"
+            f"Try it: curl {self.url}/v1/diagnostics -H 'authorization: Bearer {self.keys['read']}'\n"
+            "Press Ctrl-C to stop.\n",
+            flush=True,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m local.cli.run", description="Serve Muster on this machine.")
-    parser.add_argument("--port", type=int, default=3000)
+    """Run the command. Return 1 if Muster cannot start."""
+    parser = make_parser("python -m local.cli.run", __doc__, STATE)
     parser.add_argument(
-        "--database-url", default=os.environ.get("DATABASE_URL"), help="PostgreSQL 15 to 18 of your own"
+        "--database-url", default=os.environ.get("DATABASE_URL"), help="a PostgreSQL 15 to 18 of your own"
     )
-    parser.add_argument("--state", type=Path, default=STATE, help="the folder of the data and of local.json")
-    parser.add_argument("--fresh", action="store_true", help="start over with an empty embedded database")
-    parser.add_argument("--logs", type=Path, help="a folder for the functions' lines, instead of this terminal")
-    options = parser.parse_args(arguments)
+    return run(parser.parse_args(arguments), command="make run", on_ready=Running.announce)
+
+
+def make_parser(program: str, description: str | None, state: Path) -> argparse.ArgumentParser:
+    """The options that `make run` and `make demo` share."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--state", type=Path, default=state, help="the folder of the data, the log and local.json")
+    parser.add_argument("--fresh", action="store_true", help="delete the data of the embedded database first")
+    parser.add_argument("--logs", action="store_true", help="show the log of the functions on this terminal too")
+    parser.set_defaults(database_url=None)
+    return parser
+
+
+def run(options: argparse.Namespace, *, command: str, on_ready: Callable[[Running], None]) -> int:
+    """Serve until Ctrl-C. `on_ready` is called once the API answers. Return the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _database(options.database_url, options.state, fresh=options.fresh) as database_url:
-            keys = _prepare(database_url, options.state / "local.json")
-            serve(
-                port=options.port,
-                environment={"DATABASE_URL": database_url, "MIGRATIONS_DIR": str(MIGRATIONS)},
-                parameters={"Stage": "local", "DatabaseMode": "external"},
-                logs=FunctionLogs(directory=options.logs) if options.logs else None,
-                on_ready=lambda url: _announce(options.state / "local.json", url, database_url, keys),
-            )
-    except (MusterError, PostgresError) as error:
+        _serve(options, command, on_ready)
+    except KeyboardInterrupt:  # Ctrl-C before the server was ready
+        pass
+    except PortError as error:
+        is_free_to_use = FIRST_UNPRIVILEGED_PORT <= options.port < LAST_PORT
+        return _failed(f"{error} Choose another one: {command} PORT={options.port + 1 if is_free_to_use else 3000}")
+    except (StartError, MusterError, PostgresError) as error:
         return _failed(str(error))
     except psycopg.Error as error:
-        return _failed(f"The database cannot be used: {error}")
-    except OSError as error:
-        return _failed(f"Port {options.port} cannot be used: {error.strerror}. Choose another: make run PORT=3001")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return _failed(f"The database cannot be used: {reason}. Check DATABASE_URL, or leave it out.")
     print("Stopped.", flush=True)
     return 0
 
 
-@contextmanager
-def _database(database_url: str | None, state: Path, *, fresh: bool) -> Iterator[str]:
-    if database_url:
-        if fresh:
-            raise MusterError(
-                "FRESH=1 empties the embedded database only; yours is left alone. Leave out one of the two."
-            )
-        print("Using the database of DATABASE_URL.", flush=True)
-        yield database_url
-        return
-    print(f"Starting the embedded Postgres{', empty' if fresh else ''}.", flush=True)
-    with start_postgres(state / "postgres", fresh=fresh) as postgres:
-        if postgres.data != (state / "postgres").absolute():
-            print(f"Its data is in {postgres.data}: the server's user cannot reach this folder.", flush=True)
-        yield postgres.url
+def environment_of(database_url: str) -> dict[str, str]:
+    """The variables that the functions need on this machine."""
+    return {"DATABASE_URL": database_url, "MIGRATIONS_DIR": str(MIGRATIONS)}
 
 
-def _prepare(database_url: str, state: Path) -> dict[str, str]:
+def prepare(database_url: str, keys: dict[str, str], log: Path) -> dict[str, str]:
+    """Migrate the database. Return the given keys, or new ones if they are not valid in it."""
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
-        report = migrate(connection, MIGRATIONS)
-        print(f"Migrated: {len(report.applied)} applied, {len(report.already_applied)} already there.", flush=True)
-        keys = _known_keys(state)
+        # The log lines of the migrations are for programs, so they go to the file.
+        with log.open("a", encoding="utf-8") as file, redirect_stdout(file):
+            applied = len(migrate(connection, MIGRATIONS).applied)
+        print(_migrations_sentence(applied), flush=True)
         if not all(_is_valid(connection, keys.get(kind)) for kind in KINDS):
             project_id = _project(connection)
             keys = {kind: create_key(connection, project_id, kind, "make run") for kind in KINDS}
         return keys
+
+
+def shown(path: Path) -> str:
+    """A path as a person reads it: relative to the current folder if it is in there."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _serve(options: argparse.Namespace, command: str, on_ready: Callable[[Running], None]) -> None:
+    state = options.state / "local.json"
+    with listen(HOST, options.port) as listener:
+        log = _start_log(options.state)
+        with _database(options, command) as (database_url, database):
+            keys = prepare(database_url, read_keys(state), log)
+
+            def announce(url: str) -> None:
+                write_state(state, url=url, database_url=database_url, keys=keys)
+                on_ready(Running(command, url, keys, state, database, log, shows_log=options.logs))
+
+            serve(
+                listener,
+                environment=environment_of(database_url),
+                parameters=PARAMETERS,
+                logs=FunctionLogs(file=log, console=sys.stderr if options.logs else None),
+                on_ready=announce,
+            )
+
+
+def _start_log(folder: Path) -> Path:
+    """An empty log file. The log of the last run gets the ending .1."""
+    log = folder / "functions.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(folder / "functions.log.1")
+        log.touch()
+    except PermissionError as error:
+        raise StartError(f"Your user may not write to {shown(folder)}. Give it access to this folder.") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StartError(f"A file is where the folder {shown(folder)} should be. Remove that file.") from error
+    except OSError as error:
+        raise StartError(f"Muster cannot write to {shown(folder)}: {error.strerror}.") from error
+    return log
+
+
+@contextmanager
+def _database(options: argparse.Namespace, command: str) -> Iterator[tuple[str, str]]:
+    """The URL of the database, and where its data is in words."""
+    if options.database_url:
+        if options.fresh:
+            raise StartError(
+                "FRESH=1 deletes the data of the embedded database only. Leave out FRESH=1, or leave out DATABASE_URL."
+            )
+        print("Using the database of DATABASE_URL.", flush=True)
+        yield options.database_url, "in the database of DATABASE_URL"
+        return
+    print(f"Starting Postgres{' with an empty database' if options.fresh else ''}.", flush=True)
+    with start_postgres(options.state / "postgres", fresh=options.fresh) as postgres:
+        yield postgres.url, f"{shown(postgres.data)} (start over: {command} FRESH=1)"
+
+
+def _migrations_sentence(applied: int) -> str:
+    if applied == 0:
+        return "The database is up to date."
+    return f"Applied {applied} {'migration' if applied == 1 else 'migrations'}."
 
 
 def _project(connection: psycopg.Connection[Any]) -> Any:
@@ -96,37 +198,13 @@ def _is_valid(connection: psycopg.Connection[Any], key: str | None) -> bool:
     return True
 
 
-def _known_keys(state: Path) -> dict[str, str]:
-    try:
-        written = json.loads(state.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except json.JSONDecodeError as error:
-        raise MusterError(f"{state} is not JSON; remove it, and make run writes it anew.") from error
-    return dict(written.get("keys", {}))
-
-
-def _announce(state: Path, url: str, database_url: str, keys: dict[str, str]) -> None:
-    state.parent.mkdir(exist_ok=True)
-    partial = state.with_suffix(".partial")
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps({"url": url, "databaseUrl": database_url, "keys": keys}, indent=2) + "\n", "utf-8")
-    partial.replace(state)
-    print(
-        f"\nMuster serves on {url}\n"
-        f"  write key  {keys['write']}\n"
-        f"  read key   {keys['read']}\n"
-        f"  admin key  {keys['admin']}\n"
-        f"  (also in .muster/local.json, with the database's URL)\n\n"
-        f"  curl {url}/v1/diagnostics -H 'authorization: Bearer {keys['read']}'\n\n"
-        "Ctrl-C stops it.\n",
-        flush=True,
-    )
-
-
 def _failed(message: str) -> int:
     print(message, file=sys.stderr, flush=True)
     return 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

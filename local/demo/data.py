@@ -1,4 +1,4 @@
-"""A made-up pilot study: participants of three types who learn to use an app over some weeks, the same for a seed."""
+"""Makes the demo data: a made-up pilot of an app for learning. The same seed gives the same data."""
 
 import random
 import uuid
@@ -18,18 +18,18 @@ _NAMESPACE = uuid.UUID("5b0d7c9e-2f1e-4a57-8d0c-0f4f7a1f6b2e")
 
 @dataclass(frozen=True)
 class Participant:
-    """Somebody in the study."""
+    """A participant of the pilot."""
 
     user_id: str
     type: str
     device: str
     joined: datetime
     zeal: float
-    """How likely a day is to bring a session, at first."""
+    """The probability of a session per day, in the first week."""
 
 
-class Study:
-    """What happened until now."""
+class DemoData:
+    """The history of the pilot up to now."""
 
     def __init__(self, now: datetime, seed: int = 7) -> None:
         self._random = random.Random(seed)  # noqa: S311 - made-up people, no secrets
@@ -41,13 +41,13 @@ class Study:
         ]
 
     def events(self) -> list[Event]:
-        """All events up to now, in the order of their times."""
+        """All events up to now, ordered by time."""
         found = [event for person in self.participants for event in self._history(person)]
         found += [event for _ in range(160) for event in self._visit()]
         return sorted((event for event in found if event["timestamp"] <= self._now.isoformat()), key=_when)
 
     def session(self, person: Participant, start: datetime) -> Iterator[Event]:
-        """One session of a participant: opened, lessons, perhaps an answer shared, closed."""
+        """One session of a participant: the app is opened, lessons follow, and some results are shared."""
         about = {"sessionId": self._id(), "userId": person.user_id}
         at = start
 
@@ -67,17 +67,17 @@ class Study:
             lesson = self._random.choice(LESSONS)
             yield event("lesson_opened", "lessons", 15, lesson=lesson)
             for question in range(1, self._random.randint(1, 6)):
-                right = self._random.random() < 0.72  # noqa: PLR2004 - as good as pupils are
+                right = self._random.random() < 0.72  # noqa: PLR2004 - the share of right answers
                 yield event("question_answered", "lessons", 40, lesson=lesson, question=question, right=right)
-            if self._random.random() < 0.6:  # noqa: PLR2004 - not everybody comes to the end
+            if self._random.random() < 0.6:  # noqa: PLR2004 - not everyone finishes a lesson
                 yield event("lesson_finished", "lessons", 30, lesson=lesson)
-                if self._random.random() < 0.3:  # noqa: PLR2004 - some are proud of it
+                if self._random.random() < 0.3:  # noqa: PLR2004 - some share their result
                     yield event("result_shared", "sharing", 12, lesson=lesson)
         if person.type == "teacher":
             yield event("class_viewed", "reports", 25)
 
-    def someone(self, when: datetime) -> list[Event]:
-        """A session of anybody, beginning about now."""
+    def random_session(self, when: datetime) -> list[Event]:
+        """A session of a random participant that begins at `when`."""
         return list(self.session(self._random.choice(self.participants), when))
 
     def _participant(self, kind: str, number: int) -> Participant:
@@ -93,15 +93,15 @@ class Study:
         day = person.joined.replace(hour=0, minute=0)
         while (day := day + timedelta(days=1)) < self._now:
             weeks = (day - person.joined) / timedelta(weeks=1)
-            chance = person.zeal * 0.86**weeks * (0.3 if day.weekday() > 4 else 1)  # noqa: PLR2004 - weekends are quiet
+            probability = person.zeal * 0.86**weeks * (0.3 if day.weekday() > 4 else 1)  # noqa: PLR2004 - weekends are quiet
             for _ in range(3):
-                if self._random.random() < chance:
+                if self._random.random() < probability:
                     hour = self._random.triangular(7, 21, 10)
                     yield from self.session(person, day + timedelta(hours=hour))
-                chance /= 3
+                probability /= 3
 
     def _visit(self) -> Iterator[Event]:
-        """Somebody looks at the study's page, and no more."""
+        """An anonymous visitor views the website of the pilot."""
         at = self._start + (self._now - self._start) * self._random.random()
         about = {"sessionId": self._id(), "area": "website"}
         data = {"device": self._random.choice(DEVICES)}
@@ -115,8 +115,8 @@ class Study:
         return str(uuid.uuid5(_NAMESPACE, f"{self._start.isoformat()} {self._ids}"))
 
 
-def faulty(now: datetime) -> list[Event]:
-    """Events that are refused, each for a reason of its own; the last ones are well but for their times."""
+def invalid_events(now: datetime) -> list[Event]:
+    """Events that the API rejects, for several reasons. The last ones are only too old."""
     session = {"sessionId": str(uuid.uuid5(_NAMESPACE, f"faulty {now.isoformat()}")), "area": "lessons"}
     at = (now - timedelta(hours=3)).isoformat()
     return [
@@ -131,7 +131,7 @@ def faulty(now: datetime) -> list[Event]:
 
 
 def bot_visit(now: datetime) -> dict[str, Any]:
-    """A crawler's batch: ignored, by name."""
+    """A batch of a crawler, which the API ignores."""
     session, at = str(uuid.uuid4()), (now - timedelta(hours=5)).astimezone(UTC).isoformat()
     events = [{"eventType": "page_viewed", "area": "website", "timestamp": at}]
     return {"sessionId": session, "context": {"userAgent": "Googlebot/2.1"}, "events": events}

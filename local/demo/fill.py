@@ -1,7 +1,6 @@
-"""Posts the demo data through the API: what happened before today, and events as they happen."""
+"""Sends the demo data through the API: five weeks of history, and events as they happen."""
 
 import random
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -10,22 +9,22 @@ from typing import Any
 
 import httpx
 
-from local.demo.data import Study, bot_visit, faulty
+from local.demo.data import DemoData, bot_visit, invalid_events
 
 BATCH = 500
 PAUSE_SECONDS = (0.5, 3.0)
-TOKENS_A_TYPE = 5
+SPARE_TOKENS = 5
 
 
 class DemoFailed(Exception):
-    """It cannot go on; says why."""
+    """The API refused a request of the demo. The message says which."""
 
 
 class Api:
-    """The API that make run serves, with one of its keys."""
+    """The API, with one of its keys."""
 
     def __init__(self, url: str, key: str) -> None:
-        # Not a browser's name, and not a crawler's.
+        # The server must take this neither for a browser nor for a crawler.
         headers = {"authorization": f"Bearer {key}", "user-agent": "python-muster-demo"}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
@@ -35,78 +34,81 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """The answer, whatever it says."""
+    def try_to(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Send a request that may fail."""
         return self._client.request(method, path, json=body)
 
-    def get(self, method: str, path: str, body: Any = None) -> Any:
-        """What a request is answered that must succeed."""
-        response = self.ask(method, path, body)
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request and return the JSON of its response.
+
+        Raises:
+            DemoFailed: the response is an error.
+        """
+        response = self.try_to(method, path, body)
         if response.is_error:
-            raise DemoFailed(f"{method} {path} was answered {response.status_code}: {response.text[:300]}")
+            raise DemoFailed(f"{method} {path} returned {response.status_code}: {response.text[:300]}")
         return response.json()
 
 
 def fill(url: str, keys: dict[str, str]) -> None:
-    """Put the study into an empty project; what has it already is left alone."""
+    """Send the history to an empty project. Do nothing if the project has events."""
     with Api(url, keys["admin"]) as admin, Api(url, keys["write"]) as write:
-        if admin.get("GET", "/v1/metrics?timeframe=all")["totals"]["events"]:
-            print("The study is there already (FRESH=1 makes it anew).", flush=True)
+        if admin.send("GET", "/v1/metrics?timeframe=all")["totals"]["events"]:
+            print("The demo data is already there.", flush=True)
             return
         now = datetime.now(UTC)
-        study = Study(now)
-        print(f"Making a pilot study of {len(study.participants)} participants.", flush=True)
-        _agree(admin, study)
-        _hand_out_tokens(admin, study, now)
-        events = study.events()
+        demo = DemoData(now)
+        events = demo.events()
+        print(f"Sending demo data: {len(events):,} events of {len(demo.participants)} participants.", flush=True)
+        _grant_consent(admin, demo)
+        _redeem_tokens(admin, demo, now)
         for first in range(0, len(events), BATCH):
-            admin.get("POST", "/v1/events", {"events": events[first : first + BATCH]})
-        _change_minds(admin, study)
-        # With the write key, whose window is the last year.
-        write.get("POST", "/v1/events", {"events": faulty(now)})
-        write.get("POST", "/v1/events", bot_visit(now))
-        print(f"Stored {len(events):,} events of five weeks.", flush=True)
+            admin.send("POST", "/v1/events", {"events": events[first : first + BATCH]})
+        _withdraw_consent(admin, demo)
+        # The write key accepts events of the last year only, so some of these are too old for it.
+        write.send("POST", "/v1/events", {"events": invalid_events(now)})
+        write.send("POST", "/v1/events", bot_visit(now))
 
 
-def _agree(admin: Api, study: Study) -> None:
-    for person in study.participants:
-        agreed = {"status": "granted", "version": "2026-09", "dataUsageAccepted": True}
-        admin.get("PUT", "/v1/consent", {"userId": person.user_id, **agreed, "decidedAt": person.joined.isoformat()})
-
-
-def _change_minds(admin: Api, study: Study) -> None:
-    """Two have had enough: what is stored stays, what comes from now on is ignored."""
-    for person in (study.participants[20], study.participants[41]):
-        withdrawn = {"status": "withdrawn", "version": "2026-09", "dataUsageAccepted": False}
-        admin.get("PUT", "/v1/consent", {"userId": person.user_id, **withdrawn})
-
-
-def _hand_out_tokens(admin: Api, study: Study, now: datetime) -> None:
-    """Each participant redeems a token; some tokens are left."""
-    for kind in dict.fromkeys(person.type for person in study.participants):
-        people = [person for person in study.participants if person.type == kind]
-        wanted = {"participantType": kind, "count": len(people) + TOKENS_A_TYPE, "note": "first round"}
-        tokens = admin.get("POST", "/v1/pilot-tokens", {**wanted, "expiresAt": (now + timedelta(days=30)).isoformat()})[
-            "tokens"
-        ]
-        for person, token in zip(people, tokens, strict=False):
-            admin.get("POST", "/v1/pilot-tokens/redeem", {"token": token["token"], "userId": person.user_id})
-
-
-def trickle(process: "subprocess.Popen[bytes]", write: Api) -> None:
-    """Live sessions, an event at a time, until the server ends."""
-    chance = random.Random()  # noqa: S311 - when made-up people act
-    study = Study(datetime.now(UTC), seed=chance.randrange(1 << 30))
-    running: list[Iterator[dict[str, Any]]] = []
-    while process.poll() is None:
-        if len(running) < chance.randint(2, 6):
-            running.append(iter(study.someone(datetime.now(UTC))))
-        session = chance.choice(running)
+def send_live_events(write: Api) -> None:
+    """Send live sessions, one event at a time, until the server stops."""
+    rng = random.Random()  # noqa: S311 - decides when made-up people act
+    demo = DemoData(datetime.now(UTC), seed=rng.randrange(1 << 30))
+    sessions: list[Iterator[dict[str, Any]]] = []
+    while True:
+        if len(sessions) < rng.randint(2, 6):
+            sessions.append(iter(demo.random_session(datetime.now(UTC))))
+        session = rng.choice(sessions)
         event = next(session, None)
         if event is None:
-            running.remove(session)
+            sessions.remove(session)
             continue
-        # It happens now: the study's own times are of one session after the other.
+        # The event happens now: the times of the demo data belong to one session after the other.
         at = datetime.now(UTC).isoformat()
-        write.ask("POST", "/v1/events", {"events": [{**event, "id": str(uuid.uuid4()), "timestamp": at}]})
-        time.sleep(chance.uniform(*PAUSE_SECONDS))
+        write.try_to("POST", "/v1/events", {"events": [{**event, "id": str(uuid.uuid4()), "timestamp": at}]})
+        time.sleep(rng.uniform(*PAUSE_SECONDS))
+
+
+def _grant_consent(admin: Api, demo: DemoData) -> None:
+    for person in demo.participants:
+        granted = {"status": "granted", "version": "2026-09", "dataUsageAccepted": True}
+        admin.send("PUT", "/v1/consent", {"userId": person.user_id, **granted, "decidedAt": person.joined.isoformat()})
+
+
+def _withdraw_consent(admin: Api, demo: DemoData) -> None:
+    """Two participants withdraw. Their stored events stay, and later ones are ignored."""
+    for person in (demo.participants[20], demo.participants[41]):
+        withdrawn = {"status": "withdrawn", "version": "2026-09", "dataUsageAccepted": False}
+        admin.send("PUT", "/v1/consent", {"userId": person.user_id, **withdrawn})
+
+
+def _redeem_tokens(admin: Api, demo: DemoData, now: datetime) -> None:
+    """Each participant redeems a token. Some tokens stay unused."""
+    expires = (now + timedelta(days=30)).isoformat()
+    for kind in dict.fromkeys(person.type for person in demo.participants):
+        people = [person for person in demo.participants if person.type == kind]
+        count = len(people) + SPARE_TOKENS
+        issue = {"participantType": kind, "count": count, "note": "first round", "expiresAt": expires}
+        tokens = admin.send("POST", "/v1/pilot-tokens", issue)["tokens"]
+        for person, token in zip(people, tokens, strict=False):
+            admin.send("POST", "/v1/pilot-tokens/redeem", {"token": token["token"], "userId": person.user_id})

@@ -1,9 +1,10 @@
-"""The local API: an HTTP server that stands where API Gateway and Lambda stand on AWS.
+"""The local API: an HTTP server in place of API Gateway and Lambda.
 
 `python -m local.gateway.server --port 3000 --env DATABASE_URL=postgresql://…` serves the routes of template.yaml.
 """
 
 import argparse
+import errno
 import signal
 import socket
 import sys
@@ -26,8 +27,12 @@ START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 35
 
 
+class PortError(Exception):
+    """The server cannot use its port. The message says why."""
+
+
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """A uvicorn server that calls `on_ready` once it listens."""
 
     def __init__(self, gateway: Gateway, on_ready: Callable[[], None]) -> None:
         super().__init__(
@@ -50,11 +55,33 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
 
-def serve(  # noqa: PLR0913 - as many as the command line has
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that reserves the port. Port 0 means a free one.
+
+    Raises:
+        PortError: the port is not available.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns off Nagle's algorithm only if the socket names TCP. Nagle's algorithm delays each response by 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OverflowError as error:
+        listener.close()
+        raise PortError(f"There is no port {port}: the highest is 65535.") from error
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortError(f"Another program uses port {port}.") from error
+        raise PortError(f"Port {port} of {host} is not available: {error.strerror}.") from error
+    return listener
+
+
+def serve(
+    listener: socket.socket,
     template: Path = TEMPLATE,
     *,
-    host: str = "127.0.0.1",
-    port: int = 3000,
     environment: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
     environments_per_function: int = ENVIRONMENTS_PER_FUNCTION,
@@ -62,15 +89,11 @@ def serve(  # noqa: PLR0913 - as many as the command line has
     logs: FunctionLogs | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then let the requests in flight finish and return.
+    """Serve on the socket of `listen` until SIGINT or SIGTERM. Then finish the requests in flight and return.
 
-    A request waits so many seconds for an environment, where all of its function's are busy, before it is a 503.
-    `environment` is added to every function's own variables; `parameters` are the template's.
-
-    Raises:
-        OSError: when the port is taken.
+    `environment` adds variables to every function. `parameters` are those of the template. If all environments of a
+    function are busy, a request waits up to `wait_seconds` and then gets a 503.
     """
-    listener = _listen(host, port)
     url = _url(listener)
     gateway = Gateway(
         load_template(template, parameters=parameters),
@@ -96,7 +119,7 @@ class LocalApi:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("The local server did not start; its log says why.")
+                raise RuntimeError("The local server did not start. Its log says why.")
             time.sleep(0.005)
         return self
 
@@ -120,9 +143,9 @@ def local_api(
     logs: FunctionLogs | None = None,
     prestart: bool = False,
 ) -> LocalApi:
-    """A local API on a free port, to be used as a context manager.
+    """A local API on a free port, as a context manager.
 
-    A request waits so many seconds for an environment, where all of its function's are busy, before it is a 503.
+    If all environments of a function are busy, a request waits up to `wait_seconds` and then gets a 503.
     """
     gateway = Gateway(
         load_template(template, parameters=parameters),
@@ -132,20 +155,7 @@ def local_api(
         wait_seconds=wait_seconds,
         prestart=prestart,
     )
-    return LocalApi(gateway, _listen("127.0.0.1", port))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off only where TCP is named: with it each answer waits 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    return LocalApi(gateway, listen("127.0.0.1", port))
 
 
 def _url(listener: socket.socket) -> str:
@@ -155,7 +165,7 @@ def _url(listener: socket.socket) -> str:
 
 @contextmanager
 def _signals_only_stop_the_server() -> Iterator[None]:
-    """uvicorn raises the signal that stopped it once more; the caller has things of its own to put away after us."""
+    """uvicorn raises the signal that stopped it again. Ignore it, because the caller still has to clean up."""
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -172,30 +182,34 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.gateway.server", description=__doc__)
     parser.add_argument("--template", type=Path, default=TEMPLATE)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
     parser.add_argument(
-        "--env", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="for every function"
+        "--env", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="a variable for every function"
     )
     parser.add_argument(
-        "--parameter", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="of the template"
+        "--parameter", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="a parameter of the template"
     )
     parser.add_argument(
-        "--environments", type=int, default=ENVIRONMENTS_PER_FUNCTION, help="at most, for each function"
+        "--environments", type=int, default=ENVIRONMENTS_PER_FUNCTION, help="at most so many per function"
     )
     parser.add_argument(
-        "--wait-seconds", type=float, default=QUEUE_TIMEOUT_SECONDS, help="for one, before a request is a 503"
+        "--wait-seconds",
+        type=float,
+        default=QUEUE_TIMEOUT_SECONDS,
+        help="how long a request waits for an environment before it gets a 503",
     )
-    parser.add_argument("--log-dir", type=Path, help="one log file for each function, instead of the console")
+    parser.add_argument(
+        "--log-dir", type=Path, help="a folder with one log file per function; without it logs go to the console"
+    )
     options = parser.parse_args(arguments)
     try:
         serve(
+            listen(options.host, options.port),
             options.template,
-            host=options.host,
-            port=options.port,
             environment=dict(options.env),
             parameters=dict(options.parameter),
             environments_per_function=options.environments,
@@ -203,10 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logs=FunctionLogs(directory=options.log_dir) if options.log_dir else None,
             on_ready=lambda url: print(f"Serving {options.template.name} on {url}", flush=True),
         )
-    except OSError as error:
-        print(
-            f"Port {options.port} of {options.host} cannot be used: {error.strerror}. Choose another.", file=sys.stderr
-        )
+    except PortError as error:
+        print(f"{error} Choose another one with --port.", file=sys.stderr)
         return 1
     return 0
 

@@ -339,4 +339,4 @@ def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
             check=False,
         )
     assert result.returncode == 1
-    assert f"Port {port} of 127.0.0.1 cannot be used" in result.stderr
+    assert f"Another program uses port {port}. Choose another one with --port." in result.stderr
