@@ -15,6 +15,7 @@ from local.ports import free_port, is_free
 from local.postgres.binaries import SHARED, PostgresError, User, is_reachable
 
 PORT_SECONDS = 10.0
+HOLDER_SECONDS = 10.0
 
 
 class PostgresFolder:
@@ -152,7 +153,8 @@ class PostgresFolder:
 
 
 def _read_holder(lock: IO[str]) -> str:
-    for _ in range(50):
+    deadline = time.monotonic() + HOLDER_SECONDS
+    while time.monotonic() < deadline:
         lock.seek(0)
         if holder := lock.read().strip():
             return holder

@@ -1,4 +1,4 @@
-"""The embedded Postgres: whoever starts it, however it ended, it starts again with what was committed."""
+"""The embedded Postgres starts again with what was committed, however it ended."""
 
 import os
 import re
@@ -23,14 +23,21 @@ from local.postgres.processes import launch, wait_for_an_orphan
 from tests.support.folders import open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-# Starts a server in one of its threads, says which process it is or why there is none, and waits to be killed.
+# Only a broken server takes as long as this.
+LONGEST_SECONDS = 60
+# Starts a server in one of its threads, prints its process id or the error, and waits until it is killed. Once the
+# thread has ended, it prints the URL.
 CHILD = """
-import sys, threading, time
+import signal, sys, threading
 from pathlib import Path
 from local.postgres import PostgresError, start_postgres
+servers = []  # keeps the server alive
 def start():
+    binaries = Path(sys.argv[3]) if sys.argv[3] else None
     try:
-        print(start_postgres(Path(sys.argv[1]), durable=False).pid, flush=True)
+        server = start_postgres(Path(sys.argv[1]), durable=False, binaries=binaries)
+        servers.append(server)
+        print(server.pid, flush=True)
     except PostgresError as error:
         print(error, flush=True)
 if sys.argv[2] == "main":
@@ -39,7 +46,14 @@ else:
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-time.sleep(60)
+print(*[server.url for server in servers], flush=True)
+signal.pause()
+"""
+# Makes half a cluster, and removes it when it is told to end, as the real one does.
+STUCK_INITDB = """#!/bin/sh
+trap 'rm -rf "$2"; exit 1' INT
+touch "$2/PG_VERSION"
+while :; do sleep 0.1; done
 """
 
 
@@ -54,8 +68,8 @@ def folder() -> Iterator[Path]:
             shutil.rmtree(kept.read_text())
 
 
-def happens(condition: Callable[[], bool], *, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
+def happens(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + LONGEST_SECONDS
     while not (happened := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return happened
@@ -65,8 +79,8 @@ def is_serving(pid: int) -> bool:
     return psutil.pid_exists(pid) and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
 
 
-def ends(pid: int, *, seconds: float = 20) -> bool:
-    return happens(lambda: not is_serving(pid), seconds=seconds)
+def ends(pid: int) -> bool:
+    return happens(lambda: not is_serving(pid))
 
 
 def write(server: Postgres, number: int) -> None:
@@ -81,13 +95,13 @@ def read(server: Postgres) -> list[int]:
 
 
 @contextmanager
-def a_parent(folder: Path, *, thread: str = "main") -> Iterator["subprocess.Popen[str]"]:
-    """Another process that starts a server; killed, if it was not before."""
+def a_parent(folder: Path, *, thread: str = "main", binaries: Path | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that starts a server. It is killed at the end."""
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder), thread],
+        [sys.executable, "-c", CHILD, str(folder), thread, str(binaries or "")],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=ROOT,  # from where it imports: -c looks there
+        cwd=ROOT,  # -c imports from there
     )
     with child:
         try:
@@ -154,8 +168,9 @@ def test_however_it_ended_it_starts_again_with_what_was_committed(folder: Path, 
 @pytest.mark.parametrize("thread", ["main", "another"])
 def test_it_outlives_the_thread_that_started_it_and_dies_with_the_process(folder: Path, thread: str) -> None:
     with a_parent(folder, thread=thread) as parent:
-        pid = int(said(parent))
-        assert not ends(pid, seconds=1)
+        pid, url = int(said(parent)), said(parent)
+        # A server that was told to end takes no new connection.
+        psycopg.connect(url).close()
     assert ends(pid)
 
 
@@ -170,9 +185,18 @@ def test_after_its_parent_was_killed_the_next_starts_on_its_data_and_tidies_up(f
         assert not sockets.exists()
 
 
+def programs_with_a_stuck_initdb(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "postgres").symlink_to(reachable_binaries(find_binaries(), server_user()) / "postgres")
+    (folder / "initdb").write_text(STUCK_INITDB)
+    (folder / "initdb").chmod(0o755)
+    return folder
+
+
 def test_a_parent_killed_while_it_makes_the_cluster_leaves_none_and_the_next_makes_it(folder: Path) -> None:
-    with a_parent(folder):
+    with a_parent(folder, binaries=programs_with_a_stuck_initdb(folder.parent / "bin")):
         assert happens(lambda: any(folder.glob("cluster.partial-*/PG_VERSION")))
+    assert not (folder / "cluster").exists()
     with start_postgres(folder, durable=False) as server:
         write(server, 1)
         assert read(server) == [1]
@@ -182,6 +206,9 @@ def test_a_busy_process_of_a_killed_server_does_not_keep_the_next_from_starting(
     with start_postgres(folder, durable=False) as server, closing(psycopg.connect(server.url)) as connection:
         connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
         busy = connection.info.backend_pid
+        with closing(psycopg.connect(server.url, autocommit=True)) as watcher:
+            state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+            assert happens(lambda: watcher.execute(state, [busy]).fetchone() == ("active",))
         os.kill(server.pid, signal.SIGKILL)  # as the system does when memory runs out
         assert ends(server.pid)
         assert is_serving(busy)
@@ -194,11 +221,12 @@ def test_a_process_number_that_another_program_has_by_now_is_no_server(folder: P
     with start_postgres(folder, durable=False) as server:
         cluster = server.data / "cluster"
     user = {"user": server_user().uid, "group": server_user().gid, "extra_groups": []} if os.getuid() == 0 else {}
-    with subprocess.Popen(["sleep", "60"], cwd="/", **user) as other:  # type: ignore[call-overload] # untyped keywords
+    # It waits for its input to end.
+    with subprocess.Popen(["cat"], cwd="/", stdin=subprocess.PIPE, **user) as other:  # type: ignore[call-overload] # untyped keywords
         (cluster / "postmaster.pid").write_text(f"{other.pid}\n{cluster}\n")
         with start_postgres(folder, durable=False) as server:
             write(server, 1)
-        other.kill()
+        assert other.poll() is None
 
 
 def test_a_second_one_on_the_same_data_is_refused_by_name(folder: Path) -> None:
@@ -241,7 +269,7 @@ def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_num
         assert is_serving(by_hand.pid)
     finally:
         by_hand.send_signal(signal.SIGINT)
-        by_hand.wait(20)
+        by_hand.wait()
 
 
 def test_half_an_initdb_is_done_again(folder: Path) -> None:
