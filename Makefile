@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.13 python3.14 python3.12 python3.11 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PYTHONPATH=layers/shared $(BIN)/python -m
+# Without a shell in between, Ctrl-C ends the program with its own last line, and make adds none.
+SERVE := exec env $(RUN)
 UV := $(CURDIR)/$(BIN)/uv
 PORT ?= 3000
 ARCH ?= arm64
@@ -28,11 +30,11 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run demo dashboard picture openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+.PHONY: help run demo dashboard screenshot openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
-	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1)"
-	@echo "make demo      the same with a pilot study of some weeks in it, and live events (PORT=3001, FRESH=1)"
+	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1, LOGS=1)"
+	@echo "make demo      the same with five weeks of demo data and live events (PORT=3001, FRESH=1, LOGS=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
 	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
@@ -55,61 +57,61 @@ help:
 	@echo "make costs     what a deployment costs in a month"
 	@echo "make events    renew events/*.json"
 	@echo "make openapi   renew functions/web/openapi.json, the API's description"
-	@echo "make picture   renew docs/dashboard.png"
+	@echo "make screenshot renew docs/dashboard.png"
 	@echo "make lock      renew uv.lock and the layer's requirements.txt"
 	@echo "make format    let ruff write the code's layout"
 	@echo "make clean     remove the virtual environment and what was built (not .muster)"
 
 run: $(VENV)/.local dashboard
-	@$(RUN) local.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+	@$(SERVE) local.cli.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(LOGS),--logs) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 demo: $(VENV)/.local dashboard
-	@$(RUN) local.demo --port $(PORT) $(if $(FRESH),--fresh)
+	@$(SERVE) local.demo.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(LOGS),--logs)
 
 # The API runs without its dashboard too, whose page then says what is missing.
 dashboard:
-	@$(if $(NODE),$(MAKE) --no-print-directory $(STATIC) || echo "The dashboard could not be built; the API is served without.",echo "The dashboard is not built: $(NO_NODE).")
+	@$(if $(NODE),$(MAKE) --silent $(STATIC) || echo "The dashboard could not be built; the API is served without.",echo "The dashboard is not built: $(NO_NODE).")
 
-picture: $(VENV)/.dev $(STATIC)
-	@$(RUN) local.picture
+screenshot: $(VENV)/.dev $(STATIC)
+	@$(RUN) local.demo.screenshot
 
 openapi: $(VENV)/.local
 	@$(RUN) local.openapi
 
 import: $(VENV)/.local
-	@$(RUN) local.import_log $(if $(FILE),"$(FILE)",$(error FILE= names the access log)) \
+	@$(RUN) local.importer.import_log $(if $(FILE),"$(FILE)",$(error FILE= names the access log)) \
 	  $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
 
 doctor: $(VENV)/.local
-	@$(RUN) local.doctor $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
+	@$(RUN) local.cli.doctor $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
 
 migrate: $(VENV)/.local
-	@$(RUN) local.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+	@$(RUN) local.cli.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 OF_DATABASE = $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 OF_PROJECT = "$(if $(NAME),$(NAME),$(error NAME= names the project))"
 
 projects: $(VENV)/.local
-	@$(RUN) local.projects $(OF_DATABASE) list
+	@$(RUN) local.cli.projects $(OF_DATABASE) list
 
 project: $(VENV)/.local
-	@$(RUN) local.projects $(OF_DATABASE) project $(OF_PROJECT) $(SET)
+	@$(RUN) local.cli.projects $(OF_DATABASE) project $(OF_PROJECT) $(SET)
 
 keys: $(VENV)/.local
-	@$(RUN) local.projects $(OF_DATABASE) keys $(OF_PROJECT)
+	@$(RUN) local.cli.projects $(OF_DATABASE) keys $(OF_PROJECT)
 
 key: $(VENV)/.local
-	@$(RUN) local.projects $(OF_DATABASE) key $(OF_PROJECT) $(if $(KIND),$(KIND),$(error KIND= is write, read or admin)) \
+	@$(RUN) local.cli.projects $(OF_DATABASE) key $(OF_PROJECT) $(if $(KIND),$(KIND),$(error KIND= is write, read or admin)) \
 	  $(if $(NOTE),--note "$(NOTE)")
 
 revoke: $(VENV)/.local
-	@$(RUN) local.projects $(OF_DATABASE) revoke $(if $(KEY),"$(KEY)",$(error KEY= is a key, its prefix or its id))
+	@$(RUN) local.cli.projects $(OF_DATABASE) revoke $(if $(KEY),"$(KEY)",$(error KEY= is a key, its prefix or its id))
 
 retention: $(VENV)/.local
-	@$(RUN) local.retention $(if $(APPLY),--apply) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+	@$(RUN) local.cli.data_retention $(if $(APPLY),--apply) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 schema: $(VENV)/.local
-	@$(RUN) local.schema
+	@$(RUN) local.cli.schema
 
 test: $(VENV)/.dev .venv-ministack/.ready $(if $(NODE),$(STATIC))
 	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
@@ -123,7 +125,7 @@ check: $(VENV)/.dev .venv-checkov/.ready
 	  tests/unit/test_cold_start.py tests/e2e/test_layer_size.py
 	$(BIN)/sam validate --lint
 	@mkdir -p .aws-sam
-	@$(RUN) local.cloudformation >.aws-sam/cloudformation.yaml
+	@$(RUN) local.sam.cloudformation >.aws-sam/cloudformation.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/cloudformation.yaml
 ifdef NODE
 	@$(MAKE) --no-print-directory $(NODE)
@@ -161,19 +163,19 @@ seed: $(VENV)/.bench
 	  $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 sam-local: $(VENV)/.dev
-	@$(RUN) local.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)
+	@$(RUN) local.sam.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)
 
 invoke: $(VENV)/.dev
-	@$(RUN) local.sam_invoke $(if $(EVENT),"$(EVENT)",$(error EVENT= names a file of events/)) $(if $(ENGINE),--engine $(ENGINE))
+	@$(RUN) local.sam.invoke $(if $(EVENT),"$(EVENT)",$(error EVENT= names a file of events/)) $(if $(ENGINE),--engine $(ENGINE))
 
 costs: $(VENV)/.local
-	@$(RUN) local.costs
+	@$(RUN) local.cli.costs
 
 events: $(VENV)/.dev
-	@$(RUN) local.shipped_events
+	@$(RUN) local.sam.shipped_events
 
 deploy-local: $(VENV)/.dev .venv-ministack/.ready
-	@$(RUN) local.deploy $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))
+	@$(RUN) local.sam.deploy_local $(if $(INGEST_MODE),--ingest-mode $(INGEST_MODE))
 
 build: $(VENV)/.dev $(if $(NODE),build-web)
 	$(if $(NODE),,@echo "The browser client and the dashboard are not built: $(NO_NODE).")
@@ -187,13 +189,14 @@ lock: $(VENV)/.uv
 	$(UV) lock
 	$(UV) export --frozen --quiet --no-emit-project --no-default-groups --no-header -o layers/shared/requirements.txt
 	for name in ministack checkov; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-annotate --output-file local/$$name.txt local/$$name.in; done
+	  --no-header --no-annotate --output-file local/requirements/$$name.txt local/requirements/$$name.in; done
 
 clean:
 	rm -rf $(VENV) .venv-ministack .venv-checkov .aws-sam web/node_modules web/client/dist web/react/dist functions/web/static
 
 $(STATIC): web/node_modules/.ready $(WEB_SOURCES)
-	@cd web && node build.mjs
+	@echo "Building the dashboard."
+	@cd web && node build.mjs >/dev/null
 
 web/node_modules/.ready: web/package-lock.json
 	@echo "Installing what the browser client is built with."
@@ -201,11 +204,11 @@ web/node_modules/.ready: web/package-lock.json
 	@touch $@
 
 # uv installs all else, from uv.lock and its hashes; it comes by pip, by hash too.
-$(VENV)/.uv: local/bootstrap.txt
+$(VENV)/.uv: local/requirements/bootstrap.txt
 	@test -n "$(PYTHON)" || { echo "Muster needs Python 3.11 to 3.14 on PATH; install one, or name it: make PYTHON=…" >&2; exit 1; }
 	@echo "Making a virtual environment of $(PYTHON)."
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian install python3-venv." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r local/bootstrap.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements/bootstrap.txt
 	@touch $@
 
 $(VENV)/.local: $(VENV)/.uv uv.lock
@@ -214,10 +217,10 @@ $(VENV)/.local: $(VENV)/.uv uv.lock
 	@touch $@
 
 # MiniStack stands for AWS in tests, checkov looks at policies; each pins botocore, and so has an environment of its own.
-.venv-%/.ready: local/%.txt $(VENV)/.uv
+.venv-%/.ready: local/requirements/%.txt $(VENV)/.uv
 	@echo "Installing $*."
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-$*
-	@$(UV) pip install --quiet --require-hashes --python .venv-$*/bin/python -r local/$*.txt
+	@$(UV) pip install --quiet --require-hashes --python .venv-$*/bin/python -r local/requirements/$*.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.uv uv.lock

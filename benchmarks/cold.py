@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.machine import describe
 from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import own_target
-from local.sam import build_for_this_machine
-from local.template import Function, load_template
+from local.sam.sam_cli import build_for_this_machine
+from local.sam.template import Function, load_template
 from muster.db.client import Database
 from muster.platform.settings import Settings
 from muster.service import AnalyticsService

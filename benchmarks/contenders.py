@@ -18,8 +18,8 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from benchmarks.batches import USERS
 from benchmarks.target import Target
-from local.gateway import Request, to_event
-from local.template import Route
+from local.gateway.http_api import Request, to_event
+from local.sam.template import Route
 from muster.api import app as api
 from muster.db.client import Database
 from muster.platform.settings import load_settings

@@ -1,18 +1,16 @@
 """`make seed`: puts a made-up past into the database of `make run`, or of DATABASE_URL, as a project of its own."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 
 from benchmarks.history import seed
+from local.state import database_url
+from muster.platform.errors import MusterError
 from muster.projects.projects import create_key, create_project
-
-STATE = Path(__file__).resolve().parents[1] / ".muster" / "local.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,17 +20,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="of the project to make; default: seed of so many events")
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
     options = parser.parse_args(arguments)
-    url = options.database_url or (json.loads(STATE.read_text("utf-8"))["databaseUrl"] if STATE.exists() else None)
-    if url is None:
-        print("Name a database: make seed DATABASE_URL=postgresql://…, or start one with make run.", file=sys.stderr)
-        return 1
     try:
+        url = database_url(options.database_url, "make seed")
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             project_id = create_project(connection, options.name or f"Seed of {options.events:,} events")
             for done in seed(connection, project_id, options.events):
                 print(f"{done.events:,} of {options.events:,} events after {done.seconds:.0f} s.", flush=True)
             connection.execute("ANALYZE")
             print(f"A key that reads it: {create_key(connection, project_id, 'read', 'seed')}")
+    except MusterError as error:
+        print(error, file=sys.stderr)
+        return 1
     except psycopg.errors.UniqueViolation:
         print("There is a project of that name; give the new one another: make seed NAME=…", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from local.server import TEMPLATE
+from local.paths import TEMPLATE
 
 WAIT_SECONDS = 1.0
 STOP_SECONDS = 60.0
@@ -20,7 +20,7 @@ def served(database_url: str, environments: int, logs: Path, *, template: Path =
         "--template": str(template), "--port": "0", "--environments": str(environments),
         "--wait-seconds": str(WAIT_SECONDS), "--log-dir": str(logs),
     }  # fmt: skip
-    command = [sys.executable, "-m", "local.server", *(word for option in options.items() for word in option)]
+    command = [sys.executable, "-m", "local.gateway.server", *(word for option in options.items() for word in option)]
     for parameter in ("DatabaseMode=external", "RequestsPerSecond=100000", "RequestBurst=100000"):
         command += ["--parameter", parameter]
     process = subprocess.Popen([*command, "--env", f"DATABASE_URL={database_url}"], stdout=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from local.sam import PROJECT
+from local.paths import PROJECT
 from muster.auth.permissions import RIGHTS
 from muster.diagnostics.delivery import SessionLedger
 from muster.diagnostics.event_trace import Trace

@@ -1,18 +1,18 @@
-"""Finds ports of the loopback interface that are free."""
+"""Finds free ports on the loopback interface."""
 
 import secrets
 import socket
 
-# Below the numbers that systems give to outgoing connections, so that a kept one stays free.
+# Systems give higher numbers to outgoing connections, so a port in this range stays free until its next use.
 PORTS = range(20000, 32000)
 
 
 class NoPortError(Exception):
-    """Every port that was tried is taken."""
+    """No free port was found."""
 
 
 def is_free(port: int) -> bool:
-    """Whether no program listens on a port of the loopback interface."""
+    """Whether no program listens on this port of the loopback interface."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -23,7 +23,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """One that no program listens on."""
+    """A port that no program listens on."""
     for _ in range(100):
         port = secrets.choice(PORTS)
         if is_free(port):

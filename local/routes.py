@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 
-from local.template import Route
+from local.sam.template import Route
 
 DEFAULT_PATH = "$default"
 

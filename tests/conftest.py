@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from hypothesis import settings
 
-from local.sam import build_for_this_machine
+from local.sam.sam_cli import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
-pytest_plugins = ["tests.support.ways"]
+pytest_plugins = ["tests.support.run_modes"]
 
 # The same examples in every run, and no clock: machines are shared.
 settings.register_profile("muster", deadline=None, derandomize=True, database=None)

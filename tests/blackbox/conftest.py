@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from local.deployment import Deployment
-from local.ministack import PYTHON, MiniStack
+from local.gateway.server import local_api
 from local.ports import free_port
-from local.sam import HOST_ARCHITECTURE
-from local.sam_local import sam_local
-from local.server import local_api
+from local.sam.deploy_local import Deployment
+from local.sam.ministack import PYTHON, MiniStack
+from local.sam.sam_cli import HOST_ARCHITECTURE
+from local.sam.sam_local import sam_local
 from tests.support.blackbox import Api
 from tests.support.containers import container_engine
 from tests.support.databases import Cluster, make_project

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from local.demo import fill
+from local.demo.fill import fill
 from tests.support.browser import Server, serving
 from tests.support.dashboard import ZONE, Open, number, seconds
 from tests.support.databases import Cluster, make_project

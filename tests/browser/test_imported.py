@@ -2,8 +2,8 @@
 
 from playwright.sync_api import expect
 
-from local.import_log import import_log
-from local.import_target import Target
+from local.importer.import_log import import_log
+from local.state import Target
 from tests.support.access_log import LOG, needs_the_log
 from tests.support.browser import serving
 from tests.support.dashboard import Open, number

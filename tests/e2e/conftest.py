@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.template import Template, load_template
+from local.sam.template import Template, load_template
 
 
 @pytest.fixture(scope="session")

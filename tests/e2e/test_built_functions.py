@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from local.sam import PROJECT
-from local.template import Template, load_template
+from local.paths import PROJECT
+from local.sam.template import Template, load_template
 from muster.db.client import Database
 from muster.platform.settings import Settings
 from muster.service import AnalyticsService

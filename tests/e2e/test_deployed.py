@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from local.deployment import Deployment, DeploymentError
-from local.ministack import MiniStack
 from local.postgres import Postgres, start_postgres
-from local.sam import HOST_ARCHITECTURE
+from local.sam.deploy_local import Deployment, DeploymentError
+from local.sam.ministack import MiniStack
+from local.sam.sam_cli import HOST_ARCHITECTURE
 from tests.blackbox.conftest import require_ministack
 from tests.support.blackbox import Api, eventually
 from tests.support.folders import open_folder

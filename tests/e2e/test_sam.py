@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local.sam import PROJECT, run_sam, uv_program
-from local.template import Template, load_template, parse_template
+from local.paths import PROJECT
+from local.sam.sam_cli import run_sam, uv_program
+from local.sam.template import Template, load_template, parse_template
 
 UNCHECKED_HASH = 0b01
 """The flags word of a .pyc that is never compared with its source."""

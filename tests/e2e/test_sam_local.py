@@ -6,12 +6,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.paths import PROJECT
 from local.ports import free_port
-from local.sam import PROJECT, answer_in
-from local.sam_invoke import invoke
-from local.sam_local import sam_local
-from local.shipped_events import FOLDER
-from local.template import load_template
+from local.sam.invoke import invoke
+from local.sam.sam_cli import answer_in
+from local.sam.sam_local import sam_local
+from local.sam.shipped_events import FOLDER
+from local.sam.template import load_template
 from tests.support.containers import container_engine
 from tests.support.databases import Cluster, make_project
 from tests.support.requests import ASKS

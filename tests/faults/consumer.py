@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from local.environments import EnvironmentPool, FunctionError, FunctionTimeoutError
-from local.logs import FunctionLogs
-from local.server import TEMPLATE
-from local.template import load_template
+from local.gateway.environments import EnvironmentPool, FunctionError, FunctionTimeoutError
+from local.gateway.logs import FunctionLogs
+from local.paths import TEMPLATE
+from local.sam.template import load_template
 from tests.faults.world import World, environment
 
 CONCURRENCY = 2

@@ -20,9 +20,9 @@ import psutil
 import psycopg
 from moto.server import ThreadedMotoServer
 
-from local.logs import FunctionLogs
+from local.gateway.logs import FunctionLogs
+from local.gateway.server import local_api
 from local.postgres import Postgres, start_postgres
-from local.server import local_api
 from muster.db.migrate import migrate
 from tests.faults.link import Link
 from tests.support.databases import MIGRATIONS, Project, make_project

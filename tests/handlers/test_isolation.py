@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from local.template import load_template
+from local.sam.template import load_template
 from muster.auth.permissions import RIGHTS
 from muster.metrics.rollups import roll_up
 from muster.projects.projects import create_key, revoke_key

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.shipped_events import FOLDER, texts
+from local.sam.shipped_events import FOLDER, texts
 from muster.api import app as api
 from muster.ingest.queue import unpack
 from muster.platform.errors import MusterError

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from functions.web import app as web
-from local.gateway import Request, to_event
-from local.template import Route
+from local.gateway.http_api import Request, to_event
+from local.sam.template import Route
 from tests.support.functions import Context
 
 PROJECT = Path(__file__).resolve().parents[2]

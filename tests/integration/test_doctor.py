@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from local.server import local_api
+from local.gateway.server import local_api
 from tests.support.databases import Cluster, make_project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def doctor(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "local.doctor", *arguments],
+        [sys.executable, "-m", "local.cli.doctor", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": "layers/shared", "no_proxy": "*", "COLUMNS": "100"},
         capture_output=True,
@@ -26,7 +26,7 @@ def doctor(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_it_says_what_works_what_does_not_and_how_to_mend_it(postgres: Cluster) -> None:
+def test_it_says_what_works_what_does_not_and_how_to_fix_it(postgres: Cluster) -> None:
     with postgres.database() as url:
         key = make_project(url).keys["read"]
         with local_api(environment={"DATABASE_URL": url}, parameters={"DatabaseMode": "external"}) as api:
@@ -50,4 +50,4 @@ def test_it_says_what_works_what_does_not_and_how_to_mend_it(postgres: Cluster) 
 def test_a_server_that_is_not_there_is_named() -> None:
     finished = doctor("--url", "http://127.0.0.1:1", "--key", "mr_key")
     assert finished.returncode == 2
-    assert "http://127.0.0.1:1 does not answer as Muster does" in finished.stderr
+    assert "No Muster answers at http://127.0.0.1:1" in finished.stderr

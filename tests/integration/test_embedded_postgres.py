@@ -1,4 +1,4 @@
-"""The embedded Postgres: whoever starts it, however it ended, it starts again with what was committed."""
+"""The embedded Postgres starts again with what was committed, however it ended."""
 
 import os
 import re
@@ -16,22 +16,28 @@ import psutil
 import psycopg
 import pytest
 
-from local import postgres_folder, postgres_processes
 from local.ports import free_port
 from local.postgres import Postgres, PostgresError, find_binaries, start_postgres
-from local.postgres_files import reachable_binaries, server_user
-from local.postgres_processes import launch, wait_for_an_orphan
+from local.postgres.binaries import reachable_binaries, server_user
+from local.postgres.processes import launch, wait_for_an_orphan
 from tests.support.folders import open_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-# Starts a server in one of its threads, says which process it is or why there is none, and waits to be killed.
+# Only a broken server takes as long as this.
+LONGEST_SECONDS = 60
+# Starts a server in one of its threads, prints its process id or the error, and waits until it is killed. Once the
+# thread has ended, it prints the URL.
 CHILD = """
-import sys, threading, time
+import signal, sys, threading
 from pathlib import Path
 from local.postgres import PostgresError, start_postgres
+servers = []  # keeps the server alive
 def start():
+    binaries = Path(sys.argv[3]) if sys.argv[3] else None
     try:
-        print(start_postgres(Path(sys.argv[1]), durable=False).pid, flush=True)
+        server = start_postgres(Path(sys.argv[1]), durable=False, binaries=binaries)
+        servers.append(server)
+        print(server.pid, flush=True)
     except PostgresError as error:
         print(error, flush=True)
 if sys.argv[2] == "main":
@@ -40,7 +46,14 @@ else:
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-time.sleep(60)
+print(*[server.url for server in servers], flush=True)
+signal.pause()
+"""
+# Makes half a cluster, and removes it when it is told to end, as the real one does.
+STUCK_INITDB = """#!/bin/sh
+trap 'rm -rf "$2"; exit 1' INT
+touch "$2/PG_VERSION"
+while :; do sleep 0.1; done
 """
 
 
@@ -55,8 +68,8 @@ def folder() -> Iterator[Path]:
             shutil.rmtree(kept.read_text())
 
 
-def happens(condition: Callable[[], bool], *, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
+def happens(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + LONGEST_SECONDS
     while not (happened := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return happened
@@ -66,8 +79,8 @@ def is_serving(pid: int) -> bool:
     return psutil.pid_exists(pid) and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
 
 
-def ends(pid: int, *, seconds: float = 20) -> bool:
-    return happens(lambda: not is_serving(pid), seconds=seconds)
+def ends(pid: int) -> bool:
+    return happens(lambda: not is_serving(pid))
 
 
 def write(server: Postgres, number: int) -> None:
@@ -82,13 +95,13 @@ def read(server: Postgres) -> list[int]:
 
 
 @contextmanager
-def a_parent(folder: Path, *, thread: str = "main") -> Iterator["subprocess.Popen[str]"]:
-    """Another process that starts a server; killed, if it was not before."""
+def a_parent(folder: Path, *, thread: str = "main", binaries: Path | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that starts a server. It is killed at the end."""
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder), thread],
+        [sys.executable, "-c", CHILD, str(folder), thread, str(binaries or "")],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=ROOT,  # from where it imports: -c looks there
+        cwd=ROOT,  # -c imports from there
     )
     with child:
         try:
@@ -155,8 +168,9 @@ def test_however_it_ended_it_starts_again_with_what_was_committed(folder: Path, 
 @pytest.mark.parametrize("thread", ["main", "another"])
 def test_it_outlives_the_thread_that_started_it_and_dies_with_the_process(folder: Path, thread: str) -> None:
     with a_parent(folder, thread=thread) as parent:
-        pid = int(said(parent))
-        assert not ends(pid, seconds=1)
+        pid, url = int(said(parent)), said(parent)
+        # A server that was told to end takes no new connection.
+        psycopg.connect(url).close()
     assert ends(pid)
 
 
@@ -171,9 +185,18 @@ def test_after_its_parent_was_killed_the_next_starts_on_its_data_and_tidies_up(f
         assert not sockets.exists()
 
 
+def programs_with_a_stuck_initdb(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "postgres").symlink_to(reachable_binaries(find_binaries(), server_user()) / "postgres")
+    (folder / "initdb").write_text(STUCK_INITDB)
+    (folder / "initdb").chmod(0o755)
+    return folder
+
+
 def test_a_parent_killed_while_it_makes_the_cluster_leaves_none_and_the_next_makes_it(folder: Path) -> None:
-    with a_parent(folder):
+    with a_parent(folder, binaries=programs_with_a_stuck_initdb(folder.parent / "bin")):
         assert happens(lambda: any(folder.glob("cluster.partial-*/PG_VERSION")))
+    assert not (folder / "cluster").exists()
     with start_postgres(folder, durable=False) as server:
         write(server, 1)
         assert read(server) == [1]
@@ -183,6 +206,9 @@ def test_a_busy_process_of_a_killed_server_does_not_keep_the_next_from_starting(
     with start_postgres(folder, durable=False) as server, closing(psycopg.connect(server.url)) as connection:
         connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
         busy = connection.info.backend_pid
+        with closing(psycopg.connect(server.url, autocommit=True)) as watcher:
+            state = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+            assert happens(lambda: watcher.execute(state, [busy]).fetchone() == ("active",))
         os.kill(server.pid, signal.SIGKILL)  # as the system does when memory runs out
         assert ends(server.pid)
         assert is_serving(busy)
@@ -195,15 +221,16 @@ def test_a_process_number_that_another_program_has_by_now_is_no_server(folder: P
     with start_postgres(folder, durable=False) as server:
         cluster = server.data / "cluster"
     user = {"user": server_user().uid, "group": server_user().gid, "extra_groups": []} if os.getuid() == 0 else {}
-    with subprocess.Popen(["sleep", "60"], cwd="/", **user) as other:  # type: ignore[call-overload] # untyped keywords
+    # It waits for its input to end.
+    with subprocess.Popen(["cat"], cwd="/", stdin=subprocess.PIPE, **user) as other:  # type: ignore[call-overload] # untyped keywords
         (cluster / "postmaster.pid").write_text(f"{other.pid}\n{cluster}\n")
         with start_postgres(folder, durable=False) as server:
             write(server, 1)
-        other.kill()
+        assert other.poll() is None
 
 
 def test_a_second_one_on_the_same_data_is_refused_by_name(folder: Path) -> None:
-    in_use = pytest.raises(PostgresError, match=f"in use by process {os.getpid()}")
+    in_use = pytest.raises(PostgresError, match=f"Process {os.getpid()} uses the database")
     with start_postgres(folder, durable=False), in_use:
         start_postgres(folder, durable=False)
 
@@ -220,13 +247,13 @@ def test_of_several_processes_at_once_one_has_the_data_and_the_others_say_so(fol
         answers = sorted([said(one), said(two)])
         assert said(third).isdecimal()
     assert answers[0].isdecimal()
-    assert re.search(r"is in use by process \d+; stop that one first", answers[1])
+    assert re.search(r"Process \d+ uses the database .* Stop that process first", answers[1])
 
 
 def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_number(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_processes, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr("local.postgres.processes.STOP_SECONDS", 0.2)
     with start_postgres(folder, durable=False) as server:
         cluster = server.data / "cluster"
     user = server_user()
@@ -242,7 +269,7 @@ def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_num
         assert is_serving(by_hand.pid)
     finally:
         by_hand.send_signal(signal.SIGINT)
-        by_hand.wait(20)
+        by_hand.wait()
 
 
 def test_half_an_initdb_is_done_again(folder: Path) -> None:
@@ -259,14 +286,17 @@ def test_data_of_another_version_is_refused_by_its_number(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server:
         version = server.data / "cluster" / "PG_VERSION"
     version.write_text("14\n")
-    with pytest.raises(PostgresError, match=r"was made by PostgreSQL 14, and .* make run FRESH=1"):
+    with pytest.raises(PostgresError, match=r"PostgreSQL 14 made the data .* make run FRESH=1"):
         start_postgres(folder, durable=False)
     with start_postgres(folder, durable=False, fresh=True) as server:
         write(server, 1)
 
 
 def test_a_taken_port_is_refused_by_number(folder: Path) -> None:
-    with start_postgres(folder / "a", durable=False) as one, pytest.raises(PostgresError, match="is taken"):
+    with (
+        start_postgres(folder / "a", durable=False) as one,
+        pytest.raises(PostgresError, match="Another program uses port"),
+    ):
         start_postgres(folder / "b", durable=False, port=one.port)
 
 
@@ -277,7 +307,7 @@ def test_a_port_taken_between_the_look_at_it_and_the_start_is_changed(
         listener.bind(("127.0.0.1", 0))
         taken = listener.getsockname()[1]
         ports = iter([taken])
-        monkeypatch.setattr(postgres_folder, "free_port", lambda: next(ports, 0) or free_port())
+        monkeypatch.setattr("local.postgres.folder.free_port", lambda: next(ports, 0) or free_port())
         with start_postgres(folder, durable=False) as server:
             assert server.port != taken
             write(server, 1)

@@ -492,17 +492,17 @@ def test_the_role_of_maintenance_may_do_it_and_ingest_may_not(connection: Connec
 
 def test_the_command_says_it_first_and_does_it_when_told_to(connection: Connection, database_url: str) -> None:
     def said(*arguments: str) -> str:
-        command = [sys.executable, "-m", "local.retention", "--database-url", database_url, *arguments]
+        command = [sys.executable, "-m", "local.cli.data_retention", "--database-url", database_url, *arguments]
         environment = {"PYTHONPATH": "layers/shared"}
         return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
-    assert said() == "Every project keeps all; set retention_days of one.\n"
+    assert said().startswith("No project has a retention period.")
     store = Store(connection)
     fill(store)
     for _ in range(2):
         text = said()
-        assert "8 events, 4 sessions, 1 rejections, 1 ignored would go." in text
-        assert f"Partitions that would go: {', '.join(OLD_MONTHS)}." in text
+        assert "To delete: 8 events, 4 sessions, 1 rejections, 1 ignored." in text
+        assert f"Partitions to delete: {', '.join(OLD_MONTHS)}." in text
         assert "make retention APPLY=1" in text
-    assert "8 events, 4 sessions, 1 rejections, 1 ignored went." in said("--apply")
-    assert "0 events, 0 sessions, 0 rejections, 0 ignored would go." in said()
+    assert "Deleted: 8 events, 4 sessions, 1 rejections, 1 ignored." in said("--apply")
+    assert "To delete: 0 events, 0 sessions, 0 rejections, 0 ignored." in said()

@@ -17,9 +17,9 @@ import httpx
 import pytest
 from crawlerdetect import CrawlerDetect
 
-from local.import_log import import_log, main
-from local.import_target import Target
-from local.server import local_api
+from local.gateway.server import local_api
+from local.importer.import_log import import_log, main
+from local.state import Target
 from tests.conftest import LocalDatabase
 from tests.support.access_log import LOG, needs_the_log
 from tests.support.databases import Cluster, make_project
@@ -105,7 +105,7 @@ def test_malformed_lines_are_reported_and_the_rest_is_sent(api: LocalDatabase, t
     command = [
         sys.executable,
         "-m",
-        "local.import_log",
+        "local.importer.import_log",
         str(log),
         "--url",
         api.url,

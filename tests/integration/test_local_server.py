@@ -10,23 +10,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from local.logs import FunctionLogs
-from local.server import LocalApi, local_api
+from local.gateway.logs import FunctionLogs
+from local.gateway.server import LocalApi, local_api
 
-WAIT_SECONDS = 20.0
+# Only a broken server takes as long as this.
+WAIT_SECONDS = 60.0
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
 Globals:
-  Function: {Handler: app.lambda_handler, Timeout: 10, Layers: [!Ref Packages]}
+  Function: {Handler: app.lambda_handler, Timeout: 100, Layers: [!Ref Packages]}
 Resources:
   Api:
     Type: AWS::Serverless::HttpApi
@@ -37,8 +39,10 @@ Resources:
           "/things/{id}":
             post: {x-amazon-apigateway-integration: &thing {uri: !Sub "f/functions/${ThingFunction.Arn}/invocations"}}
             get: {x-amazon-apigateway-integration: *thing}
-          /quick:
-            post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${QuickFunction.Arn}/invocations"}}
+          /other:
+            post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${OtherFunction.Arn}/invocations"}}
+          /hanging:
+            post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${HangingFunction.Arn}/invocations"}}
           /broken:
             post: {x-amazon-apigateway-integration: {uri: !Sub "f/functions/${BrokenFunction.Arn}/invocations"}}
   Packages:
@@ -50,10 +54,14 @@ Resources:
     Properties:
       CodeUri: functions/thing
       Environment: {Variables: {ONLY_THING: "1"}}
-  QuickFunction:
+  OtherFunction:
     Type: AWS::Serverless::Function
     Properties:
-      CodeUri: functions/quick
+      CodeUri: functions/other
+  HangingFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/hanging
       Timeout: 1
   BrokenFunction:
     Type: AWS::Serverless::Function
@@ -61,7 +69,7 @@ Resources:
       CodeUri: functions/broken
 """
 THING = '''
-import json, os, sys, time
+import json, os, pathlib, sys, time
 import packaged
 
 calls = 0
@@ -71,11 +79,11 @@ def lambda_handler(event, context):
     global calls
     calls += 1
     query = event.get("queryStringParameters") or {}
-    if "file" in query:
-        with open(query["file"], "a") as file:
-            file.write("here")
-    if "sleep" in query:
-        time.sleep(float(query["sleep"]))
+    if "gate" in query:
+        gate = pathlib.Path(query["gate"])
+        (gate / str(os.getpid())).touch()
+        while not (gate / "open").exists():
+            time.sleep(0.01)
     if "exit" in query:
         os._exit(int(query["exit"]))
     if "raise" in query:
@@ -89,6 +97,15 @@ def lambda_handler(event, context):
     }
     return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": json.dumps(answer)}
 '''
+HANGING = '''
+import os, pathlib, threading
+
+pathlib.Path(os.environ["PIDS"], str(os.getpid())).touch()
+
+def lambda_handler(event, context):
+    """Never return."""
+    threading.Event().wait()
+'''
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +115,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "template.yaml": TEMPLATE,
         "layer/packaged.py": "NAME = 'from the layer'",
         "functions/thing/app.py": THING,
-        "functions/quick/app.py": THING,
+        "functions/other/app.py": THING,
+        "functions/hanging/app.py": HANGING,
         "functions/broken/app.py": "raise RuntimeError('it cannot be imported')",
     }
     for name, text in files.items():
@@ -116,6 +134,12 @@ def logs(tmp_path: Path) -> FunctionLogs:
 def api(template: Path, logs: FunctionLogs) -> Iterator[LocalApi]:
     with local_api(template, environment={"FOR_ALL": "yes"}, environments_per_function=2, logs=logs) as api:
         yield api
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
 
 
 class Answer:
@@ -142,11 +166,53 @@ def ask(
         connection.close()
 
 
-def wait_for(condition: Any) -> None:
+def wait_for(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+class Gate:
+    """Holds a handler until the test opens it. A handler that arrives leaves its process id."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+
+    @property
+    def path(self) -> str:
+        """The request that goes through this gate."""
+        return f"/things/1?gate={self._folder}"
+
+    def wait_for_arrival(self) -> int:
+        """Wait until a handler is at the gate. Return its process id."""
+        wait_for(lambda: any(self._folder.iterdir()))
+        (arrived,) = self._folder.iterdir()
+        return int(arrived.name)
+
+    def open(self) -> None:
+        (self._folder / "open").touch()
+
+
+@pytest.fixture
+def gates(tmp_path: Path, threads: ThreadPoolExecutor) -> Iterator[Callable[[], Gate]]:
+    """Makes gates. They all open before the threads are waited for, so that no test hangs."""
+    made: list[Gate] = []
+
+    def make() -> Gate:
+        made.append(Gate(tmp_path / f"gate-{len(made)}"))
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.open()
+
+
+def logged(folder: Path, function: str, text: str) -> Callable[[], bool]:
+    """Whether a text is in the log of a function: a response may be here before the lines of its handler are."""
+    log = folder / "log" / f"{function}.log"
+    return lambda: log.exists() and text in log.read_text("utf-8")
 
 
 def is_known(pid: int) -> bool:
@@ -171,7 +237,7 @@ def test_a_request_reaches_its_functions_handler_as_an_event(api: LocalApi) -> N
     assert event["pathParameters"] == {"id": "a b"}
     assert event["queryStringParameters"] == {"x": "1,2"}
     assert event["body"] == '{"a":1}'
-    assert 0 < answer.json["remaining"] <= 10_000
+    assert 0 < answer.json["remaining"] <= 100_000
 
 
 def test_a_compressed_body_arrives_byte_for_byte(api: LocalApi) -> None:
@@ -186,11 +252,11 @@ def test_a_function_sees_its_own_variables_and_none_of_the_servers(
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_SERVER", "1")
     thing = ask(api.url, "/things/1").json["environment"]
-    quick = ask(api.url, "/quick").json["environment"]
+    other = ask(api.url, "/other").json["environment"]
     assert "SECRET_OF_THE_SERVER" not in thing
     assert thing["ONLY_THING"] == "1"
-    assert "ONLY_THING" not in quick
-    assert thing["FOR_ALL"] == quick["FOR_ALL"] == "yes"
+    assert "ONLY_THING" not in other
+    assert thing["FOR_ALL"] == other["FOR_ALL"] == "yes"
 
 
 def test_a_function_imports_from_its_layer(api: LocalApi) -> None:
@@ -208,11 +274,33 @@ def test_requests_one_after_another_share_an_environment(api: LocalApi) -> None:
     assert first["requestId"] != second["requestId"]
 
 
-def test_requests_at_once_get_an_environment_each_up_to_the_limit(api: LocalApi) -> None:
-    with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda _: ask(api.url, "/things/1?sleep=0.3").json, range(4)))
-    assert len({answer["pid"] for answer in answers}) == 2
-    assert sum(answer["calls"] for answer in answers) == 1 + 2 + 1 + 2
+def test_requests_at_once_get_an_environment_each_up_to_the_limit(
+    api: LocalApi, gates: Callable[[], Gate], threads: ThreadPoolExecutor
+) -> None:
+    first, second, third = gates(), gates(), gates()
+    answers = [threads.submit(ask, api.url, gate.path) for gate in (first, second)]
+    first_pid, second_pid = first.wait_for_arrival(), second.wait_for_arrival()
+    assert first_pid != second_pid
+    # Both environments are busy, so the third request gets the one that is released.
+    answers.append(threads.submit(ask, api.url, third.path))
+    second.open()
+    assert third.wait_for_arrival() == second_pid
+    for gate in (first, third):
+        gate.open()
+    assert [answer.result().json["calls"] for answer in answers] == [1, 1, 2]
+
+
+def test_a_request_that_finds_no_free_environment_in_time_is_a_503(
+    template: Path, logs: FunctionLogs, gates: Callable[[], Gate], threads: ThreadPoolExecutor
+) -> None:
+    gate = gates()
+    with local_api(template, environments_per_function=1, wait_seconds=0.01, logs=logs) as api:
+        answer = threads.submit(ask, api.url, gate.path)
+        gate.wait_for_arrival()
+        refused = ask(api.url, "/things/1")
+        assert (refused.status, refused.json) == (503, {"message": "Service Unavailable"})
+        gate.open()
+        assert answer.result().status == 200
 
 
 def test_a_handler_that_raises_is_a_500_and_keeps_its_environment(api: LocalApi, tmp_path: Path) -> None:
@@ -220,15 +308,14 @@ def test_a_handler_that_raises_is_a_500_and_keeps_its_environment(api: LocalApi,
     answer = ask(api.url, "/things/1?raise=1")
     assert (answer.status, answer.json) == (500, {"message": "Internal Server Error"})
     assert ask(api.url, "/things/1").json["pid"] == before
-    log = tmp_path / "log" / "ThingFunction.log"
-    wait_for(lambda: "ValueError: as asked" in log.read_text("utf-8"))
+    wait_for(logged(tmp_path, "ThingFunction", "ValueError: as asked"))
 
 
 def test_a_crashed_environment_is_a_500_and_the_next_request_gets_a_fresh_one(api: LocalApi, tmp_path: Path) -> None:
     before = ask(api.url, "/things/1").json["pid"]
     assert ask(api.url, "/things/1?exit=3").status == 500
     assert ask(api.url, "/things/1").json["pid"] != before
-    assert "exit status 3" in (tmp_path / "log" / "ThingFunction.log").read_text("utf-8")
+    wait_for(logged(tmp_path, "ThingFunction", "exit status 3"))
 
 
 def test_an_environment_that_died_while_idle_costs_no_request(api: LocalApi) -> None:
@@ -240,23 +327,28 @@ def test_an_environment_that_died_while_idle_costs_no_request(api: LocalApi) -> 
     assert answer.json["pid"] != before
 
 
-def test_a_function_over_its_time_is_a_503_and_its_environment_is_gone(api: LocalApi) -> None:
-    before = ask(api.url, "/quick").json["pid"]
-    answer = ask(api.url, "/quick?sleep=60")
-    assert (answer.status, answer.json) == (503, {"message": "Service Unavailable"})
-    assert not is_running(before)
-    assert ask(api.url, "/quick").status == 200
+def test_a_function_over_its_timeout_is_a_503_and_its_environment_ends(
+    template: Path, logs: FunctionLogs, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    with local_api(template, environment={"PIDS": str(pids)}, logs=logs) as api:
+        for number in (1, 2):
+            answer = ask(api.url, "/hanging")
+            assert (answer.status, answer.json) == (503, {"message": "Service Unavailable"})
+            started = [int(file.name) for file in pids.iterdir()]
+            assert len(started) == number
+            assert not any(is_running(pid) for pid in started)
 
 
 def test_a_function_that_cannot_be_imported_is_a_500_and_its_log_says_why(api: LocalApi, tmp_path: Path) -> None:
     assert ask(api.url, "/broken").status == 500
-    assert "it cannot be imported" in (tmp_path / "log" / "BrokenFunction.log").read_text("utf-8")
+    wait_for(logged(tmp_path, "BrokenFunction", "it cannot be imported"))
 
 
 def test_a_printed_line_reaches_the_functions_log(api: LocalApi, tmp_path: Path) -> None:
     assert ask(api.url, "/things/1?print=a-line").status == 200
-    log = tmp_path / "log" / "ThingFunction.log"
-    wait_for(lambda: "a-line" in log.read_text("utf-8").splitlines())
+    wait_for(logged(tmp_path, "ThingFunction", "a-line\n"))
 
 
 def test_a_path_without_a_route_is_a_404(api: LocalApi) -> None:
@@ -285,41 +377,55 @@ def test_no_environment_outlives_the_server(template: Path, logs: FunctionLogs) 
     assert not is_running(pid)
 
 
-def start_program(template: Path, logs: Path) -> tuple[subprocess.Popen[str], str]:
-    program = subprocess.Popen(
-        [sys.executable, "-m", "local.server", "--template", template, "--port", "0", "--log-dir", logs],
+@contextmanager
+def a_program(template: Path, logs: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The server as a program, and its URL."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "local.gateway.server", "--template", template, "--port", "0", "--log-dir", logs],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    assert program.stdout is not None
-    line = program.stdout.readline()
-    assert "Serving template.yaml on http://127.0.0.1:" in line
-    return program, line.split()[-1]
+    ) as program:
+        try:
+            assert program.stdout is not None
+            line = program.stdout.readline()
+            assert "Serving template.yaml on http://127.0.0.1:" in line
+            yield program, line.split()[-1]
+        finally:
+            program.kill()
+
+
+def is_listening(url: str) -> bool:
+    try:
+        socket.create_connection((urlsplit(url).hostname, urlsplit(url).port or 0)).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_told_to_stop_finishes_the_request_in_flight(
-    template: Path, tmp_path: Path, number: signal.Signals
+    template: Path, tmp_path: Path, number: signal.Signals, gates: Callable[[], Gate], threads: ThreadPoolExecutor
 ) -> None:
-    program, url = start_program(template, tmp_path)
-    with program, ThreadPoolExecutor(1) as threads:
-        started = tmp_path / "started"
-        answer = threads.submit(ask, url, f"/things/1?sleep=1&file={started}")
-        wait_for(started.exists)
+    gate = gates()
+    with a_program(template, tmp_path) as (program, url):
+        answer = threads.submit(ask, url, gate.path)
+        gate.wait_for_arrival()
         os.killpg(program.pid, number)  # to the whole group, as a terminal does on Ctrl-C
+        wait_for(lambda: not is_listening(url))
+        gate.open()
         assert answer.result(WAIT_SECONDS).status == 200
         assert program.wait(WAIT_SECONDS) == 0
 
 
-def test_a_killed_server_takes_its_environments_with_it_even_a_busy_one(template: Path, tmp_path: Path) -> None:
-    program, url = start_program(template, tmp_path)
-    with program, ThreadPoolExecutor(1) as threads:
-        pid = ask(url, "/things/1").json["pid"]
-        started = tmp_path / "started"
-        answer = threads.submit(ask, url, f"/things/1?sleep=60&file={started}")
-        wait_for(started.exists)
+def test_a_killed_server_takes_its_environments_with_it_even_a_busy_one(
+    template: Path, tmp_path: Path, gates: Callable[[], Gate], threads: ThreadPoolExecutor
+) -> None:
+    gate = gates()
+    with a_program(template, tmp_path) as (program, url):
+        answer = threads.submit(ask, url, gate.path)
+        pid = gate.wait_for_arrival()
         program.kill()
         wait_for(lambda: not is_running(pid))
         with pytest.raises((ConnectionError, http.client.HTTPException)):
@@ -330,7 +436,7 @@ def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = subprocess.run(
-            [sys.executable, "-m", "local.server", "--template", template, "--port", port],
+            [sys.executable, "-m", "local.gateway.server", "--template", template, "--port", port],
             cwd=PROJECT,
             env=dict(os.environ),
             capture_output=True,
@@ -339,4 +445,4 @@ def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
             check=False,
         )
     assert result.returncode == 1
-    assert f"Port {port} of 127.0.0.1 cannot be used" in result.stderr
+    assert f"Another program uses port {port}. Choose another one with --port." in result.stderr

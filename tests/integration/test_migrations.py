@@ -245,7 +245,7 @@ def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connecti
 
 def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: str, empty: Connection) -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "local.migrate", "--database-url", empty_url, *arguments]
+        command = [sys.executable, "-m", "local.cli.migrate", "--database-url", empty_url, *arguments]
         return subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=MIGRATIONS.parent, env=environment
         )
@@ -254,7 +254,7 @@ def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: 
     worked = run()
     assert worked.returncode == 0, worked.stderr
     assert f"{len(NAMES)} migrations applied now" in worked.stdout
-    assert "The schema is as the migrations make it." in worked.stdout
+    assert "The schema matches the migrations." in worked.stdout
     assert '"verified": true' in run("--action", "verify", "--json").stdout
     empty.execute("DROP TABLE muster.pilot_attempts")
     broken = run("--action", "verify")

@@ -2,7 +2,7 @@
 
 import httpx
 
-from local.server import local_api
+from local.gateway.server import local_api
 from tests.integration.test_projects import projects
 from tests.support.databases import Cluster, make_project
 from tests.support.functions import a_batch

@@ -20,7 +20,7 @@ def projects(database_url: str | None, *arguments: str) -> "subprocess.Completed
     environment.pop("DATABASE_URL", None)
     named = ["--database-url", database_url] if database_url else []
     return subprocess.run(
-        [sys.executable, "-m", "local.projects", *named, *arguments],
+        [sys.executable, "-m", "local.cli.projects", *named, *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -28,7 +28,7 @@ def projects(database_url: str | None, *arguments: str) -> "subprocess.Completed
 def test_a_project_is_made_set_and_listed_and_its_keys_too(database_url: str) -> None:
     made = projects(database_url, "project", "My pilot", "timeZone=Europe/Berlin", "allowedOrigins=https://a.example")
     assert made.returncode == 0, made.stderr
-    assert "shown this one time" in made.stdout
+    assert "shown only once" in made.stdout
     write = re.findall(r"mw_\S+", made.stdout)[0]
     changed = projects(database_url, "project", "My pilot", "retentionDays=90", "rollupKeys=plan,tier")
     assert "mw_" not in changed.stdout
@@ -53,7 +53,7 @@ def test_a_project_is_made_set_and_listed_and_its_keys_too(database_url: str) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["project", "p", "timeZone"], "A setting is given as name=value"),
+        (["project", "p", "timeZone"], "A setting has the form name=value"),
         (["project", "p", "retentionDays=soon"], "'retentionDays' is a whole number"),
         (["keys", "nowhere"], "There is no project 'nowhere'"),
         (["key", "nowhere", "root"], "'kind' is one of"),

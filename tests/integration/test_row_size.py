@@ -4,7 +4,7 @@ import json
 
 import psycopg
 
-from local.costs import ROW_BYTES
+from local.cli.costs import ROW_BYTES
 from muster.db.client import Database
 from muster.platform.settings import Settings
 from muster.service import AnalyticsService

@@ -1,4 +1,4 @@
-"""`make run`, as a newcomer starts it."""
+"""`make run` and `make demo`, as a newcomer starts them."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,35 @@ import httpx
 import psutil
 import pytest
 
-from local.postgres_files import find_binaries, reachable_binaries, server_user
-from tests.support.databases import MIGRATIONS, Cluster
+from local.cli.run import main
+from local.postgres.binaries import find_binaries, reachable_binaries, server_user
+from tests.support.databases import Cluster
 from tests.support.folders import open_folder
 from tests.support.functions import a_batch
 
 ROOT = Path(__file__).resolve().parents[2]
+LAST_LINE = "Press Ctrl-C to stop."
+
+
+@dataclass
+class Started:
+    """A server that a person has started."""
+
+    url: str
+    database_url: str
+    keys: dict[str, str]
+    output: str
+    """What it printed until it was ready."""
+    rest: str = ""
+    """What it printed after that."""
+
+    def get(self, path: str) -> Any:
+        headers = {"authorization": f"Bearer {self.keys['read']}"}
+        return httpx.get(f"{self.url}{path}", headers=headers, trust_env=False, timeout=60).raise_for_status().json()
+
+    def post(self) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.keys['write']}"}
+        return httpx.post(f"{self.url}/v1/events", json=a_batch(), headers=headers, trust_env=False, timeout=60)
 
 
 @pytest.fixture
@@ -40,23 +64,39 @@ def port() -> int:
 
 
 @contextmanager
-def running(state: Path, port: int, *arguments: str) -> Iterator[dict[str, Any]]:
-    """make run in the background, until it says where it serves; ended by Ctrl-C."""
-    command = [sys.executable, "-m", "local.run", "--port", str(port), "--state", str(state), *arguments]
-    environment = {**os.environ, "PYTHONPATH": "layers/shared"}
-    environment.pop("DATABASE_URL", None)
-    with (state / "output").open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+def running(state: Path, port: int, *arguments: str, module: str = "local.cli.run") -> Iterator[Started]:
+    """The command in the background, from its last line on. Ctrl-C ends it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, "--port", str(port), "--state", str(state), *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        output = ""
+        for line in process.stdout:
+            output += line
+            if line.startswith(LAST_LINE):
+                break
+        else:
+            pytest.fail(f"It ended before it was ready:\n{output}")
+        written = json.loads((state / "local.json").read_text("utf-8"))
+        started = Started(written["url"], written["databaseUrl"], written["keys"], output)
         try:
-            deadline = time.monotonic() + 60
-            while f"serves on http://127.0.0.1:{port}" not in (said := (state / "output").read_text()):
-                assert process.poll() is None, said
-                assert time.monotonic() < deadline, said
-                time.sleep(0.05)
-            yield {**json.loads((state / "local.json").read_text()), "output": said}
+            yield started
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0, (state / "output").read_text()
+            started.rest = process.stdout.read()
+            assert process.wait() == 0, started.rest
+
+
+def environment() -> dict[str, str]:
+    found = {**os.environ, "PYTHONPATH": "layers/shared"}
+    found.pop("DATABASE_URL", None)
+    return found
 
 
 def pg_ctl(cluster: Path, *arguments: str) -> None:
@@ -74,67 +114,167 @@ def pg_ctl(cluster: Path, *arguments: str) -> None:
     )
 
 
-def post(api: dict[str, Any]) -> httpx.Response:
-    headers = {"authorization": f"Bearer {api['keys']['write']}"}
-    return httpx.post(f"{api['url']}/v1/events", json=a_batch(), headers=headers, trust_env=False, timeout=30)
+def test_the_terminal_shows_what_a_person_needs_and_no_log(state: Path, port: int) -> None:
+    with running(state, port) as started:
+        assert re.search(r"^Applied \d+ migrations?\.$", started.output, re.MULTILINE)
+        assert f"Open http://127.0.0.1:{port} in a browser." in started.output
+        for kind, key in started.keys.items():
+            assert re.search(rf"^  {kind} key +{key}$", started.output, re.MULTILINE)
+        for name in ("local.json", "postgres", "functions.log"):
+            assert (state / name).exists()
+            assert str(state / name) in started.output
+        assert started.post().json()["accepted"] == 1
+    assert started.rest.strip() == "Stopped."
+    assert "{" not in started.output
+    assert len(started.output.splitlines()) <= 16
+    log = (state / "functions.log").read_text("utf-8")
+    assert '"migration_applied"' in log
+    assert '"ingest_result"' in log
 
 
-def test_it_serves_prints_its_keys_and_keeps_them_and_the_data(state: Path, port: int) -> None:
+def test_logs_shows_the_log_on_the_terminal_and_keeps_the_file(state: Path, port: int) -> None:
+    with running(state, port, "--logs") as started:
+        started.post()
+    assert 'IngestFunction | {"level":"INFO","message":"ingest_result"' in started.rest
+    assert '"ingest_result"' in (state / "functions.log").read_text("utf-8")
+
+
+def test_a_second_start_keeps_keys_data_and_the_last_log(state: Path, port: int) -> None:
     with running(state, port) as first:
-        assert first["url"] == f"http://127.0.0.1:{port}"
-        assert post(first).json()["accepted"] == 1
-        for key in first["keys"].values():
-            assert key in first["output"]
+        assert first.url == f"http://127.0.0.1:{port}"
+        assert first.post().json()["accepted"] == 1
         assert (state / "local.json").stat().st_mode & 0o077 == 0
     with running(state, port) as second:
-        assert second["keys"] == first["keys"]
-        assert second["databaseUrl"] == first["databaseUrl"]
-        headers = {"authorization": f"Bearer {second['keys']['read']}"}
-        answer = httpx.get(f"{second['url']}/v1/diagnostics", headers=headers, trust_env=False).json()
+        assert "The database is up to date." in second.output
+        assert second.keys == first.keys
+        assert second.database_url == first.database_url
+        answer = second.get("/v1/diagnostics")
         assert (answer["status"], answer["counts"]["analytics_events"]) == ("ok", 1)
+        assert '"ingest_result"' in (state / "functions.log.1").read_text("utf-8")
 
 
 def test_a_stopped_postgres_is_a_503_and_started_again_a_200(state: Path, port: int) -> None:
-    with running(state, port) as api:
+    with running(state, port) as started:
         cluster = state / "postgres" / "cluster"
-        assert post(api).status_code == 200
+        assert started.post().status_code == 200
         postmaster = psutil.Process(int((cluster / "postmaster.pid").read_text().split()[0]))
         postmaster.send_signal(signal.SIGINT)
         while postmaster.is_running() and postmaster.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.02)
         for _ in range(3):
-            down = post(api)
+            down = started.post()
             assert (down.status_code, down.json()["error"]["code"]) == (503, "database_unavailable")
             assert int(down.headers["retry-after"]) > 0
         pg_ctl(cluster, "start", "-w", "-l", str(cluster / "by-hand.log"))
         try:
-            assert [post(api).status_code for _ in range(3)] == [200, 200, 200]
+            assert [started.post().status_code for _ in range(3)] == [200, 200, 200]
         finally:
             pg_ctl(cluster, "stop", "-m", "fast")
 
 
 def test_a_database_of_ones_own_is_migrated_and_used(state: Path, port: int, postgres: Cluster) -> None:
     with postgres.database(template="template0") as url:
-        with running(state, port, "--database-url", url) as api:
-            assert api["databaseUrl"] == url
-            assert f"{len(list(MIGRATIONS.glob('*.sql')))} applied" in api["output"]
-            assert post(api).status_code == 200
+        with running(state, port, "--database-url", url) as started:
+            assert started.database_url == url
+            assert url not in started.output
+            assert "data       in the database of DATABASE_URL" in started.output
+            assert re.search(r"^Applied \d+ migrations?\.$", started.output, re.MULTILINE)
+            assert started.post().status_code == 200
         with running(state, port, "--database-url", url) as again:
-            assert again["keys"] == api["keys"]
+            assert again.keys == started.keys
 
 
-def test_a_taken_port_and_a_database_that_is_away_are_told_in_a_sentence(state: Path, port: int) -> None:
-    def fail(*arguments: str) -> str:
-        command = [sys.executable, "-m", "local.run", "--state", str(state), *arguments]
-        environment = {**os.environ, "PYTHONPATH": "layers/shared"}
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert run.returncode == 1, run.stdout
-        assert "Traceback" not in run.stderr
-        return run.stderr
+def fail(*arguments: str, module: str = "local.cli.run") -> str:
+    """The one line that a command prints when it cannot start."""
+    run = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1, run.stdout
+    (line,) = run.stderr.splitlines()
+    return line
 
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
-        assert re.search(rf"Port {port} cannot be used: .*Choose another", fail("--port", str(port)))
-    away = fail("--port", str(port), "--database-url", f"postgresql://muster@127.0.0.1:{port}/muster")
-    assert "The database cannot be used" in away
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_a_taken_port_is_one_sentence_before_anything_starts(state: Path, command: str) -> None:
+    module = "local.cli.run" if command == "run" else "local.demo.run"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        line = fail("--port", str(port), "--state", str(state), module=module)
+    assert line == f"Another program uses port {port}. Choose another one: make {command} PORT={port + 1}"
+    assert list(state.iterdir()) == []
+
+
+def test_a_database_that_is_away_is_one_sentence(state: Path, port: int) -> None:
+    url = f"postgresql://muster@127.0.0.1:{port}/muster"
+    line = fail("--port", "0", "--state", str(state), "--database-url", url)
+    assert line.startswith("The database cannot be used: ")
+    assert line.endswith("Check DATABASE_URL, or leave it out.")
+
+
+def test_fresh_never_empties_a_database_of_ones_own(state: Path) -> None:
+    line = fail("--port", "0", "--state", str(state), "--fresh", "--database-url", "postgresql://127.0.0.1/mine")
+    assert "Leave out FRESH=1, or leave out DATABASE_URL." in line
+
+
+def test_a_file_in_place_of_the_folder_is_one_sentence(state: Path) -> None:
+    (state / "file").touch()
+    for folder in (state / "file", state / "file" / "below"):
+        line = fail("--port", "0", "--state", str(folder))
+        assert line == f"A file is where the folder {folder} should be. Remove that file."
+
+
+@pytest.fixture
+def in_process() -> Iterator[None]:
+    """The command changes how this process takes SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_folder_that_is_not_writable_is_one_sentence(
+    in_process: None, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write everywhere
+    assert main(["--port", "0", "--state", str(state)]) == 1
+    assert capsys.readouterr().err == f"Your user may not write to {state}. Give it access to this folder.\n"
+
+
+def test_a_machine_without_postgres_is_one_line_that_names_the_remedy(
+    in_process: None, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("local.postgres.binaries.PACKAGE", "not_installed")
+    monkeypatch.setattr("local.postgres.binaries.SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert main(["--port", "0", "--state", str(state)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("This machine has no PostgreSQL")
+    assert line.endswith("make run DATABASE_URL=postgresql://…")
+
+
+def test_a_demo_prints_paths_that_exist_and_keeps_its_keys_and_data(state: Path, port: int) -> None:
+    folder = state / "demo"
+    events = "/v1/metrics?timeframe=all"
+    with running(folder, port, module="local.demo.run") as first:
+        assert re.search(r"^Sending demo data: [\d,]+ events of \d+ participants\.$", first.output, re.MULTILINE)
+        assert f"Open http://127.0.0.1:{port} in a browser." in first.output
+        for name in ("local.json", "postgres", "functions.log"):
+            assert (folder / name).exists()
+            assert str(folder / name) in first.output
+        assert "{" not in first.output
+        sent = first.get(events)["totals"]["events"]
+        assert sent > 5_000
+    assert first.rest.strip() == "Stopped."
+    with running(folder, port, module="local.demo.run") as second:
+        assert "The demo data is already there." in second.output
+        assert second.keys == first.keys
+        assert sent <= second.get(events)["totals"]["events"] < sent + 500
+    assert second.rest.strip() == "Stopped."

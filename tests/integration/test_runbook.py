@@ -17,9 +17,9 @@ import psycopg
 import pytest
 from botocore import xform_name
 
-from local.logs import FunctionLogs
-from local.server import local_api
-from local.template import parse_template
+from local.gateway.logs import FunctionLogs
+from local.gateway.server import local_api
+from local.sam.template import parse_template
 from muster.platform.errors import MusterError
 from tests.support.databases import MIGRATIONS, Cluster, make_project
 from tests.support.folders import open_folder

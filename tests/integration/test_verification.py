@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from local.cli.schema import TARGET, describe
 from local.postgres import start_postgres
-from local.schema import TARGET, describe
 from muster.db.migrate import migrate
 from muster.db.schema import expected_schema, read_schema, table_names, verify
 from tests.support.databases import MIGRATIONS, Cluster

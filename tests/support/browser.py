@@ -72,7 +72,7 @@ class Server:
     def start(self) -> None:
         """Start it; it may take requests a moment later."""
         command = [
-            sys.executable, "-m", "local.server", "--port", str(self.port), "--parameter", "Stage=test",
+            sys.executable, "-m", "local.gateway.server", "--port", str(self.port), "--parameter", "Stage=test",
             "--parameter", "DatabaseMode=external", "--env", f"DATABASE_URL={self.database_url}",
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": "layers/shared"}

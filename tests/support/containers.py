@@ -13,7 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from local.sam import PROJECT
+from local.paths import PROJECT
 
 ENGINE = PROJECT.parent / "shared" / "tools" / "sam-local-engine"
 START_SECONDS = 300

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from local.template import Function
+from local.sam.template import Function
 
 RUNTIME_MODULES = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 INVOCATIONS = "/2015-03-31/functions/function/invocations"

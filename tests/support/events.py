@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from local.gateway import Request, to_event
-from local.template import Route
+from local.gateway.http_api import Request, to_event
+from local.sam.template import Route
 
 
 def http_event(

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from local.gateway import Request, to_event
-from local.template import Route
+from local.gateway.http_api import Request, to_event
+from local.sam.template import Route
 from muster.api import app as api
 from tests.support.databases import Project
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.template import parse_template
+from local.sam.template import parse_template
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 COMMANDS = ("fields", "filter", "stats", "sort", "limit")

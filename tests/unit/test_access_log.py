@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.access_log import MAX_LINE_BYTES, MalformedLine, open_log, parse_line, read_lines
+from local.importer.access_log import MAX_LINE_BYTES, MalformedLine, open_log, parse_line, read_lines
 
 LINE = (
     b'83.149.9.216 - - [17/May/2015:10:05:03 +0200] "GET /images/a.png?x=1 HTTP/1.1" 200 203023 '

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.template import load_template, parse_template
+from local.sam.template import load_template, parse_template
 from muster.platform import settings
 
 PROJECT = Path(__file__).resolve().parents[2]

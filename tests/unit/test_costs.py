@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from local.costs import LOG_BYTES_A_REQUEST, PRICES_OF, USES, monthly, tables
-from local.template import parse_template
+from local.cli.costs import LOG_BYTES_A_REQUEST, PRICES_OF, USES, monthly, tables
+from local.sam.template import parse_template
 
 PROJECT = Path(__file__).resolve().parents[2]
 

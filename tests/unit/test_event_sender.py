@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from local.event_sender import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, EventSender, ImportStopped, batches
-from local.sessionize import ImportedEvent
+from local.importer.event_sender import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, EventSender, ImportStopped, batches
+from local.importer.sessionize import ImportedEvent
 
 Answer = tuple[int, dict[str, str], bytes]
 LOST: Answer = (0, {}, b"")
@@ -123,7 +123,7 @@ def test_a_busy_server_gets_the_same_batch_again_after_the_time_it_asked_for() -
         assert list(sender.send([an_event()])) == [1]
     assert pauses == [7, 1, 2]
     assert len({json.dumps(events) for _, events in server.asked}) == 1
-    assert said[0] == "Trying again in 7.0 s, because 503 some_code: Do [/this]."
+    assert said[0] == "Trying again in 7.0 s: 503 some_code: Do [/this]."
 
 
 def test_no_server_makes_it_wait_for_more_than_a_minute_at_a_time() -> None:
@@ -174,7 +174,7 @@ def test_an_answer_that_does_not_add_up_stops_it(answer: Answer) -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}"])
 def test_a_server_that_is_not_muster_is_told_apart(body: bytes) -> None:
-    with sending(Server((200, {}, body))) as (sender, _, _), pytest.raises(ImportStopped, match="is it Muster"):
+    with sending(Server((200, {}, body))) as (sender, _, _), pytest.raises(ImportStopped, match="Is the server Muster"):
         list(sender.send([an_event()]))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.gateway import (
+from local.gateway.http_api import (
     MalformedResponseError,
     Request,
     Response,
@@ -16,7 +16,7 @@ from local.gateway import (
     to_response,
     with_cors,
 )
-from local.template import Cors, Route
+from local.sam.template import Cors, Route
 
 ROUTE = Route("POST", "/v1/things", "ThingFunction")
 CORS = Cors(origins=("https://a.example",), methods=("GET", "PUT"), headers=("authorization",), max_age=60)

@@ -7,8 +7,8 @@ import pytest
 from openapi_spec_validator import validate
 
 from local import openapi
-from local.sam import PROJECT
-from local.template import load_template
+from local.paths import PROJECT
+from local.sam.template import load_template
 
 TEMPLATE = load_template(PROJECT / "template.yaml")
 

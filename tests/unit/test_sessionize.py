@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from local.access_log import LogRecord
-from local.sessionize import make_events
+from local.importer.access_log import LogRecord
+from local.importer.sessionize import make_events
 
 START = datetime(2015, 5, 17, 10, tzinfo=UTC)
 

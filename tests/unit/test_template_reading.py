@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from local.gateway.http_api import Throttle
 from local.routes import RouteTable
-from local.template import Route, TemplateError, load_template
-from local.throttle import Limit, Throttle
+from local.sam.template import Limit, Route, TemplateError, load_template
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = """
@@ -111,7 +111,7 @@ def test_the_throttles_of_routes_are_read(tmp_path: Path) -> None:
 
 def test_a_throttle_admits_a_burst_and_then_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("local.throttle.time.monotonic", lambda: now)
+    monkeypatch.setattr("local.gateway.http_api.time.monotonic", lambda: now)
     throttle = Throttle(Limit(2.0, 3), {"GET /slow": Limit(1.0, 1)})
     assert [throttle.admits("GET /a") for _ in range(5)] == [True, True, True, False, False]
     assert [throttle.admits("GET /slow") for _ in range(2)] == [True, False]

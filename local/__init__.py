@@ -1,0 +1,1 @@
+"""Runs Muster on one machine: the API, its database, and the commands behind make."""

@@ -1,0 +1,1 @@
+"""Serves Muster with demo data in it."""

@@ -1,0 +1,1 @@
+"""Stands for API Gateway and Lambda: serves the routes of template.yaml."""

@@ -1,0 +1,1 @@
+"""Imports the access log of a web server."""

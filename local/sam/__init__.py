@@ -1,0 +1,1 @@
+"""Runs the SAM CLI and reads template.yaml."""
