@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from muster.db.client import connect
+from muster.db.client import Connection, connect
 from muster.maintenance.data_retention import expire
-from muster.maintenance.hourly import Connection, fold, maintain
+from muster.maintenance.hourly import fold, maintain
 from muster.platform.logging import work_for
 from muster.platform.settings import Settings, load_settings
 

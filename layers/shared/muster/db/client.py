@@ -18,7 +18,7 @@ from muster.platform.errors import DatabaseUnavailable, MusterError, SchemaIncom
 from muster.platform.logging import log
 from muster.platform.settings import Settings
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -222,12 +222,12 @@ def _is_refused_login(error: psycopg.OperationalError) -> bool:
     return "authentication failed" in str(error)
 
 
-def call(connection: psycopg.Connection[Any], function: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def call(connection: Connection, function: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """The JSON object that the SQL function muster.<function> answers; `parameters` by their names without p_."""
     return cast(dict[str, Any], call_value(connection, function, parameters))
 
 
-def call_value(connection: psycopg.Connection[Any], function: str, parameters: dict[str, Any]) -> Any:
+def call_value(connection: Connection, function: str, parameters: dict[str, Any]) -> Any:
     """The value that the SQL function muster.<function> answers; `parameters` by their names without p_."""
     row = connection.execute(call_of(function, tuple(parameters)), parameters).fetchone()
     return row[0] if row else None

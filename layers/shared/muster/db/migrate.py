@@ -6,16 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
 
+from muster.db.client import Connection
 from muster.db.queries import query
 from muster.platform.errors import MigrationRefused
 from muster.platform.logging import log
-
-Connection = psycopg.Connection[Any]
 
 _FILE_NAME = re.compile(r"^(\d{4})_(\w+)\.sql$")
 # Of Muster's own, the same for all versions: whoever migrates a database waits for whoever does already.

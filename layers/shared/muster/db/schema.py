@@ -13,11 +13,11 @@ from typing import Any
 
 import psycopg
 
+from muster.db.client import Connection
 from muster.db.migrate import get_applied
 from muster.db.queries import query
 from muster.db.schema_diff import Difference, as_owner, differences
 
-Connection = psycopg.Connection[Any]
 Schema = dict[str, Any]
 
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-import psycopg
 from psycopg import errors as pg
 from psycopg.rows import class_row
 
@@ -75,9 +74,7 @@ def fold_if_due(connection: Connection, project_id: UUID, state: RollupState, ta
         return False
 
 
-def roll_forward(
-    connection: Connection | psycopg.Connection[tuple[object, ...]], project_id: UUID, most: int
-) -> tuple[int, bool]:
+def roll_forward(connection: Connection, project_id: UUID, most: int) -> tuple[int, bool]:
     """Fold about `most` events at most; how many, and whether that is all. (0, False) while another folds."""
     parameters = {"project_id": project_id, "most": most}
     row = connection.execute(rows_of("roll_forward", tuple(parameters)), parameters).fetchone()
