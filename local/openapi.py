@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from local.sam import PROJECT
-from muster.auth.permissions import RIGHTS
-from muster.diagnostics.delivery import SessionLedger
+from muster.auth.permissions import PERMISSIONS
+from muster.diagnostics.delivery import DeliveryReport
 from muster.diagnostics.event_trace import Trace
 from muster.diagnostics.report import Diagnostics
 from muster.metrics.funnel import FunnelIn
@@ -29,7 +29,7 @@ from muster.validation.limits import TIME_PATTERN, UUID_PATTERN
 FILE = PROJECT / "functions" / "web" / "openapi.json"
 MODELS = (
     SessionIn, Session, DecisionIn, Consent, Decision, Subject, Receipt, Metrics, EventPage, SessionPage, UserSummary,
-    FunnelIn, Funnel, Retention, Diagnostics, Trace, SessionLedger, RejectionPage, RejectionGroups, ReplayIn, Replay,
+    FunnelIn, Funnel, Retention, Diagnostics, Trace, DeliveryReport, RejectionPage, RejectionGroups, ReplayIn, Replay,
     IssueIn, IssuedTokens, TokenPage, PilotToken, RedeemIn, Redemption,
 )  # fmt: skip
 Json = dict[str, Any]
@@ -208,7 +208,7 @@ def _route(
     answers: Json | None = None,
 ) -> Json:
     schema = _ref(answer) if isinstance(answer, str) else answer
-    kinds = RIGHTS[verb]
+    kinds = PERMISSIONS[verb]
     operation: Json = {"operationId": verb, "tags": [tag], "summary": summary}
     if kinds:
         operation["description"] = f"With a key of kind {' or '.join(kinds)}."
@@ -306,7 +306,7 @@ ROUTES: dict[str, Json] = {
         "trace_event", "Diagnostics", "Where is my event?", "Trace", query=[SESSION, *METRICS], errors=_READ
     ),
     "GET /v1/diagnostics/sessions/{sessionId}": _route(
-        "get_session_ledger", "Diagnostics", "Which batches of a session have arrived", "SessionLedger",
+        "get_delivery_report", "Diagnostics", "Which batches of a session have arrived", "DeliveryReport",
         errors=(*_READ, "404"),
     ),
     "GET /v1/diagnostics/rejections": _route(

@@ -10,7 +10,7 @@ from muster.api.routing import Routes
 from muster.http.query_params import uuid_of
 
 if TYPE_CHECKING:
-    from muster.diagnostics.delivery import SessionLedger
+    from muster.diagnostics.delivery import DeliveryReport
     from muster.diagnostics.event_trace import Trace
     from muster.diagnostics.report import Diagnostics
     from muster.http.request import Request
@@ -33,9 +33,9 @@ def trace_event(request: Request) -> Trace:
 
 
 @routes.get("/v1/diagnostics/sessions/{sessionId}")
-def get_session_ledger(request: Request) -> SessionLedger:
+def get_delivery_report(request: Request) -> DeliveryReport:
     """Which batches of a session have arrived."""
-    return service(request).get_session_ledger(uuid_of("sessionId", request.path_parameters["sessionId"]))
+    return service(request).get_delivery_report(uuid_of("sessionId", request.path_parameters["sessionId"]))
 
 
 @routes.get("/v1/diagnostics/rejections")

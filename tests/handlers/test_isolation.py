@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from local.template import load_template
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.metrics.rollups import roll_forward
 from muster.projects.projects import create_key, revoke_key
 from tests.support.databases import Project, make_project
@@ -295,7 +295,7 @@ def checksums(database_url: str, project_id: Any) -> dict[str, tuple[int, str | 
 
 def _expected(verb: str, holder: str, kind: str) -> tuple[int, str] | None:
     """The refusal that a key must meet; None where the route is its own project's to use."""
-    allowed = RIGHTS[verb]
+    allowed = PERMISSIONS[verb]
     if not allowed:
         return None
     if kind == "none":
@@ -309,7 +309,7 @@ def _expected(verb: str, holder: str, kind: str) -> tuple[int, str] | None:
 
 
 def _verbs() -> dict[str, str]:
-    """By route, its name in RIGHTS, from the functions' own tables."""
+    """By route, its name in PERMISSIONS, from the functions' own tables."""
     found: dict[str, str] = {}
     for path in (PROJECT / "functions").glob("*/app.py"):
         module = importlib.import_module(f"functions.{path.parent.name}.app")
@@ -332,13 +332,13 @@ def test_no_route_shows_or_changes_another_projects_rows(
     own = victim.project.keys
     # The reads first: until the intruder has stored something, every number that it is told must be 0.
     attempts = sorted(
-        _attempts(victim).items(), key=lambda item: "write" in RIGHTS[verbs[item[0]]] or item[0][:3] != "GET"
+        _attempts(victim).items(), key=lambda item: "write" in PERMISSIONS[verbs[item[0]]] or item[0][:3] != "GET"
     )
     for route, listed in attempts:
         keys: list[tuple[str, str, str | None]] = [("intruder", "none", None)]
         keys += [("intruder", kind, key) for kind, key in intruder.items()]
         # The victim's own keys, where they are of a kind that may not.
-        keys += [("victim", kind, key) for kind, key in own.items() if kind not in (RIGHTS[verbs[route]] or own)]
+        keys += [("victim", kind, key) for kind, key in own.items() if kind not in (PERMISSIONS[verbs[route]] or own)]
         for holder, kind, key in keys:
             for attempt in listed:
                 answer = call(route, key, attempt)
@@ -384,7 +384,7 @@ def test_the_intruder_has_only_what_it_stored_itself(
 def test_a_route_without_rights_cannot_be_made() -> None:
     from muster.api.routing import Routes  # noqa: PLC0415 - of this test alone
 
-    with pytest.raises(LookupError, match="not in RIGHTS"):
+    with pytest.raises(LookupError, match="not in PERMISSIONS"):
 
         @Routes().get("/v1/new")
         def not_in_the_table(_: object) -> None: ...

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from muster.auth.keys import PREFIX_LENGTH, Access, Sender, authenticate, hash_key, note_use, only_project
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.platform.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from muster.db.client import Connection, Database
-    from muster.diagnostics.delivery import SessionLedger
+    from muster.diagnostics.delivery import DeliveryReport
     from muster.diagnostics.event_trace import Trace
     from muster.diagnostics.report import Diagnostics
     from muster.http.body import RawBody
@@ -170,11 +170,11 @@ class AnalyticsService:
 
         return self._read(trace_event, self._database.settings, event_id, request)
 
-    def get_session_ledger(self, session_id: UUID) -> SessionLedger:
+    def get_delivery_report(self, session_id: UUID) -> DeliveryReport:
         """Which batches of a session have arrived, and which have not."""
-        from muster.diagnostics.delivery import get_session_ledger
+        from muster.diagnostics.delivery import get_delivery_report
 
-        return self._read(get_session_ledger, session_id)
+        return self._read(get_delivery_report, session_id)
 
     def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
         """The quarantine, the newest first, or by reason."""
@@ -241,7 +241,7 @@ class AnalyticsService:
         return self._database.run(read)
 
     def _access_for(self, verb: str) -> Callable[[Connection], Access]:
-        allowed, key_hash = RIGHTS[verb], self._sender.key_hash
+        allowed, key_hash = PERMISSIONS[verb], self._sender.key_hash
         if key_hash is None:
             return only_project
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from muster.auth.keys import Sender, only_project, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Connection, Database, call
 from muster.http.body import RawBody, read_text
 from muster.http.query_params import uuid_of
@@ -74,7 +74,7 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
     """
     parameters = {"session_id": uuid_of("sessionId", session_id), "change": _change(text, sender.user_agent)}
     answer = database.run(_put, sender, parameters)
-    raise_if_refused(answer, RIGHTS["put_session"])
+    raise_if_refused(answer, PERMISSIONS["put_session"])
     log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
     return Session.read(answer)
 
@@ -90,7 +90,7 @@ def get_session(database: Database, sender: Sender, session_id: str) -> KnownSes
     """
     parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
     answer = database.run(call, "show_session", parameters)
-    raise_if_refused(answer, RIGHTS["get_session"])
+    raise_if_refused(answer, PERMISSIONS["get_session"])
     return KnownSession.read(answer)
 
 

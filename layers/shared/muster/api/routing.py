@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.http.request import Request
 
 Route = Callable[[Request], object]
@@ -22,7 +22,7 @@ class Routes:
         self._fixed: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Route]] = []
         self.verbs: dict[str, str] = {}
-        """By route, as the template names it: what it does, by its name in muster.rights.RIGHTS."""
+        """By route, as the template names it: what it does, by its name in muster.rights.PERMISSIONS."""
 
     def get(self, path: str) -> Callable[[R], R]:
         """The decorated function answers GET."""
@@ -55,9 +55,9 @@ class Routes:
 
     def _route(self, method: str, path: str) -> Callable[[R], R]:
         def register(route: R) -> R:
-            if route.__name__ not in RIGHTS:
+            if route.__name__ not in PERMISSIONS:
                 raise LookupError(
-                    f"{route.__name__} is not in RIGHTS of muster/rights.py: say there which keys may do it."
+                    f"{route.__name__} is not in PERMISSIONS of muster/rights.py: say there which keys may do it."
                 )
             self.verbs[f"{method} {path.replace('+}', '}')}"] = route.__name__
             if "{" not in path:

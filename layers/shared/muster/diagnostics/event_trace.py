@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from muster.db.client import Connection
 from muster.db.queries import query
-from muster.diagnostics.delivery import find_ledger
+from muster.diagnostics.delivery import find_delivery_report
 from muster.diagnostics.queue_probe import QueueUnreachable, find_event
 from muster.http.response import WireModel
 from muster.metrics.overview import time_range_of
@@ -292,19 +292,19 @@ def _of_queued(settings: Settings, event_id: UUID) -> Trace | None:
 def _of_unknown(
     connection: Connection, project_id: UUID, settings: Settings, event_id: UUID, request: TraceRequest
 ) -> Trace:
-    ledger = None if request.session_id is None else find_ledger(connection, project_id, request.session_id)
+    report = None if request.session_id is None else find_delivery_report(connection, project_id, request.session_id)
     known: dict[str, Any] = {"mode": settings.ingest_mode}
     detail = "No batch with this event has been stored, rejected or ignored in this project."
     if settings.ingest_mode == "buffered":
         detail += " Nor is it among the messages at the queue's front; GET /v1/diagnostics says how many wait."
     if request.session_id is None:
         known["hint"] = "With ?sessionId=… the answer says what has arrived of its session."
-    elif ledger is None:
+    elif report is None:
         known["session"] = None
         detail += " Nothing of its session has arrived either."
     else:
-        known["session"] = ledger
-        detail += f" Of its session: {ledger.verdict}"
+        known["session"] = report
+        detail += f" Of its session: {report.verdict}"
     return Trace(
         found=False,
         stages=_way(Stage(stage="received", status="unknown", detail=detail), rest="unknown"),

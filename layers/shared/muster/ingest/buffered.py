@@ -11,7 +11,7 @@ import orjson
 from psycopg.errors import CheckViolation
 
 from muster.auth.keys import Sender, note_use
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
 from muster.ingest.log import log_rejection, log_rejections
@@ -163,7 +163,7 @@ def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | No
 
 def _check_kind(sender: Sender) -> None:
     if sender.key_prefix.startswith(_READ_PREFIX):
-        raise KeyNotAllowed(RIGHTS["save_events"])
+        raise KeyNotAllowed(PERMISSIONS["save_events"])
     if not sender.key_prefix.startswith(_WRITE_PREFIXES):
         raise InvalidKey
 

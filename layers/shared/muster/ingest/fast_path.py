@@ -12,7 +12,7 @@ import orjson
 from msgspec import Meta
 
 from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Database
 from muster.ingest.event_ids import derive_event_id
 from muster.ingest.log import Clock, begin_line, write_line
@@ -259,7 +259,7 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
         return None
     kind, value, *project = text.decode().split()
     if kind == "refused":
-        raise_if_refused({kind: value}, RIGHTS["save_events"])
+        raise_if_refused({kind: value}, PERMISSIONS["save_events"])
     answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix}
     write_line(line, saved.result, answer, clock.read(), batch.envelope)
     return saved

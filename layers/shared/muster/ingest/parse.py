@@ -25,7 +25,7 @@ MAX_DETAILS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class RejectedEvent:
     """An event that is not stored, as the quarantine keeps it."""
 
     index: int | None
@@ -40,9 +40,9 @@ class Rejection:
     occurred_at: str | None = None
 
 
-def refused_request(code: str, details: list[Detail], text: str | None) -> Rejection:
+def refused_request(code: str, details: list[Detail], text: str | None) -> RejectedEvent:
     """A whole request that was refused, as the quarantine keeps it."""
-    return Rejection(
+    return RejectedEvent(
         index=None,
         reason=code,
         details=details[:MAX_DETAILS],
@@ -73,13 +73,13 @@ class Batch:
     """Positions among the candidates."""
     contexts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By session: {"browser", "context"}."""
-    rejections: list[Rejection] = field(default_factory=list)
+    rejections: list[RejectedEvent] = field(default_factory=list)
 
 
 _UUID = re.compile(UUID_PATTERN)
 
 
-def judge(index: int, value: Any, as_sent: str, envelope: EnvelopeIn) -> EventIn | Rejection:
+def judge(index: int, value: Any, as_sent: str, envelope: EnvelopeIn) -> EventIn | RejectedEvent:
     """The event, or its rejection; `as_sent` is the text that `value` was decoded from."""
     place: Location = ["events", index]
     faults = list(find_poison(value, place))
@@ -110,10 +110,10 @@ def _faults(event: EventIn, envelope: EnvelopeIn, place: Location) -> list[Detai
 
 def _rejection(
     index: int, reason: str, details: list[Detail], value: Any, as_sent: str, envelope: EnvelopeIn
-) -> Rejection:
+) -> RejectedEvent:
     known = value if isinstance(value, dict) else {}
     event_id, session_id, user_id = known.get("id"), known.get("sessionId"), known.get("userId")
-    return Rejection(
+    return RejectedEvent(
         index=index,
         reason=reason,
         details=details[:MAX_DETAILS],
@@ -155,7 +155,7 @@ def read_closely(text: str, user_agent: str) -> Batch:
     kept: list[str] = []
     for index, (value, as_sent) in enumerate(slices):
         verdict = judge(index, value, as_sent, envelope)
-        if isinstance(verdict, Rejection):
+        if isinstance(verdict, RejectedEvent):
             batch.rejections.append(verdict)
             batch.ids.append(verdict.event_id)
             continue

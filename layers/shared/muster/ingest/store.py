@@ -9,11 +9,11 @@ from typing import Any, Literal, cast
 import orjson
 
 from muster.auth.keys import Sender, only_project, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Connection, Database, call
 from muster.ingest.fast_path import PlainBatch
 from muster.ingest.log import Clock, begin_line, log_rejections, write_line
-from muster.ingest.parse import Batch, Rejection, in_full, refused_request
+from muster.ingest.parse import Batch, RejectedEvent, in_full, refused_request
 from muster.ingest.results import BatchResult, EventResult, EventStatus
 from muster.platform.errors import Detail, MusterError, RequestRefused
 from muster.platform.logging import log
@@ -33,7 +33,7 @@ def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBa
     described = described_text(describe(batch, batch_id, sender))
     clock = Clock(database)
     answer = database.run(record, sender.key_hash, described, batch.body)
-    raise_if_refused(answer, RIGHTS["save_events"])
+    raise_if_refused(answer, PERMISSIONS["save_events"])
     result = _result(batch, batch_id, answer)
     timings = clock.read()
     log_rejections(result, request_id=sender.request_id)
@@ -62,7 +62,7 @@ def note_refused(database: Database, sender: Sender, refusal: RequestRefused, te
         # The client must hear what is wrong with its request even while nobody can count it.
         log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
         return
-    raise_if_refused(answer, RIGHTS["save_events"])
+    raise_if_refused(answer, PERMISSIONS["save_events"])
 
 
 def refusal_row(refusal: RequestRefused, text: str | None) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def described_text(described: dict[str, Any]) -> str:
     return json.dumps(described)
 
 
-def _rejection_row(rejection: Rejection) -> dict[str, Any]:
+def _rejection_row(rejection: RejectedEvent) -> dict[str, Any]:
     row = asdict(rejection)
     for ours, theirs in (
         ("payload_bytes", "payloadBytes"),

@@ -18,7 +18,7 @@ from muster.http.query_params import (
     time_of,
     uuid_of,
 )
-from muster.metrics.cursor import Cursor, cursor_of
+from muster.metrics.cursor import Cursor, event_cursor_of
 from muster.metrics.time_ranges import (
     GRANULARITIES,
     TIMEFRAMES,
@@ -118,7 +118,7 @@ def parse_events_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
         InvalidParameter: naming the first parameter that cannot be used.
     """
     check_names(query, _EVENTS, data=True)
-    return _request(query, default_timeframe="all", cursor=cursor_of(one(query, "cursor")))
+    return _request(query, default_timeframe="all", cursor=event_cursor_of(one(query, "cursor")))
 
 
 def parse_range(query: Mapping[str, Sequence[str]]) -> MetricsRequest:

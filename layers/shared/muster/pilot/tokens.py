@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from muster.auth.keys import PREFIX_LENGTH, Sender, hash_key, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
 from muster.http.query_params import DEFAULT_LIMIT, check_names, limit_of, one, uuid_of
@@ -245,5 +245,5 @@ def _call(database: Database, sender: Sender, name: str, parameters: dict[str, A
             raise InvalidParameter("expiresAt", "Send a time to come: such tokens would have expired already.")
         case "unknown_cursor":
             raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
-    raise_if_refused(answer, RIGHTS[name])
+    raise_if_refused(answer, PERMISSIONS[name])
     return answer

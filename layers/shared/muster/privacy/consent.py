@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
 from muster.http.query_params import check_names, one, uuid_of
@@ -72,7 +72,7 @@ def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
     values, decision = _decision(read_text(body))
     parameters = {"key_hash": sender.key_hash, "decision": msgspec.json.encode(values).decode()}
     answer = database.run(call, "put_consent", parameters)
-    raise_if_refused(answer, RIGHTS["put_consent"])
+    raise_if_refused(answer, PERMISSIONS["put_consent"])
     log("INFO", "consent_stored", request_id=sender.request_id, status=decision.status)
     return Decision.read({**answer, "purge": [] if answer["status"] == "granted" else PURGED})
 
@@ -86,7 +86,7 @@ def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> 
     """
     parameters = {"key_hash": sender.key_hash, "user_id": request.user_id, "session_id": request.session_id}
     answer = database.run(call, "get_consent", parameters)
-    raise_if_refused(answer, RIGHTS["get_consent"])
+    raise_if_refused(answer, PERMISSIONS["get_consent"])
     return Consent.read(answer)
 
 

@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 
 from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
 from muster.http.query_params import check_names, limit_of, one
 from muster.http.response import WireModel
-from muster.metrics.cursor import Cursor, cursor_of, to_cursor
+from muster.metrics.cursor import Cursor, event_cursor_of, to_cursor
 from muster.platform.errors import DatabaseUnavailable, InvalidParameter
 from muster.platform.logging import log
 
@@ -63,7 +63,7 @@ class SubjectRequest:
 def parse_subject_request(parameters: Mapping[str, Sequence[str]]) -> SubjectRequest:
     """The page that a query string asks for; raises InvalidParameter."""
     check_names(parameters, ("limit", "cursor"))
-    return SubjectRequest(limit_of(one(parameters, "limit") or "1000"), cursor_of(one(parameters, "cursor")))
+    return SubjectRequest(limit_of(one(parameters, "limit") or "1000"), event_cursor_of(one(parameters, "cursor")))
 
 
 def get_subject(database: Database, sender: Sender, user_id: str, request: SubjectRequest) -> Subject:
@@ -81,7 +81,7 @@ def get_subject(database: Database, sender: Sender, user_id: str, request: Subje
         "limit": request.limit + 1,
     }
     answer = database.run(call, "get_subject", parameters)
-    raise_if_refused(answer, RIGHTS["get_subject"])
+    raise_if_refused(answer, PERMISSIONS["get_subject"])
     found: list[dict[str, Any]] = answer.pop("events")
     events, size = list[dict[str, Any]](), 0
     for event in found[: request.limit]:
@@ -106,13 +106,13 @@ def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
     """
     who = {"key_hash": sender.key_hash, "user_id": _checked(user_id)}
     begun = database.run(call, "begin_erasure", who)
-    raise_if_refused(begun, RIGHTS["erase_subject"])
+    raise_if_refused(begun, PERMISSIONS["erase_subject"])
     receipt_id = begun["receipt_id"]
     database.run(_wait_for_earlier_batches)
     until = time.monotonic() + ERASE_SECONDS
     while True:
         answer = database.run(call, "run_erasure", {**who, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
-        raise_if_refused(answer, RIGHTS["erase_subject"])
+        raise_if_refused(answer, PERMISSIONS["erase_subject"])
         if answer.pop("done"):
             break
         if time.monotonic() > until:

@@ -126,11 +126,11 @@ def parse_rejections_request(query: Mapping[str, Sequence[str]]) -> RejectionsRe
         state=cast(State, choice(query, "state", STATES) or "pending"),
         is_grouped=one(query, "group") is not None,
         limit=limit_of(one(query, "limit")),
-        cursor=cursor_of(one(query, "cursor")),
+        cursor=rejection_cursor_of(one(query, "cursor")),
     )
 
 
-def cursor_of(text: str | None) -> int | None:
+def rejection_cursor_of(text: str | None) -> int | None:
     """The id that a cursor is.
 
     Raises:

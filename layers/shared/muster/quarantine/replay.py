@@ -12,7 +12,7 @@ from msgspec import Meta
 from psycopg.rows import class_row
 
 from muster.auth.keys import Access, Sender, authenticate, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
 from muster.http.body import RawBody, read_text
@@ -20,7 +20,7 @@ from muster.ingest.parse import Batch, read_batch
 from muster.ingest.store import describe, described_text
 from muster.platform.errors import InvalidBatch, MissingKey, RequestRefused
 from muster.platform.logging import log
-from muster.quarantine.rejections import Replay, cursor_of
+from muster.quarantine.rejections import Replay, rejection_cursor_of
 from muster.validation.error_details import decode_form, place_of
 from muster.validation.limits import UUID_PATTERN, whole
 
@@ -72,7 +72,7 @@ def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> R
     access = database.run(_access, sender)
     deadline = time.monotonic() + REPLAY_SECONDS
     outcomes = {"stored": 0, "rejected": 0, "not_kept": 0, "gone": 0}
-    last: int | None = cursor_of(wanted.cursor) or 0
+    last: int | None = rejection_cursor_of(wanted.cursor) or 0
     while last is not None and time.monotonic() < deadline:
         rows = database.run(_pending, access.project_id, wanted, last)
         for row in rows:
@@ -94,7 +94,7 @@ def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> R
 def _access(connection: Connection, sender: Sender) -> Access:
     if sender.key_hash is None:
         raise MissingKey
-    return authenticate(connection, sender.key_hash, RIGHTS["replay_rejections"])
+    return authenticate(connection, sender.key_hash, PERMISSIONS["replay_rejections"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool)
         "body": batch.body,
     }
     answer = database.run(call, "replay_rejection", parameters)
-    raise_if_refused(answer, RIGHTS["replay_rejections"])
+    raise_if_refused(answer, PERMISSIONS["replay_rejections"])
     return str(answer["outcome"])
 
 

@@ -1,14 +1,14 @@
-"""The functions in SQL that take a key judge its kind as muster.rights.RIGHTS does."""
+"""The functions in SQL that take a key check its kind as muster.auth.permissions.PERMISSIONS does."""
 
 import re
 from typing import Any
 
 import psycopg
 
-from muster.auth.permissions import EVERY_KEY, RIGHTS
+from muster.auth.permissions import EVERY_KEY, PERMISSIONS
 
-# What each does, by its name in RIGHTS.
-VERBS = {
+# The operation of each, by its name in PERMISSIONS.
+OPERATIONS = {
     "record_events": "save_events",
     "record_plain_batch": "save_events",
     "record_plain_event": "save_events",
@@ -38,10 +38,10 @@ def test_every_function_that_takes_a_key_asks_for_the_kinds_of_the_table(connect
         " WHERE pronamespace = 'muster'::regnamespace AND 'p_key_hash' = ANY (proargnames)"
     )
     sources = dict(connection.execute(statement).fetchall())
-    # A new one is named above, with the verb whose rights it shares.
-    assert set(sources) == set(VERBS) | ABOUT_KEYS | set(OF_OTHERS)
-    for name, verb in VERBS.items():
-        assert _asked_by(sources[name]) == RIGHTS[verb], name
+    # A new one is named above, with the operation whose rights it shares.
+    assert set(sources) == set(OPERATIONS) | ABOUT_KEYS | set(OF_OTHERS)
+    for name, operation in OPERATIONS.items():
+        assert _asked_by(sources[name]) == PERMISSIONS[operation], name
     for name, other in OF_OTHERS.items():
         assert f"muster.{other}(p_key_hash, " in sources[name], name
 
