@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from muster.auth.keys import PREFIX_LENGTH, Access, Sender, authenticate, hash_key, note_use, only_project
+from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
 from muster.auth.permissions import PERMISSIONS
 from muster.platform.errors import DatabaseUnavailable
 
@@ -51,7 +52,7 @@ class AnalyticsService:
         opts_out: bool = False,
     ) -> None:
         self._database = database
-        self._sender = Sender(
+        self._asker = Access(
             key_hash=key_hash if key_hash or key is None else hash_key(key),
             request_id=request_id or str(uuid.uuid4()),
             user_agent=user_agent,
@@ -68,59 +69,63 @@ class AnalyticsService:
         """
         from muster.ingest.handler import batch_text, save_batch
 
-        return save_batch(self._database, self._sender, batch_text(user_id, session_id, events_to_save)).result
+        return save_batch(
+            self._database, self._access("save_events"), batch_text(user_id, session_id, events_to_save)
+        ).result
 
     def save_request(self, body: RawBody) -> Saved:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
             from muster.ingest.buffered import queue_request
 
-            return queue_request(self._database.settings, self._sender, body)
+            return queue_request(self._database.settings, self._access("save_events"), body)
         from muster.ingest.handler import save_request
 
-        return save_request(self._database, self._sender, body)
+        return save_request(self._database, self._access("save_events"), body)
 
     def update_session(self, session_id: str | UUID, user_id: str | None) -> Session:
         """Create the session, or say whose it is."""
         from muster.sessions import put_session
 
-        return put_session(self._database, self._sender, str(session_id), json.dumps({"userId": user_id}))
+        return put_session(
+            self._database, self._access("put_session"), str(session_id), json.dumps({"userId": user_id})
+        )
 
     def put_session(self, session_id: str, body: RawBody) -> Session:
         """Create or update a session as a client describes it."""
         from muster.sessions import put_request
 
-        return put_request(self._database, self._sender, session_id, body)
+        return put_request(self._database, self._access("put_session"), session_id, body)
 
     def get_session(self, session_id: str) -> KnownSession:
         """A session and what is known of it."""
         from muster.sessions import get_session
 
-        return get_session(self._database, self._sender, session_id)
+        return get_session(self._database, self._access("get_session"), session_id)
 
     def put_consent(self, body: RawBody) -> Decision:
         """Keep what a user or a session decided about being counted."""
         from muster.privacy.consent import put_request
 
-        return put_request(self._database, self._sender, body)
+        return put_request(self._database, self._access("put_consent"), body)
 
     def get_consent(self, request: ConsentRequest) -> Consent:
         """The decision that counts for a user or a session."""
         from muster.privacy.consent import get_consent
 
-        return get_consent(self._database, self._sender, request)
+        return get_consent(self._database, self._access("get_consent"), request)
 
     def get_subject(self, user_id: str, request: SubjectRequest) -> Subject:
         """A page of everything stored about a user; needs an admin key."""
         from muster.privacy.subjects import get_subject
 
-        return get_subject(self._database, self._sender, user_id, request)
+        return get_subject(self._database, self._access("get_subject"), user_id, request)
 
     def erase_subject(self, user_id: str) -> Receipt:
         """Erase a user; needs an admin key."""
         from muster.privacy.subjects import erase_subject
 
-        return erase_subject(self._database, self._sender, user_id)
+        return erase_subject(self._database, self._access("erase_subject"), user_id)
 
     def get_metrics(self, request: MetricsRequest) -> Metrics:
         """Totals, series and breakdown of a range, exact and fresh."""
@@ -186,37 +191,37 @@ class AnalyticsService:
         """Validate and store again what was rejected; needs an admin key."""
         from muster.quarantine.replay import replay_request
 
-        return replay_request(self._database, self._sender, body)
+        return replay_request(self._database, self._access("replay_rejections"), body)
 
     def issue_pilot_tokens(self, body: RawBody) -> IssuedTokens:
         """New pilot tokens, in clear this one time; needs an admin key."""
         from muster.pilot.tokens import issue_tokens
 
-        return issue_tokens(self._database, self._sender, body)
+        return issue_tokens(self._database, self._access("issue_pilot_tokens"), body)
 
     def get_pilot_tokens(self, request: TokensRequest) -> TokenPage:
         """Pilot tokens and their state, the latest first; needs an admin key."""
         from muster.pilot.tokens import get_tokens
 
-        return get_tokens(self._database, self._sender, request)
+        return get_tokens(self._database, self._access("get_pilot_tokens"), request)
 
     def revoke_pilot_token(self, token_id: UUID) -> PilotToken:
         """A pilot token that nobody redeems any more; needs an admin key."""
         from muster.pilot.tokens import revoke_token
 
-        return revoke_token(self._database, self._sender, token_id)
+        return revoke_token(self._database, self._access("revoke_pilot_token"), token_id)
 
     def redeem_pilot_token(self, body: RawBody) -> Redemption:
         """Make a user or a session a participant of a pilot study."""
         from muster.pilot.tokens import redeem_token
 
-        return redeem_token(self._database, self._sender, body)
+        return redeem_token(self._database, self._access("redeem_pilot_token"), body)
 
     def run_diagnostics(self) -> Diagnostics:
         """What works and what does not, with the remedy of each fault; never raises but for a refused key."""
         from muster.diagnostics.report import run_diagnostics
 
-        return run_diagnostics(self._database.settings, self._access_for("run_diagnostics"))
+        return run_diagnostics(self._database.settings, self._access("run_diagnostics"))
 
     def check_health(self) -> dict[str, str]:
         """{"status": "ok"}, or an error when the database does not answer or its schema is not current."""
@@ -233,21 +238,12 @@ class AnalyticsService:
             return False
 
     def _read(self, work: Callable[Concatenate[Connection, UUID, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        access = self._access_for(work.__name__)
+        access = self._access(work.__name__)
 
         def read(connection: Connection) -> T:
-            return work(connection, access(connection).project_id, *args, **kwargs)
+            return work(connection, access.look_up(connection).project_id, *args, **kwargs)
 
         return self._database.run(read)
 
-    def _access_for(self, verb: str) -> Callable[[Connection], Access]:
-        allowed, key_hash = PERMISSIONS[verb], self._sender.key_hash
-        if key_hash is None:
-            return only_project
-
-        def access(connection: Connection) -> Access:
-            found = authenticate(connection, key_hash, allowed)
-            note_use(connection, key_hash)
-            return found
-
-        return access
+    def _access(self, operation: str) -> Access:
+        return replace(self._asker, allowed=PERMISSIONS[operation])

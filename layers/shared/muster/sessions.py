@@ -3,19 +3,17 @@
 import json
 from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from muster.auth.keys import Sender, only_project, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access, only_project
 from muster.db.client import Connection, Database, call
 from muster.http.body import RawBody, read_text
 from muster.http.query_params import uuid_of
 from muster.http.response import WireModel
 from muster.ingest.user_agents import browser_family
-from muster.platform.errors import InvalidBatch
+from muster.platform.errors import InvalidBatch, NotFound
 from muster.platform.logging import log
 from muster.validation.error_details import convert_form, place_of, time_faults
 from muster.validation.json_spans import members
@@ -57,12 +55,12 @@ class KnownSession(Session):
     """As what it takes part in a pilot study, by its own latest redemption or its user's."""
 
 
-def put_request(database: Database, sender: Sender, session_id: str, body: RawBody) -> Session:
+def put_request(database: Database, access: Access, session_id: str, body: RawBody) -> Session:
     """Create or update a session from a request's body, none being as good as {}; raises as put_session does."""
-    return put_session(database, sender, session_id, read_text(body) if body.content else "{}")
+    return put_session(database, access, session_id, read_text(body) if body.content else "{}")
 
 
-def put_session(database: Database, sender: Sender, session_id: str, text: str) -> Session:
+def put_session(database: Database, access: Access, session_id: str, text: str) -> Session:
     """Create or update a session from its JSON text.
 
     Raises:
@@ -72,15 +70,15 @@ def put_session(database: Database, sender: Sender, session_id: str, text: str) 
         KeyRefused: the key may not write.
         DatabaseUnavailable: nothing was changed.
     """
-    parameters = {"session_id": uuid_of("sessionId", session_id), "change": _change(text, sender.user_agent)}
-    answer = database.run(_put, sender, parameters)
-    raise_if_refused(answer, PERMISSIONS["put_session"])
-    log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
+    parameters = {"session_id": uuid_of("sessionId", session_id), "change": _change(text, access.user_agent)}
+    answer = database.run(_put, access, parameters)
+    access.raise_if_refused(answer)
+    log("INFO", "session_stored", request_id=access.request_id, session_id=session_id, created=answer["created"])
     return Session.read(answer)
 
 
-def get_session(database: Database, sender: Sender, session_id: str) -> KnownSession:
-    """A session of the sender's project.
+def get_session(database: Database, access: Access, session_id: str) -> KnownSession:
+    """A session of the access's project.
 
     Raises:
         InvalidParameter: the session id is no UUID.
@@ -88,17 +86,18 @@ def get_session(database: Database, sender: Sender, session_id: str) -> KnownSes
         KeyRefused: the key may not read.
         DatabaseUnavailable: the database did not answer.
     """
-    parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
+    parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": access.key_hash}
     answer = database.run(call, "show_session", parameters)
-    raise_if_refused(answer, PERMISSIONS["get_session"])
+    if answer.get("refused") == "not_found":
+        raise NotFound("There is no such session in this project; its first batch of events creates it.")
+    access.raise_if_refused(answer)
     return KnownSession.read(answer)
 
 
-def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> dict[str, Any]:
-    if sender.key_hash is not None:
-        return call(connection, "put_session", {**parameters, "key_hash": sender.key_hash})
-    project_id: UUID = only_project(connection).project_id
-    return call(connection, "store_session", {**parameters, "project_id": project_id})
+def _put(connection: Connection, access: Access, parameters: dict[str, Any]) -> dict[str, Any]:
+    if access.key_hash is not None:
+        return call(connection, "put_session", {**parameters, "key_hash": access.key_hash})
+    return call(connection, "store_session", {**parameters, "project_id": only_project(connection)})
 
 
 def _change(text: str, user_agent: str) -> str:

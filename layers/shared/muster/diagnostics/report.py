@@ -69,7 +69,7 @@ class Diagnostics(WireModel):
     checks: list[Check]
 
 
-def run_diagnostics(settings: Settings, authenticate: Callable[[Connection], Access]) -> Diagnostics:
+def run_diagnostics(settings: Settings, access: Access) -> Diagnostics:
     """Every check on a connection of its own, since the warm one says nothing about connecting.
 
     Raises:
@@ -84,7 +84,7 @@ def run_diagnostics(settings: Settings, authenticate: Callable[[Connection], Acc
         return _answer(settings, checks.when_unreachable(error, _since(started)), {}, {})
     try:
         with _cut_off(connection, deadline):
-            return _diagnose(settings, connection, authenticate, deadline, _since(started))
+            return _diagnose(settings, connection, access, deadline, _since(started))
     except psycopg.OperationalError as error:
         log("ERROR", "diagnostics_lost_connection", error=type(error).__name__, sqlstate=error.sqlstate)
         return _answer(settings, checks.when_unreachable(error, _since(started)), {}, {})
@@ -113,12 +113,12 @@ def check_health(database: Database) -> None:
 def _diagnose(
     settings: Settings,
     connection: Connection,
-    authenticate: Callable[[Connection], Access],
+    access: Access,
     deadline: float,
     connect_ms: float,
 ) -> Diagnostics:
     found = _bounded(connection, deadline, verify)
-    project_id = _project(connection, authenticate, deadline)
+    project_id = _project(connection, access, deadline)
     context = Context(
         settings=settings,
         connect_ms=connect_ms,
@@ -151,10 +151,10 @@ def _cut_off(connection: Connection, deadline: float) -> Iterator[None]:
         end.close()
 
 
-def _project(connection: Connection, authenticate: Callable[[Connection], Access], deadline: float) -> UUID | None:
+def _project(connection: Connection, access: Access, deadline: float) -> UUID | None:
     """The key's project; None where the schema is too broken to look a key up."""
-    access = _bounded(connection, deadline, authenticate)
-    return access.project_id if isinstance(access, Access) else None
+    found = _bounded(connection, deadline, access.look_up)
+    return found.project_id if isinstance(found, Access) else None
 
 
 def _facts(connection: Connection, project_id: UUID | None, deadline: float) -> ProjectFacts | None:

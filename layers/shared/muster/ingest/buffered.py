@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 from psycopg.errors import CheckViolation
 
-from muster.auth.keys import Sender, note_use
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access, note_use
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
 from muster.ingest.log import log_rejection, log_rejections
@@ -29,7 +28,7 @@ _WRITE_PREFIXES = ("mw_", "ma_")
 _READ_PREFIX = "mr_"
 
 
-def queue_request(settings: Settings, sender: Sender, body: RawBody) -> Saved:
+def queue_request(settings: Settings, access: Access, body: RawBody) -> Saved:
     """Queue a batch durably; what passed validation is `queued`, and consent, age and duplicates are judged later.
 
     Raises:
@@ -37,31 +36,31 @@ def queue_request(settings: Settings, sender: Sender, body: RawBody) -> Saved:
         KeyRefused: the key is none that may write, as far as it shows: only the database knows all of them.
         DatabaseUnavailable: it is not known to be queued; the same batch may be sent again.
     """
-    _check_kind(sender)
-    batch = _read(settings, sender, body)
+    _check_kind(access)
+    batch = _read(settings, access, body)
     batch_id = str(uuid.uuid4())
     received_at = datetime.now(UTC).isoformat()
-    described = {**describe(batch, batch_id, sender), "receivedAt": received_at}
+    described = {**describe(batch, batch_id, access), "receivedAt": received_at}
     started = time.perf_counter()
-    send(settings, list(_messages(sender, described, batch.body)))
+    send(settings, list(_messages(access, described, batch.body)))
     result = summed_up(batch_id, "queued", judged_events(batch, "queued"))
-    _log_queued(settings, sender, batch, result, (time.perf_counter() - started) * 1000)
+    _log_queued(settings, access, batch, result, (time.perf_counter() - started) * 1000)
     return told(result)
 
 
-def _read(settings: Settings, sender: Sender, body: RawBody) -> Batch:
+def _read(settings: Settings, access: Access, body: RawBody) -> Batch:
     """The request's batch; one that is refused as a whole is queued for the quarantine."""
     text: str | None = None
     try:
         text = read_text(body)
-        return read_batch(text, sender.user_agent)
+        return read_batch(text, access.user_agent)
     except RequestRefused as refusal:
         nothing = {"count": 0, "bots": [], "contexts": {}, "sessionId": None, "userId": None, "batchId": None}
         rejections = [refusal_row(refusal, text)]
         now = datetime.now(UTC).isoformat()
-        request = {**nothing, "requestId": sender.request_id, "rejections": rejections, "receivedAt": now}
+        request = {**nothing, "requestId": access.request_id, "rejections": rejections, "receivedAt": now}
         try:
-            send(settings, list(_messages(sender, request, '{"events":[]}')))
+            send(settings, list(_messages(access, request, '{"events":[]}')))
         except DatabaseUnavailable as error:
             # The client must hear what is wrong with its request even while nobody can count it.
             log("WARN", "refusal_not_counted", reason=refusal.code, error=error.code)
@@ -161,22 +160,22 @@ def _log_rejected(message: dict[str, Any], others: list[tuple[int, str, str | No
         )
 
 
-def _check_kind(sender: Sender) -> None:
-    if sender.key_prefix.startswith(_READ_PREFIX):
-        raise KeyNotAllowed(PERMISSIONS["save_events"])
-    if not sender.key_prefix.startswith(_WRITE_PREFIXES):
+def _check_kind(access: Access) -> None:
+    if access.key_prefix.startswith(_READ_PREFIX):
+        raise KeyNotAllowed(access.allowed)
+    if not access.key_prefix.startswith(_WRITE_PREFIXES):
         raise InvalidKey
 
 
-def _messages(sender: Sender, described: dict[str, Any], body: str) -> Iterator[str]:
+def _messages(access: Access, described: dict[str, Any], body: str) -> Iterator[str]:
     """The batch in as few messages as SQS's limit allows."""
-    key = {"keyHash": (sender.key_hash or b"").hex(), "keyPrefix": sender.key_prefix}
+    key = {"keyHash": (access.key_hash or b"").hex(), "keyPrefix": access.key_prefix}
     text = pack({**key, "request": described, "body": body})
     if len(text) <= MAX_MESSAGE_BYTES or described["count"] <= 1:
         yield text
         return
     for half, events in _halves(described, body):
-        yield from _messages(sender, half, events)
+        yield from _messages(access, half, events)
 
 
 def _halves(described: dict[str, Any], body: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -199,8 +198,8 @@ def _events(body: str) -> list[Slice]:
     return elements(fields["events"][1], most=MAX_EVENTS) or []
 
 
-def _log_queued(settings: Settings, sender: Sender, batch: Batch, result: BatchResult, send_ms: float) -> None:
-    log_rejections(result, request_id=sender.request_id)
+def _log_queued(settings: Settings, access: Access, batch: Batch, result: BatchResult, send_ms: float) -> None:
+    log_rejections(result, request_id=access.request_id)
     metrics = {
         "EventsReceived": result["received"],
         "EventsQueued": result["accepted"],
@@ -213,9 +212,9 @@ def _log_queued(settings: Settings, sender: Sender, batch: Batch, result: BatchR
         metrics,
         service=settings.service_name,
         stage=settings.stage,
-        request_id=sender.request_id,
+        request_id=access.request_id,
         batch_id=result["batchId"],
-        key_prefix=sender.key_prefix,
+        key_prefix=access.key_prefix,
         session_id=batch.envelope.get("sessionId"),
         received=result["received"],
         accepted=result["accepted"],

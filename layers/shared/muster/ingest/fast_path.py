@@ -11,8 +11,7 @@ import msgspec
 import orjson
 from msgspec import Meta
 
-from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access
 from muster.db.client import Database
 from muster.ingest.event_ids import derive_event_id
 from muster.ingest.log import Clock, begin_line, write_line
@@ -243,14 +242,14 @@ _OF_ONE = ("ids", "event_types", "areas", "first", "data")
 _OF_MANY = ("first", "last", "ids", "event_types", "areas", "times", "data")
 
 
-def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: bytes) -> Saved | None:
+def save_plain(database: Database, access: Access, batch: PlainBatch, key_hash: bytes) -> Saved | None:
     """Store a plain batch; None when nothing of it is stored, for the database says that it needs a closer look."""
     batch_id = str(uuid.uuid4())
     clock = Clock(database)
 
     def prepare() -> tuple[Saved, MetricsLine]:
         saved = told(_all_accepted(batch_id, batch.ids))
-        settings, request_id = database.settings, sender.request_id
+        settings, request_id = database.settings, access.request_id
         return saved, begin_line(settings, saved.result, batch.envelope, request_id=request_id, path="plain")
 
     statement, values = _statement(batch, batch_id, key_hash)
@@ -259,8 +258,8 @@ def save_plain(database: Database, sender: Sender, batch: PlainBatch, key_hash: 
         return None
     kind, value, *project = text.decode().split()
     if kind == "refused":
-        raise_if_refused({kind: value}, PERMISSIONS["save_events"])
-    answer = {"accepted": int(value), "project": project[0], "prefix": sender.key_prefix}
+        access.raise_if_refused({kind: value})
+    answer = {"accepted": int(value), "project": project[0], "prefix": access.key_prefix}
     write_line(line, saved.result, answer, clock.read(), batch.envelope)
     return saved
 

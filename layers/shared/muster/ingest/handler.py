@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from muster.auth.keys import Sender
+from muster.auth.keys import Access
 from muster.db.client import Database
 from muster.http.body import RawBody, read_text
 from muster.ingest.fast_path import read_plain_batch, save_plain
@@ -17,17 +17,17 @@ from muster.platform.errors import RequestRefused
 _WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
-def save_request(database: Database, sender: Sender, body: RawBody) -> Saved:
+def save_request(database: Database, access: Access, body: RawBody) -> Saved:
     """Store a batch from a request's body; raises as save_batch does."""
     try:
         text = read_text(body)
     except RequestRefused as refusal:
-        note_refused(database, sender, refusal, None)
+        note_refused(database, access, refusal, None)
         raise
-    return save_batch(database, sender, text)
+    return save_batch(database, access, text)
 
 
-def save_batch(database: Database, sender: Sender, text: str) -> Saved:
+def save_batch(database: Database, access: Access, text: str) -> Saved:
     """Store a batch from its JSON text; when this returns, what it calls accepted is committed.
 
     Raises:
@@ -35,12 +35,12 @@ def save_batch(database: Database, sender: Sender, text: str) -> Saved:
         KeyRefused: the key may not write events.
         DatabaseUnavailable: nothing was stored; the same batch may be sent again.
     """
-    plain = read_plain_batch(text, sender.user_agent)
-    if plain is not None and sender.key_hash is not None and not sender.opts_out:
-        saved = save_plain(database, sender, plain, sender.key_hash)
+    plain = read_plain_batch(text, access.user_agent)
+    if plain is not None and access.key_hash is not None and not access.opts_out:
+        saved = save_plain(database, access, plain, access.key_hash)
         if saved is not None:
             return saved
-    return told(save_carefully(database, sender, text, plain))
+    return told(save_carefully(database, access, text, plain))
 
 
 def batch_text(user_id: str | None, session_id: str | UUID, listed: Sequence[Mapping[str, Any]]) -> str:

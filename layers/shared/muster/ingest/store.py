@@ -8,8 +8,7 @@ from typing import Any, Literal, cast
 
 import orjson
 
-from muster.auth.keys import Sender, only_project, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access, only_project
 from muster.db.client import Connection, Database, call
 from muster.ingest.fast_path import PlainBatch
 from muster.ingest.log import Clock, begin_line, log_rejections, write_line
@@ -19,50 +18,50 @@ from muster.platform.errors import Detail, MusterError, RequestRefused
 from muster.platform.logging import log
 
 
-def save_carefully(database: Database, sender: Sender, text: str, plain: PlainBatch | None) -> BatchResult:
+def save_carefully(database: Database, access: Access, text: str, plain: PlainBatch | None) -> BatchResult:
     """Store a batch from its JSON text, or from what was read of it already; raises as events.save_batch does."""
     try:
-        batch = in_full(plain, text, sender.user_agent)
+        batch = in_full(plain, text, access.user_agent)
     except RequestRefused as refusal:
-        note_refused(database, sender, refusal, text)
+        note_refused(database, access, refusal, text)
         raise
-    if sender.key_hash is not None:
+    if access.key_hash is not None:
         # Who came so far has been tried the short way, or cannot go it.
         batch.is_plain = False
     batch_id = str(uuid.uuid4())
-    described = described_text(describe(batch, batch_id, sender))
+    described = described_text(describe(batch, batch_id, access))
     clock = Clock(database)
-    answer = database.run(record, sender.key_hash, described, batch.body)
-    raise_if_refused(answer, PERMISSIONS["save_events"])
+    answer = database.run(record, access.key_hash, described, batch.body)
+    access.raise_if_refused(answer)
     result = _result(batch, batch_id, answer)
     timings = clock.read()
-    log_rejections(result, request_id=sender.request_id)
-    line = begin_line(database.settings, result, batch.envelope, request_id=sender.request_id, path=answer["mode"])
+    log_rejections(result, request_id=access.request_id)
+    line = begin_line(database.settings, result, batch.envelope, request_id=access.request_id, path=answer["mode"])
     write_line(line, result, answer, timings, batch.envelope)
     return result
 
 
-def note_refused(database: Database, sender: Sender, refusal: RequestRefused, text: str | None) -> None:
+def note_refused(database: Database, access: Access, refusal: RequestRefused, text: str | None) -> None:
     """Count a request that is refused as a whole; a key that may not write takes precedence over the refusal.
 
     Raises:
         KeyRefused: the key may not write events.
     """
-    if sender.key_hash is None:
+    if access.key_hash is None:
         return
     rejection = refusal_row(refusal, text)
     parameters = {
-        "key_hash": sender.key_hash,
-        "request_id": sender.request_id,
+        "key_hash": access.key_hash,
+        "request_id": access.request_id,
         "rejections": orjson.dumps([rejection]).decode(),
     }
     try:
         answer = database.run(call, "record_refused_request", parameters)
     except MusterError as error:
         # The client must hear what is wrong with its request even while nobody can count it.
-        log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
+        log("WARN", "refusal_not_counted", request_id=access.request_id, reason=refusal.code, error=error.code)
         return
-    raise_if_refused(answer, PERMISSIONS["save_events"])
+    access.raise_if_refused(answer)
 
 
 def refusal_row(refusal: RequestRefused, text: str | None) -> dict[str, Any]:
@@ -76,19 +75,18 @@ def record(connection: Connection, key_hash: bytes | None, described: str, body:
     parameters: dict[str, Any] = {"request": described, "body": body}
     if key_hash is not None:
         return call(connection, "record_events", {**parameters, "key_hash": key_hash})
-    project = only_project(connection)
-    return call(connection, "store_batch", {**parameters, "project_id": project.project_id, "kind": "write"})
+    return call(connection, "store_batch", {**parameters, "project_id": only_project(connection), "kind": "write"})
 
 
-def describe(batch: Batch, batch_id: str, sender: Sender) -> dict[str, Any]:
+def describe(batch: Batch, batch_id: str, access: Access) -> dict[str, Any]:
     """The batch as the database's function takes it, less its body."""
     envelope = batch.envelope
     # Absent, not null, where all are candidates: PostgreSQL's 'null' -> 0 is 'null'.
     indexes = {} if len(batch.candidates) == len(batch.ids) else {"indexes": batch.candidates}
     return {
         **indexes,
-        "requestId": sender.request_id,
-        "optsOut": sender.opts_out,
+        "requestId": access.request_id,
+        "optsOut": access.opts_out,
         "batchId": batch_id,
         "sessionId": envelope.get("sessionId"),
         "userId": envelope.get("userId"),

@@ -11,8 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from muster.auth.keys import PREFIX_LENGTH, Sender, hash_key, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
 from muster.http.query_params import DEFAULT_LIMIT, check_names, limit_of, one, uuid_of
@@ -158,7 +157,7 @@ class Redemption(WireModel):
     redeemed_at: datetime
 
 
-def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTokens:
+def issue_tokens(database: Database, access: Access, body: RawBody) -> IssuedTokens:
     """New tokens, as a request's body describes them.
 
     Raises:
@@ -177,8 +176,8 @@ def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTok
         "expires_at": wanted.expires_at,
         "note": wanted.note,
     }
-    answer = _call(database, sender, "issue_pilot_tokens", parameters)
-    log("INFO", "pilot_tokens_issued", request_id=sender.request_id, count=answer["issued"])
+    answer = _call(database, access, "issue_pilot_tokens", parameters)
+    log("INFO", "pilot_tokens_issued", request_id=access.request_id, count=answer["issued"])
     shared = {"participant_type": wanted.participant_type, "max_uses": parameters["max_uses"], **answer}
     return IssuedTokens(
         tokens=[
@@ -188,7 +187,7 @@ def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTok
     )
 
 
-def get_tokens(database: Database, sender: Sender, request: TokensRequest) -> TokenPage:
+def get_tokens(database: Database, access: Access, request: TokensRequest) -> TokenPage:
     """A page of the project's tokens, the latest first.
 
     Raises:
@@ -196,24 +195,24 @@ def get_tokens(database: Database, sender: Sender, request: TokensRequest) -> To
         KeyRefused: the key is no admin's.
     """
     parameters = {"cursor": request.cursor, "limit": request.limit + 1}
-    found = _call(database, sender, "get_pilot_tokens", parameters)["tokens"]
+    found = _call(database, access, "get_pilot_tokens", parameters)["tokens"]
     page = [PilotToken.read(token) for token in found[: request.limit]]
     return TokenPage(tokens=page, next_cursor=page[-1].id if len(found) > request.limit else None)
 
 
-def revoke_token(database: Database, sender: Sender, token_id: UUID) -> PilotToken:
+def revoke_token(database: Database, access: Access, token_id: UUID) -> PilotToken:
     """The token, which nobody redeems any more; revoking it again changes nothing.
 
     Raises:
         TokenNotFound: the project has no such token.
         KeyRefused: the key is no admin's.
     """
-    token = PilotToken.read(_call(database, sender, "revoke_pilot_token", {"id": token_id}))
-    log("INFO", "pilot_token_revoked", request_id=sender.request_id, token_id=token_id)
+    token = PilotToken.read(_call(database, access, "revoke_pilot_token", {"id": token_id}))
+    log("INFO", "pilot_token_revoked", request_id=access.request_id, token_id=token_id)
     return token
 
 
-def redeem_token(database: Database, sender: Sender, body: RawBody) -> Redemption:
+def redeem_token(database: Database, access: Access, body: RawBody) -> Redemption:
     """Make a user or a session a participant; the same one again is the same redemption.
 
     Raises:
@@ -225,15 +224,15 @@ def redeem_token(database: Database, sender: Sender, body: RawBody) -> Redemptio
     """
     sent = parse_redemption(read_text(body))
     parameters = {"token_hash": hash_key(sent.token), "user_id": sent.user_id, "session_id": sent.session_id}
-    redemption = Redemption.read(_call(database, sender, "redeem_pilot_token", parameters))
-    log("INFO", "pilot_token_redeemed", request_id=sender.request_id)
+    redemption = Redemption.read(_call(database, access, "redeem_pilot_token", parameters))
+    log("INFO", "pilot_token_redeemed", request_id=access.request_id)
     return redemption
 
 
-def _call(database: Database, sender: Sender, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    if sender.key_hash is None:
+def _call(database: Database, access: Access, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if access.key_hash is None:
         raise MissingKey
-    answer = database.run(call, name, {**parameters, "key_hash": sender.key_hash})
+    answer = database.run(call, name, {**parameters, "key_hash": access.key_hash})
     match answer.get("refused"):
         case "token_not_found":
             raise TokenNotFound
@@ -245,5 +244,5 @@ def _call(database: Database, sender: Sender, name: str, parameters: dict[str, A
             raise InvalidParameter("expiresAt", "Send a time to come: such tokens would have expired already.")
         case "unknown_cursor":
             raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
-    raise_if_refused(answer, PERMISSIONS[name])
+    access.raise_if_refused(answer)
     return answer

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
 from muster.http.query_params import check_names, one, uuid_of
@@ -60,7 +59,7 @@ class ConsentRequest:
     session_id: str | None
 
 
-def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
+def put_request(database: Database, access: Access, body: RawBody) -> Decision:
     """Keep a decision from a request's body; sent again, it is the same one.
 
     Raises:
@@ -70,23 +69,23 @@ def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
         DatabaseUnavailable: nothing was kept.
     """
     values, decision = _decision(read_text(body))
-    parameters = {"key_hash": sender.key_hash, "decision": msgspec.json.encode(values).decode()}
+    parameters = {"key_hash": access.key_hash, "decision": msgspec.json.encode(values).decode()}
     answer = database.run(call, "put_consent", parameters)
-    raise_if_refused(answer, PERMISSIONS["put_consent"])
-    log("INFO", "consent_stored", request_id=sender.request_id, status=decision.status)
+    access.raise_if_refused(answer)
+    log("INFO", "consent_stored", request_id=access.request_id, status=decision.status)
     return Decision.read({**answer, "purge": [] if answer["status"] == "granted" else PURGED})
 
 
-def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> Consent:
+def get_consent(database: Database, access: Access, request: ConsentRequest) -> Consent:
     """The latest decision of a user or a session.
 
     Raises:
         KeyRefused: the key is unknown or revoked.
         DatabaseUnavailable: the database did not answer.
     """
-    parameters = {"key_hash": sender.key_hash, "user_id": request.user_id, "session_id": request.session_id}
+    parameters = {"key_hash": access.key_hash, "user_id": request.user_id, "session_id": request.session_id}
     answer = database.run(call, "get_consent", parameters)
-    raise_if_refused(answer, PERMISSIONS["get_consent"])
+    access.raise_if_refused(answer)
     return Consent.read(answer)
 
 

@@ -9,8 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
 from muster.http.query_params import check_names, limit_of, one
@@ -66,7 +65,7 @@ def parse_subject_request(parameters: Mapping[str, Sequence[str]]) -> SubjectReq
     return SubjectRequest(limit_of(one(parameters, "limit") or "1000"), event_cursor_of(one(parameters, "cursor")))
 
 
-def get_subject(database: Database, sender: Sender, user_id: str, request: SubjectRequest) -> Subject:
+def get_subject(database: Database, access: Access, user_id: str, request: SubjectRequest) -> Subject:
     """A page of what is stored about a user; empty where nothing is.
 
     Raises:
@@ -75,13 +74,13 @@ def get_subject(database: Database, sender: Sender, user_id: str, request: Subje
         DatabaseUnavailable: the database did not answer.
     """
     parameters = {
-        "key_hash": sender.key_hash,
+        "key_hash": access.key_hash,
         "user_id": _checked(user_id),
         "after": None if request.after is None else msgspec.json.encode(request.after).decode(),
         "limit": request.limit + 1,
     }
     answer = database.run(call, "get_subject", parameters)
-    raise_if_refused(answer, PERMISSIONS["get_subject"])
+    access.raise_if_refused(answer)
     found: list[dict[str, Any]] = answer.pop("events")
     events, size = list[dict[str, Any]](), 0
     for event in found[: request.limit]:
@@ -90,11 +89,11 @@ def get_subject(database: Database, sender: Sender, user_id: str, request: Subje
             break
         events.append(event)
     cursor = _after(events[-1]) if len(events) < len(found) else None
-    log("INFO", "subject_shown", request_id=sender.request_id, events=len(events), complete=cursor is None)
+    log("INFO", "subject_shown", request_id=access.request_id, events=len(events), complete=cursor is None)
     return Subject(user_id=user_id, events=events, next_cursor=cursor, **answer)
 
 
-def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
+def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
     """Erase a user: events, sessions, decisions, quarantine and redemptions; what comes again stays out.
 
     Done twice it erases what has come since, and the receipt says so. Broken off, it goes on with the next call.
@@ -104,22 +103,22 @@ def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
         KeyRefused: the key is no admin's.
         DatabaseUnavailable: not all is erased yet; send the same request again.
     """
-    who = {"key_hash": sender.key_hash, "user_id": _checked(user_id)}
+    who = {"key_hash": access.key_hash, "user_id": _checked(user_id)}
     begun = database.run(call, "begin_erasure", who)
-    raise_if_refused(begun, PERMISSIONS["erase_subject"])
+    access.raise_if_refused(begun)
     receipt_id = begun["receipt_id"]
     database.run(_wait_for_earlier_batches)
     until = time.monotonic() + ERASE_SECONDS
     while True:
         answer = database.run(call, "run_erasure", {**who, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
-        raise_if_refused(answer, PERMISSIONS["erase_subject"])
+        access.raise_if_refused(answer)
         if answer.pop("done"):
             break
         if time.monotonic() > until:
             raise _not_done("There is more to erase than one request has time for. Send the same request again.")
     receipt = Receipt.read(answer)
     counts = {name: getattr(receipt, name) for name in ("events", "sessions", "consents", "rejections", "redemptions")}
-    log("INFO", "subject_erased", request_id=sender.request_id, receipt_id=receipt_id, **counts)
+    log("INFO", "subject_erased", request_id=access.request_id, receipt_id=receipt_id, **counts)
     return receipt
 
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,8 +11,7 @@ import orjson
 from msgspec import Meta
 from psycopg.rows import class_row
 
-from muster.auth.keys import Access, Sender, authenticate, raise_if_refused
-from muster.auth.permissions import PERMISSIONS
+from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
 from muster.http.body import RawBody, read_text
@@ -56,12 +55,12 @@ ROWS_AT_ONCE = 200
 REPLAY_SECONDS = 6.0
 
 
-def replay_request(database: Database, sender: Sender, body: RawBody) -> Replay:
+def replay_request(database: Database, access: Access, body: RawBody) -> Replay:
     """Replay what a request's body describes, everything where it has none; raises as replay_rejections does."""
-    return replay_rejections(database, sender, parse_replay(read_text(body) if body.content else ""))
+    return replay_rejections(database, access, parse_replay(read_text(body) if body.content else ""))
 
 
-def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> Replay:
+def replay_rejections(database: Database, access: Access, wanted: ReplayIn) -> Replay:
     """Validate and store again what was rejected, with the time at which it was received first.
 
     Raises:
@@ -69,14 +68,16 @@ def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> R
         InvalidParameter: the cursor is none of ours.
         DatabaseUnavailable: what was replayed until then stays so; the same call goes on.
     """
-    access = database.run(_access, sender)
+    if access.key_hash is None:
+        raise MissingKey
+    access = database.run(access.look_up)
     deadline = time.monotonic() + REPLAY_SECONDS
     outcomes = {"stored": 0, "rejected": 0, "not_kept": 0, "gone": 0}
     last: int | None = rejection_cursor_of(wanted.cursor) or 0
     while last is not None and time.monotonic() < deadline:
         rows = database.run(_pending, access.project_id, wanted, last)
         for row in rows:
-            outcomes[_replay(database, sender, row, history=wanted.history)] += 1
+            outcomes[_replay(database, access, row, history=wanted.history)] += 1
             last = row.id
             if time.monotonic() > deadline:
                 break
@@ -89,12 +90,6 @@ def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> R
         not_kept=outcomes["not_kept"],
         next_cursor=None if last is None else str(last),
     )
-
-
-def _access(connection: Connection, sender: Sender) -> Access:
-    if sender.key_hash is None:
-        raise MissingKey
-    return authenticate(connection, sender.key_hash, PERMISSIONS["replay_rejections"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +118,24 @@ def _pending(connection: Connection, project_id: UUID, wanted: ReplayIn, after: 
         return cursor.execute(query("quarantine/get_rejections_to_replay"), parameters).fetchall()
 
 
-def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool) -> str:
+def _replay(database: Database, access: Access, row: _Pending, *, history: bool) -> str:
     if row.payload is None or len(row.payload.encode()) != row.payload_bytes:
         return "not_kept"
     batch = _read(row, row.payload)
     if batch is None or not batch.candidates:
         return "rejected"
     described: dict[str, Any] = {
-        **describe(batch, str(row.batch_id or uuid.uuid4()), sender._replace(opts_out=False)),
+        **describe(batch, str(row.batch_id or uuid.uuid4()), replace(access, opts_out=False)),
         "history": history,
     }
     parameters = {
-        "key_hash": sender.key_hash,
+        "key_hash": access.key_hash,
         "id": row.id,
         "request": described_text(described),
         "body": batch.body,
     }
     answer = database.run(call, "replay_rejection", parameters)
-    raise_if_refused(answer, PERMISSIONS["replay_rejections"])
+    access.raise_if_refused(answer)
     return str(answer["outcome"])
 
 
