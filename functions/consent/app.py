@@ -25,14 +25,13 @@ def put_consent(request: Request) -> Decision:
 @routes.get("/v1/consent")
 def get_consent(request: Request) -> Consent:
     """The decision that counts for a user or a session."""
-    return service(request).get_consent(topics.consent.parse_consent_request(request.query))
+    return service(request).get_consent(topics.consent.parse_consent_request(request))
 
 
 @routes.get("/v1/subjects/{userId+}")
 def get_subject(request: Request) -> Subject:
     """A page of everything stored about a user."""
-    asked = topics.subjects.parse_subject_request(request.query)
-    return service(request).get_subject(request.path_parameters["userId"], asked)
+    return service(request).get_subject(topics.subjects.parse_subject_request(request))
 
 
 @routes.delete("/v1/subjects/{userId+}")

@@ -28,8 +28,7 @@ def run_diagnostics(request: Request) -> Diagnostics:
 @routes.get("/v1/diagnostics/events/{eventId}")
 def trace_event(request: Request) -> Trace:
     """Where is my event?"""
-    event_id = uuid_of("eventId", request.path_parameters["eventId"])
-    return service(request).trace_event(event_id, topics.metrics_requests.parse_trace_request(request.query))
+    return service(request).trace_event(topics.metrics_requests.parse_trace_request(request))
 
 
 @routes.get("/v1/diagnostics/sessions/{sessionId}")
@@ -41,7 +40,7 @@ def get_delivery_report(request: Request) -> DeliveryReport:
 @routes.get("/v1/diagnostics/rejections")
 def get_rejections(request: Request) -> RejectionPage | RejectionGroups:
     """The quarantine."""
-    return service(request).get_rejections(topics.quarantine_requests.parse_rejections_request(request.query))
+    return service(request).get_rejections(topics.quarantine_requests.parse_rejections_request(request))
 
 
 @routes.post("/v1/diagnostics/rejections/replay")

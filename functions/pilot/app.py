@@ -28,7 +28,7 @@ def issue_pilot_tokens(request: Request) -> Response:
 @routes.get("/v1/pilot-tokens")
 def get_pilot_tokens(request: Request) -> TokenPage:
     """The tokens and what has become of them."""
-    return service(request).get_pilot_tokens(topics.pilot_requests.parse_tokens_request(request.query))
+    return service(request).get_pilot_tokens(topics.pilot_requests.parse_tokens_request(request))
 
 
 @routes.delete("/v1/pilot-tokens/{id}")

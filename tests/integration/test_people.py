@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from muster.db.client import Database
 from muster.http.body import RawBody
 from muster.metrics.overview import get_metrics, get_raw_metrics
-from muster.metrics.request import parse_metrics_request
+from muster.metrics.request import MetricsRequest
 from muster.metrics.rollups import roll_forward
 from muster.platform.errors import SessionBelongsToAnotherUser
 from muster.platform.settings import Settings
@@ -269,14 +269,14 @@ class People(RuleBasedStateMachine):
         found = {(s, cast(uuid.UUID, i).int, cast(datetime, at).astimezone(UTC)): user for s, i, at, user in rows}
         assert found == self.model.events
         for user in USERS:
-            known = self.service.get_consent(ConsentRequest(user, None)).status
+            known = self.service.get_consent(ConsentRequest(user_id=user)).status
             assert known == (self.model.consent(user, None) or "unknown")
 
     def teardown(self) -> None:
         """Metrics, from rollups and from events alone, count what is there."""
         if not hasattr(self, "model"):
             return
-        request = parse_metrics_request({"timeframe": ["all"], "breakdown": ["userId"]})
+        request = MetricsRequest(timeframe="all", breakdown="userId")
         answer, raw = (ask(self.connection, self.project, request) for ask in (get_metrics, get_raw_metrics))
         by_user = Counter(self.model.events.values())
         assert {row.value: row.events for row in answer.breakdown or []} == by_user

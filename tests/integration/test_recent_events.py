@@ -20,6 +20,7 @@ from muster.metrics.sessions import get_recent_sessions
 from muster.platform.errors import DatabaseUnavailable
 from muster.projects.projects import create_project
 from tests.support.databases import Cluster
+from tests.support.requests import a_request
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FILTERS = st.fixed_dictionaries(
@@ -105,7 +106,7 @@ def all_sessions(connection: Connection, project: uuid.UUID, filters: dict[str, 
 
 
 def page_after(cursor: str | None, filters: dict[str, list[str]]) -> MetricsRequest:
-    return parse_events_request({**filters, "timeframe": ["all"], **({"cursor": [cursor]} if cursor else {})})
+    return parse_events_request(a_request({**filters, "timeframe": "all", **({"cursor": cursor} if cursor else {})}))
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,7 +168,7 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
     def looks(event_type: str) -> int:
         asked.clear()
         all_pages(connection, project, {"eventType": [event_type], "limit": ["1000"]})
-        return asked.count("get_recent_events")
+        return asked.count("metrics/get_recent_events")
 
     assert looks("never") > 5
     while not roll_forward(connection, project, 1_000)[1]:
@@ -207,7 +208,7 @@ def test_all_windows_together_end_in_time(
     monkeypatch.setattr("muster.metrics.windows.BUDGET_SECONDS", 0.3)
 
     def slow(name: str) -> bytes:
-        return b"SELECT pg_sleep(60)" if name.startswith("get_recent_") else query(name)
+        return b"SELECT pg_sleep(60)" if name.startswith("metrics/get_recent_") else query(name)
 
     monkeypatch.setattr("muster.metrics.windows.query", slow)
     with pytest.raises(psycopg.errors.QueryCanceled):

@@ -15,6 +15,7 @@ from muster.metrics.rollups import roll_forward
 from muster.platform.settings import Settings
 from muster.projects.projects import create_project
 from tests.support.databases import Cluster
+from tests.support.requests import a_request
 
 MONTH = MetricsRequest(timeframe="month", breakdown="eventType")
 INSERT = (
@@ -109,7 +110,7 @@ def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: 
         )
     roll_forward(database, project, 10_000)
     day = {"start": ["2026-01-01"], "end": ["2026-01-02"], "area": ["b"]}
-    seen, unseen = (parse_metrics_request({**day, "eventType": [name]}) for name in ("a", "z"))
+    seen, unseen = (parse_metrics_request(a_request({**day, "eventType": name})) for name in ("a", "z"))
     explain = get_metrics(database, project, seen).explain
     assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (15, True)
     found = database.execute("SELECT pg_get_functiondef('muster.count_folded_lately'::regproc)").fetchone()

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from muster.diagnostics.report import Diagnostics
     from muster.http.body import RawBody
     from muster.ingest.results import BatchResult, Saved
-    from muster.metrics.export import ExportPage, Format
+    from muster.metrics.export import ExportPage
     from muster.metrics.funnel import FunnelRequest
     from muster.metrics.models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
-    from muster.metrics.request import MetricsRequest, TraceRequest
+    from muster.metrics.request import ExportRequest, MetricsRequest, TraceRequest
     from muster.pilot.tokens import IssuedTokens, PilotToken, Redemption, TokenPage, TokensRequest
     from muster.privacy.consent import Consent, ConsentRequest, Decision
     from muster.privacy.subjects import Receipt, Subject, SubjectRequest
@@ -115,11 +115,11 @@ class AnalyticsService:
 
         return get_consent(self._database, self._access("get_consent"), request)
 
-    def get_subject(self, user_id: str, request: SubjectRequest) -> Subject:
+    def get_subject(self, request: SubjectRequest) -> Subject:
         """A page of everything stored about a user; needs an admin key."""
         from muster.privacy.subjects import get_subject
 
-        return get_subject(self._database, self._access("get_subject"), user_id, request)
+        return get_subject(self._database, self._access("get_subject"), request)
 
     def erase_subject(self, user_id: str) -> Receipt:
         """Erase a user; needs an admin key."""
@@ -163,17 +163,17 @@ class AnalyticsService:
 
         return self._read(get_retention, request)
 
-    def export_events(self, request: MetricsRequest, form: Format) -> ExportPage:
+    def export_events(self, request: ExportRequest) -> ExportPage:
         """A page of raw events as a file."""
         from muster.metrics.export import export_events
 
-        return self._read(export_events, request, form)
+        return self._read(export_events, request)
 
-    def trace_event(self, event_id: UUID, request: TraceRequest) -> Trace:
+    def trace_event(self, request: TraceRequest) -> Trace:
         """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""
         from muster.diagnostics.event_trace import trace_event
 
-        return self._read(trace_event, self._database.settings, event_id, request)
+        return self._read(trace_event, self._database.settings, request)
 
     def get_delivery_report(self, session_id: UUID) -> DeliveryReport:
         """Which batches of a session have arrived, and which have not."""

@@ -104,9 +104,7 @@ class _Rejected:
     replayed_at: datetime | None
 
 
-def trace_event(
-    connection: Connection, project_id: UUID, settings: Settings, event_id: UUID, request: TraceRequest
-) -> Trace:
+def trace_event(connection: Connection, project_id: UUID, settings: Settings, request: TraceRequest) -> Trace:
     """An event's stages; with the event's session in the request it is found faster.
 
     Raises:
@@ -114,8 +112,8 @@ def trace_event(
     """
     wanted = {
         "project_id": project_id,
-        "event_id": event_id,
-        "event_text": str(event_id),
+        "event_id": request.event_id,
+        "event_text": str(request.event_id),
         "session_id": request.session_id,
     }
     rejected = _one(connection, _Rejected, "find_rejection", wanted)
@@ -129,7 +127,7 @@ def trace_event(
         return _of_ignored(ignored)
     if _one(connection, _Erased, "find_erased", wanted).erased:
         return _of_erased()
-    return _of_queued(settings, event_id) or _of_unknown(connection, project_id, settings, event_id, request)
+    return _of_queued(settings, request.event_id) or _of_unknown(connection, project_id, settings, request)
 
 
 def _find_stored(connection: Connection, wanted: Mapping[str, Any]) -> list[_Stored]:
@@ -289,9 +287,7 @@ def _of_queued(settings: Settings, event_id: UUID) -> Trace | None:
     )
 
 
-def _of_unknown(
-    connection: Connection, project_id: UUID, settings: Settings, event_id: UUID, request: TraceRequest
-) -> Trace:
+def _of_unknown(connection: Connection, project_id: UUID, settings: Settings, request: TraceRequest) -> Trace:
     report = None if request.session_id is None else find_delivery_report(connection, project_id, request.session_id)
     known: dict[str, Any] = {"mode": settings.ingest_mode}
     detail = "No batch with this event has been stored, rejected or ignored in this project."
@@ -309,7 +305,7 @@ def _of_unknown(
         found=False,
         stages=_way(Stage(stage="received", status="unknown", detail=detail), rest="unknown"),
         verdict="It is not known here: it has never arrived, or under another id, key or project.",
-        remedy=_NEVER_CAME.format(id=event_id),
+        remedy=_NEVER_CAME.format(id=request.event_id),
         session_id=None if request.session_id is None else str(request.session_id),
         known=known,
     )

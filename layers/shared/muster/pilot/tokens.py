@@ -2,8 +2,6 @@
 
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -14,7 +12,8 @@ from msgspec import Meta
 from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
-from muster.http.query_params import DEFAULT_LIMIT, check_names, limit_of, one, uuid_of
+from muster.http.query_params import DEFAULT_LIMIT, PageLimit, QueryModel, read_query
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.platform.errors import (
     InvalidParameter,
@@ -53,13 +52,11 @@ class RedeemIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     session_id: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokensRequest:
-    """Which page of tokens is asked for."""
+class TokensRequest(QueryModel, frozen=True):
+    """The parameters of GET /v1/pilot-tokens."""
 
-    limit: int = DEFAULT_LIMIT
-    cursor: UUID | None = None
-    """The id of the last token of the page before."""
+    limit: PageLimit = DEFAULT_LIMIT
+    cursor: Annotated[UUID | None, Meta(description="The nextCursor of the page before: its last token's id.")] = None
 
 
 def parse_issue(text: str) -> IssueIn:
@@ -86,15 +83,13 @@ def parse_redemption(text: str) -> RedeemIn:
     return sent
 
 
-def parse_tokens_request(query: Mapping[str, Sequence[str]]) -> TokensRequest:
+def parse_tokens_request(request: Request) -> TokensRequest:
     """A request for a page of tokens.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, ("limit", "cursor"))
-    cursor = one(query, "cursor")
-    return TokensRequest(limit_of(one(query, "limit")), None if cursor is None else uuid_of("cursor", cursor))
+    return read_query(request.query, TokensRequest)
 
 
 def _form(text: str, form: type[Form]) -> Form:

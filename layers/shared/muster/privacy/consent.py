@@ -1,9 +1,8 @@
 """Keeps what users and sessions decide about being counted."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +10,8 @@ from msgspec import Meta
 from muster.auth.keys import Access
 from muster.db.client import Database, call
 from muster.http.body import RawBody, read_text
-from muster.http.query_params import check_names, one, uuid_of
+from muster.http.query_params import QueryModel, read_query
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.platform.errors import Detail, InvalidParameter, RequestRefused
 from muster.platform.logging import log
@@ -51,12 +51,11 @@ class Decision(Consent):
     """Of "queuedEvents" and "userId"; empty when it is granted."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentRequest:
-    """Whose decision is asked for."""
+class ConsentRequest(QueryModel, frozen=True):
+    """The parameters of GET /v1/consent: whose decision is asked for, by one of the two."""
 
-    user_id: str | None
-    session_id: str | None
+    user_id: Annotated[str | None, Meta(description="The user's decision. Send either userId or sessionId.")] = None
+    session_id: Annotated[UUID | None, Meta(description="The session's decision.")] = None
 
 
 def put_request(database: Database, access: Access, body: RawBody) -> Decision:
@@ -89,17 +88,16 @@ def get_consent(database: Database, access: Access, request: ConsentRequest) -> 
     return Consent.read(answer)
 
 
-def parse_consent_request(query: Mapping[str, Sequence[str]]) -> ConsentRequest:
-    """Whose decision a query string asks for.
+def parse_consent_request(request: Request) -> ConsentRequest:
+    """Whose decision is asked for.
 
     Raises:
-        InvalidParameter: it names nobody, or two.
+        InvalidParameter: the query names no user and no session, or both.
     """
-    check_names(query, ("userId", "sessionId"))
-    user_id, session_id = one(query, "userId"), one(query, "sessionId")
-    if (user_id is None) == (session_id is None):
+    query = read_query(request.query, ConsentRequest)
+    if (query.user_id is None) == (query.session_id is None):
         raise InvalidParameter("userId", "Send either userId or sessionId.")
-    return ConsentRequest(user_id, None if session_id is None else str(uuid_of("sessionId", session_id)))
+    return query
 
 
 def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:

@@ -1,7 +1,7 @@
 """Shows what is stored about a user, and erases it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,8 @@ import msgspec
 from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
-from muster.http.query_params import check_names, limit_of, one
+from muster.http.query_params import MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.request import Request, text_in_path
 from muster.http.response import WireModel
 from muster.metrics.cursor import Cursor, event_cursor_of, to_cursor
 from muster.platform.errors import DatabaseUnavailable, InvalidParameter
@@ -51,21 +52,33 @@ class Receipt(WireModel):
     completed_at: datetime
 
 
+class SubjectQuery(QueryModel, frozen=True):
+    """The parameters of GET /v1/subjects/{userId}."""
+
+    limit: PageLimit = MAX_LIMIT
+    cursor: PageCursor = None
+
+
 @dataclass(frozen=True, slots=True)
 class SubjectRequest:
-    """Which page is asked for."""
+    """Whose data is asked for, and which page of it."""
 
-    limit: int
-    after: Cursor | None
-
-
-def parse_subject_request(parameters: Mapping[str, Sequence[str]]) -> SubjectRequest:
-    """The page that a query string asks for; raises InvalidParameter."""
-    check_names(parameters, ("limit", "cursor"))
-    return SubjectRequest(limit_of(one(parameters, "limit") or "1000"), event_cursor_of(one(parameters, "cursor")))
+    user_id: str
+    limit: int = MAX_LIMIT
+    after: Cursor | None = None
 
 
-def get_subject(database: Database, access: Access, user_id: str, request: SubjectRequest) -> Subject:
+def parse_subject_request(request: Request) -> SubjectRequest:
+    """A request for a page of what is stored about a user; the user's id is in the path.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    query = read_query(request.query, SubjectQuery)
+    return SubjectRequest(text_in_path(request), query.limit, event_cursor_of(query.cursor))
+
+
+def get_subject(database: Database, access: Access, request: SubjectRequest) -> Subject:
     """A page of what is stored about a user; empty where nothing is.
 
     Raises:
@@ -75,7 +88,7 @@ def get_subject(database: Database, access: Access, user_id: str, request: Subje
     """
     parameters = {
         "key_hash": access.key_hash,
-        "user_id": _checked(user_id),
+        "user_id": _checked(request.user_id),
         "after": None if request.after is None else msgspec.json.encode(request.after).decode(),
         "limit": request.limit + 1,
     }
@@ -90,7 +103,7 @@ def get_subject(database: Database, access: Access, user_id: str, request: Subje
         events.append(event)
     cursor = _after(events[-1]) if len(events) < len(found) else None
     log("INFO", "subject_shown", request_id=access.request_id, events=len(events), complete=cursor is None)
-    return Subject(user_id=user_id, events=events, next_cursor=cursor, **answer)
+    return Subject(user_id=request.user_id, events=events, next_cursor=cursor, **answer)
 
 
 def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
