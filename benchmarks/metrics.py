@@ -22,6 +22,7 @@ from benchmarks.machine import describe
 from benchmarks.parallel import SIZE, writing
 from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import Target, own_target
+from muster.auth.keys import Access
 from muster.http.request import Request
 from muster.metrics.cohorts import get_retention
 from muster.metrics.events import get_recent_events
@@ -152,11 +153,11 @@ def _time(times: list[float], work: Work, connection: Connection, *, warm: bool)
 
 
 def _routes(target: Target) -> dict[str, Work]:
-    project, today = target.project_id, datetime.now(UTC).date()
+    access, today = Access(found_project_id=target.project_id), datetime.now(UTC).date()
 
     def metrics(**query: str) -> Work:
         request = parse_metrics_request(_asked(query))
-        return lambda connection: get_metrics(connection, project, request)
+        return lambda connection: get_metrics(connection, access, request)
 
     def days(count: int) -> dict[str, str]:
         return {"start": str(today - timedelta(days=count)), "end": str(today)}
@@ -171,11 +172,11 @@ def _routes(target: Target) -> dict[str, Work]:
         "by user, a month": metrics(breakdown="userId", limit="10", **month),
         "the last 24 hours": metrics(timeframe="day"),
         "one user, a month": metrics(userId="user-0000020", **month),
-        "latest events": lambda connection: get_recent_events(connection, project, latest),
-        "latest sessions": lambda connection: get_recent_sessions(connection, project, latest),
-        "funnel, a month": lambda connection: get_funnel(connection, project, funnel),
-        "retention, a month": lambda connection: get_retention(connection, project, retention),
-        "a user's summary": lambda connection: get_user(connection, project, "user-0000020"),
+        "latest events": lambda connection: get_recent_events(connection, access, latest),
+        "latest sessions": lambda connection: get_recent_sessions(connection, access, latest),
+        "funnel, a month": lambda connection: get_funnel(connection, access, funnel),
+        "retention, a month": lambda connection: get_retention(connection, access, retention),
+        "a user's summary": lambda connection: get_user(connection, access, "user-0000020"),
     }
 
 

@@ -229,7 +229,7 @@ def _file(verb: str, summary: str, content_type: str, *, errors: Sequence[str] =
 
 ROUTES: dict[str, Json] = {
     "POST /v1/events": _route(
-        "save_events", "Ingest", "Store a batch of events", None, body=_body(_ref("BatchIn")), errors=_WRITE,
+        "save_batch", "Ingest", "Store a batch of events", None, body=_body(_ref("BatchIn")), errors=_WRITE,
         answers={
             "200": _answer("Postgres has committed what is accepted.", _ref("BatchResult")),
             "202": _answer("It is durably queued, where the deployment buffers.", _ref("BatchResult")),

@@ -19,7 +19,7 @@ routes = Routes()
 @routes.put("/v1/consent")
 def put_consent(request: Request) -> Decision:
     """Keep a decision."""
-    return service(request).put_consent(request.body)
+    return service(request).put_consent(topics.consent.parse_decision(request))
 
 
 @routes.get("/v1/consent")

@@ -12,7 +12,7 @@ from muster.http.query_params import uuid_of
 if TYPE_CHECKING:
     from muster.diagnostics.delivery import DeliveryReport
     from muster.diagnostics.event_trace import Trace
-    from muster.diagnostics.report import Diagnostics
+    from muster.diagnostics.report import Diagnostics, Health
     from muster.http.request import Request
     from muster.quarantine.rejections import RejectionGroups, RejectionPage, Replay
 
@@ -46,11 +46,11 @@ def get_rejections(request: Request) -> RejectionPage | RejectionGroups:
 @routes.post("/v1/diagnostics/rejections/replay")
 def replay_rejections(request: Request) -> Replay:
     """What was rejected, once more under today's rules."""
-    return service(request).replay_rejections(request.body)
+    return service(request).replay_rejections(topics.replay.parse_replay(request))
 
 
 @routes.get("/healthz")
-def check_health(_: Request) -> dict[str, str]:
+def check_health(_: Request) -> Health:
     """Whether the database answers and the schema is current."""
     return public_service().check_health()
 

@@ -12,9 +12,9 @@ routes = Routes()
 
 
 @routes.post("/v1/events")
-def save_events(request: Request) -> Response:
+def save_batch(request: Request) -> Response:
     """A batch of events: 200 when it is committed, 202 when it is durably queued."""
-    saved = service(request).save_request(request.body)
+    saved = service(request).save_batch(request.body)
     return Response(saved.text, HTTPStatus.OK if saved.result["status"] == "committed" else HTTPStatus.ACCEPTED)
 
 

@@ -22,7 +22,8 @@ routes = Routes()
 @routes.post("/v1/pilot-tokens")
 def issue_pilot_tokens(request: Request) -> Response:
     """New tokens, in clear this one time."""
-    return json_response(service(request).issue_pilot_tokens(request.body), HTTPStatus.CREATED)
+    issued = service(request).issue_pilot_tokens(topics.pilot_requests.parse_issue(request))
+    return json_response(issued, HTTPStatus.CREATED)
 
 
 @routes.get("/v1/pilot-tokens")
@@ -40,7 +41,7 @@ def revoke_pilot_token(request: Request) -> PilotToken:
 @routes.post("/v1/pilot-tokens/redeem")
 def redeem_pilot_token(request: Request) -> Redemption:
     """Makes a user or a session a participant."""
-    return service(request).redeem_pilot_token(request.body)
+    return service(request).redeem_pilot_token(topics.pilot_requests.parse_redemption(request))
 
 
 lambda_handler = lambda_handler_for(routes)

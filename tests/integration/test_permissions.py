@@ -9,10 +9,10 @@ from muster.auth.permissions import EVERY_KEY, PERMISSIONS
 
 # The operation of each, by its name in PERMISSIONS.
 OPERATIONS = {
-    "record_events": "save_events",
-    "record_plain_batch": "save_events",
-    "record_plain_event": "save_events",
-    "record_refused_request": "save_events",
+    "record_events": "save_batch",
+    "record_plain_batch": "save_batch",
+    "record_plain_event": "save_batch",
+    "record_refused_request": "save_batch",
     "put_session": "put_session",
     "get_session": "get_session",
     "replay_rejection": "replay_rejections",

@@ -12,7 +12,7 @@ PUBLIC = ()
 # whose operation is not listed here cannot be made. SQL functions that take a key check its kind in the statement that
 # does the work: tests compare them with this table, and call every route with every kind of key.
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
-    "save_events": WRITERS,
+    "save_batch": WRITERS,
     "put_session": WRITERS,
     "get_session": READERS,
     "put_consent": WRITERS,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
 from muster.http.response import WireModel
@@ -74,13 +75,13 @@ def find_delivery_report(connection: Connection, project_id: UUID, session_id: U
     )
 
 
-def get_delivery_report(connection: Connection, project_id: UUID, session_id: UUID) -> DeliveryReport:
+def get_delivery_report(connection: Connection, access: Access, session_id: UUID) -> DeliveryReport:
     """What has come of a session.
 
     Raises:
         NotFound: none of its batches was stored.
     """
-    found = find_delivery_report(connection, project_id, session_id)
+    found = find_delivery_report(connection, access.project_id, session_id)
     if found is None:
         raise NotFound("No batch of this session has been stored; see GET /v1/diagnostics/rejections?sessionId=….")
     return found

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from muster.db.client import Connection
+from muster.auth.keys import Access
+from muster.db.client import Connection, Database
 from muster.db.queries import query
 from muster.diagnostics.delivery import find_delivery_report
 from muster.diagnostics.queue_probe import QueueUnreachable, find_event
@@ -104,12 +105,22 @@ class _Rejected:
     replayed_at: datetime | None
 
 
-def trace_event(connection: Connection, project_id: UUID, settings: Settings, request: TraceRequest) -> Trace:
+def trace_event(database: Database, access: Access, request: TraceRequest) -> Trace:
     """An event's stages; with the event's session in the request it is found faster.
 
     Raises:
         InvalidParameter: the view that it is looked for in has too many buckets, or none.
     """
+    project_id = database.run(access.look_up).project_id
+    return (
+        database.run(_find, project_id, request)
+        or _of_queued(database.settings, request.event_id)
+        or database.run(_of_unknown, project_id, database.settings, request)
+    )
+
+
+def _find(connection: Connection, project_id: UUID, request: TraceRequest) -> Trace | None:
+    """The trace of an event that the database knows."""
     wanted = {
         "project_id": project_id,
         "event_id": request.event_id,
@@ -127,7 +138,7 @@ def trace_event(connection: Connection, project_id: UUID, settings: Settings, re
         return _of_ignored(ignored)
     if _one(connection, _Erased, "find_erased", wanted).erased:
         return _of_erased()
-    return _of_queued(settings, request.event_id) or _of_unknown(connection, project_id, settings, request)
+    return None
 
 
 def _find_stored(connection: Connection, wanted: Mapping[str, Any]) -> list[_Stored]:

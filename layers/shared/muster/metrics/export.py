@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
 import msgspec
 import orjson
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.metrics.cursor import to_cursor
 from muster.metrics.events import get_recent_events
@@ -31,9 +31,9 @@ class ExportPage:
     """Of the part after this one; None when this is the last."""
 
 
-def export_events(connection: Connection, project_id: UUID, request: ExportRequest) -> ExportPage:
+def export_events(connection: Connection, access: Access, request: ExportRequest) -> ExportPage:
     """A page of events, the latest first; a CSV's first page alone has the names of the columns."""
-    page = get_recent_events(connection, project_id, request.events)
+    page = get_recent_events(connection, access, request.events)
     is_csv = request.format == "csv"
     lines = [_csv_line(COLUMNS)] if is_csv and request.events.cursor is None else []
     write: Callable[[StoredEvent], str] = _as_csv if is_csv else _as_json

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal, cast
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.http.body import read_text
 from muster.http.query_params import read_query
@@ -119,11 +119,11 @@ SELECT {counts} FROM reached
 """
 
 
-def get_funnel(connection: Connection, project_id: UUID, request: FunnelRequest) -> Funnel:
+def get_funnel(connection: Connection, access: Access, request: FunnelRequest) -> Funnel:
     """How many users, or sessions, took each step after the ones before it; costs what the range holds."""
-    time_range = time_range_of(connection, project_id, request.range)
+    time_range = time_range_of(connection, access.project_id, request.range)
     parameters: dict[str, Any] = {
-        "project_id": project_id, "start": time_range.start, "end": time_range.end, "window": request.window,
+        "project_id": access.project_id, "start": time_range.start, "end": time_range.end, "window": request.window,
     }  # fmt: skip
     for number, step in enumerate(request.steps, start=1):
         parameters |= {f"type{number}": step.event_type, f"area{number}": step.area or None}

@@ -1,15 +1,15 @@
 """Keeps what users and sessions decide about being counted."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from muster.auth.keys import Access
-from muster.db.client import Database, call
-from muster.http.body import RawBody, read_text
+from muster.db.client import Connection, call
+from muster.http.body import read_text
 from muster.http.query_params import QueryModel, read_query
 from muster.http.request import Request
 from muster.http.response import WireModel
@@ -58,32 +58,28 @@ class ConsentRequest(QueryModel, frozen=True):
     session_id: Annotated[UUID | None, Meta(description="The session's decision.")] = None
 
 
-def put_request(database: Database, access: Access, body: RawBody) -> Decision:
-    """Keep a decision from a request's body; sent again, it is the same one.
+def put_consent(connection: Connection, access: Access, request: DecisionIn) -> Decision:
+    """Store a decision; sent again, it is the same one.
 
     Raises:
-        InvalidJson, RequestRefused: the body is no decision.
         SessionBelongsToAnotherUser: it names a session with a user who is not the session's.
         KeyRefused: the key may not write.
-        DatabaseUnavailable: nothing was kept.
     """
-    values, decision = _decision(read_text(body))
-    parameters = {"key_hash": access.key_hash, "decision": msgspec.json.encode(values).decode()}
-    answer = database.run(call, "put_consent", parameters)
+    parameters = {"key_hash": access.key_hash, "decision": msgspec.json.encode(request).decode()}
+    answer = call(connection, "put_consent", parameters)
     access.raise_if_refused(answer)
-    log("INFO", "consent_stored", request_id=access.request_id, status=decision.status)
+    log("INFO", "consent_stored", request_id=access.request_id, status=request.status)
     return Decision.read({**answer, "purge": [] if answer["status"] == "granted" else PURGED})
 
 
-def get_consent(database: Database, access: Access, request: ConsentRequest) -> Consent:
+def get_consent(connection: Connection, access: Access, request: ConsentRequest) -> Consent:
     """The latest decision of a user or a session.
 
     Raises:
         KeyRefused: the key is unknown or revoked.
-        DatabaseUnavailable: the database did not answer.
     """
     parameters = {"key_hash": access.key_hash, "user_id": request.user_id, "session_id": request.session_id}
-    answer = database.run(call, "get_consent", parameters)
+    answer = call(connection, "get_consent", parameters)
     access.raise_if_refused(answer)
     return Consent.read(answer)
 
@@ -100,8 +96,13 @@ def parse_consent_request(request: Request) -> ConsentRequest:
     return query
 
 
-def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:
-    fields = members(text)
+def parse_decision(request: Request) -> DecisionIn:
+    """A decision, from the body.
+
+    Raises:
+        InvalidJson, RequestRefused: naming the first field that cannot be used.
+    """
+    fields = members(read_text(request.body))
     if fields is None:
         raise RequestRefused('The body is JSON but no object; send {"userId": …, "status": …}.')
     values = {name: value for name, (value, _) in fields.items()}
@@ -117,7 +118,7 @@ def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:
         faults = [Detail(loc=["userId"], type="missing", message=message)]
     if faults:
         raise _refused(faults)
-    return values, decision
+    return decision
 
 
 def _refused(details: list[Detail]) -> RequestRefused:

@@ -78,7 +78,7 @@ def parse_subject_request(request: Request) -> SubjectRequest:
     return SubjectRequest(text_in_path(request), query.limit, event_cursor_of(query.cursor))
 
 
-def get_subject(database: Database, access: Access, request: SubjectRequest) -> Subject:
+def get_subject(connection: Connection, access: Access, request: SubjectRequest) -> Subject:
     """A page of what is stored about a user; empty where nothing is.
 
     Raises:
@@ -92,7 +92,7 @@ def get_subject(database: Database, access: Access, request: SubjectRequest) -> 
         "after": None if request.after is None else msgspec.json.encode(request.after).decode(),
         "limit": request.limit + 1,
     }
-    answer = database.run(call, "get_subject", parameters)
+    answer = call(connection, "get_subject", parameters)
     access.raise_if_refused(answer)
     found: list[dict[str, Any]] = answer.pop("events")
     events, size = list[dict[str, Any]](), 0

@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Meta
 from psycopg.rows import class_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection, call_value
 from muster.db.queries import query
 from muster.http.query_params import DEFAULT_LIMIT, PageCursor, PageLimit, QueryModel, read_query
@@ -171,10 +172,10 @@ TRIM_STEP = 20_000
 
 
 def get_rejections(
-    connection: Connection, project_id: UUID, request: RejectionsRequest
+    connection: Connection, access: Access, request: RejectionsRequest
 ) -> RejectionPage | RejectionGroups:
     """A page of rejections, the newest first, or all of them by reason."""
-    parameters = {**asdict(request), "project_id": project_id}
+    parameters = {**asdict(request), "project_id": access.project_id}
     if request.is_grouped:
         with connection.cursor(row_factory=class_row(RejectionGroup)) as cursor:
             return RejectionGroups(

@@ -14,7 +14,8 @@ from psycopg.rows import class_row
 from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
-from muster.http.body import RawBody, read_text
+from muster.http.body import read_text
+from muster.http.request import Request
 from muster.ingest.parse import Batch, read_batch
 from muster.ingest.store import describe, described_text
 from muster.platform.errors import InvalidBatch, MissingKey, RequestRefused
@@ -38,12 +39,13 @@ class ReplayIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     cursor: str | None = None
 
 
-def parse_replay(text: str) -> ReplayIn:
-    """What to replay, from a request's body; none is as good as {}.
+def parse_replay(request: Request) -> ReplayIn:
+    """Which rejections to replay, from the body; without a body, all of them.
 
     Raises:
-        InvalidBatch: the body is no description of a replay.
+        InvalidBatch: naming the first field that cannot be used.
     """
+    text = read_text(request.body) if request.body.content else ""
     wanted = decode_form(text or "{}", ReplayIn)
     if isinstance(wanted, ReplayIn):
         return wanted
@@ -55,12 +57,7 @@ ROWS_AT_ONCE = 200
 REPLAY_SECONDS = 6.0
 
 
-def replay_request(database: Database, access: Access, body: RawBody) -> Replay:
-    """Replay what a request's body describes, everything where it has none; raises as replay_rejections does."""
-    return replay_rejections(database, access, parse_replay(read_text(body) if body.content else ""))
-
-
-def replay_rejections(database: Database, access: Access, wanted: ReplayIn) -> Replay:
+def replay_rejections(database: Database, access: Access, request: ReplayIn) -> Replay:
     """Validate and store again what was rejected, with the time at which it was received first.
 
     Raises:
@@ -73,11 +70,11 @@ def replay_rejections(database: Database, access: Access, wanted: ReplayIn) -> R
     access = database.run(access.look_up)
     deadline = time.monotonic() + REPLAY_SECONDS
     outcomes = {"stored": 0, "rejected": 0, "not_kept": 0, "gone": 0}
-    last: int | None = rejection_cursor_of(wanted.cursor) or 0
+    last: int | None = rejection_cursor_of(request.cursor) or 0
     while last is not None and time.monotonic() < deadline:
-        rows = database.run(_pending, access.project_id, wanted, last)
+        rows = database.run(_pending, access.project_id, request, last)
         for row in rows:
-            outcomes[_replay(database, access, row, history=wanted.history)] += 1
+            outcomes[_replay(database, access, row, history=request.history)] += 1
             last = row.id
             if time.monotonic() > deadline:
                 break
