@@ -19,9 +19,9 @@ from local.gateway import (
     with_cors,
 )
 from local.logs import FunctionLogs
-from local.routes import RouteTable
 from local.template import Template
 from local.throttle import Throttle
+from muster.api.routing import Matcher
 
 ENVIRONMENTS_PER_FUNCTION = 4
 # A refused body is still read so far, for many clients look for the answer only after they have sent everything.
@@ -47,7 +47,7 @@ class Gateway:
         prestart: bool = True,
     ) -> None:
         self._template = template
-        self._routes = RouteTable(template.routes)
+        self._routes = Matcher(template.routes)
         self._throttle = Throttle(template.limit, template.limits)
         self._logs = logs
         self._prestart = prestart

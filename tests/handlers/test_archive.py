@@ -120,7 +120,9 @@ def test_what_is_written_when_the_function_dies_is_written_over(
     post(ROUTE, a_batch(an_event()))
     with monkeypatch.context() as dying:
         # After the object is there, and before it is recorded.
-        dying.setattr(archive, "query", lambda name: b"SELECT 1/0" if name.startswith("maintenance/move_") else query(name))
+        dying.setattr(
+            archive, "query", lambda name: b"SELECT 1/0" if name.startswith("maintenance/move_") else query(name)
+        )
         with pytest.raises(psycopg.errors.DivisionByZero):
             maintain()
     assert len(lines(s3)) == 1

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from muster.pilot.tokens import IssuedTokens, IssueIn, PilotToken, RedeemIn, Redemption, TokenPage, TokensRequest
     from muster.privacy.consent import Consent, ConsentRequest, Decision, DecisionIn
     from muster.privacy.subjects import Receipt, Subject, SubjectRequest
-    from muster.quarantine.rejections import RejectionGroups, RejectionPage, RejectionsRequest, Replay
+    from muster.quarantine.rejections import Rejections, RejectionsRequest, Replay
     from muster.quarantine.replay import ReplayIn
     from muster.sessions import KnownSession, Session, SessionUpdate
 
@@ -218,7 +218,7 @@ class AnalyticsService:
 
         return self._for_project("get_delivery_report", get_delivery_report, session_id)
 
-    def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
+    def get_rejections(self, request: RejectionsRequest) -> Rejections:
         """A page of the quarantine, the newest first, or its counts by reason."""
         from muster.quarantine.rejections import get_rejections
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from muster.api.cors import check_origin, cors_headers
 from muster.api.jwt_login import key_of_login
-from muster.api.routing import Routes
+from muster.api.routing import Routes, resolve
 from muster.auth.keys import hash_key, note_use
 from muster.db.client import Database
 from muster.http.request import Request
@@ -68,8 +68,13 @@ def _answer(routes: Routes, request: Request) -> Response:
             request, HTTPStatus.NOT_FOUND, "not_found", "There is no such route; see the API's description."
         )
     route, request.path_parameters = found
-    value = route(request)
-    return value if isinstance(value, Response) else json_response(value)
+    if route.handle is not None:
+        return route.handle(request)
+    # The key comes first: a request without one is not read.
+    operation = getattr(service(request) if route.kinds else public_service(), route.operation)
+    answer = operation(resolve(route.read)(request)) if route.read else operation()
+    response: Response = resolve(route.respond)(answer) if route.respond else json_response(answer, route.status)
+    return response
 
 
 def _note_use(request: Request) -> None:

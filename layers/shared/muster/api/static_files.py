@@ -37,11 +37,11 @@ def lambda_handler_for_files(routes: Routes) -> Callable[[dict[str, Any], Any], 
         if found is None:
             return _not_found(request, "There is no such route; see the API's description.").payload(request.id)
         route, request.path_parameters = found
+        assert route.handle is not None  # noqa: S101 - for the type checker: routes of files have a plain function
         try:
-            response = route(request)
+            response = route.handle(request)
         except FileNotFoundError:
             response = _not_found(request, "There is no such file; it may be of another version: load the page again.")
-        assert isinstance(response, Response)  # noqa: S101 - for the type checker: routes of files answer with files
         return response.payload(request.id)
 
     return lambda_handler

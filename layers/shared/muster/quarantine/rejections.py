@@ -67,6 +67,9 @@ class RejectionGroups(WireModel):
     groups: list[RejectionGroup]
 
 
+Rejections = RejectionPage | RejectionGroups
+
+
 class Replay(WireModel):
     """The answer of POST /v1/diagnostics/rejections/replay."""
 
@@ -171,9 +174,7 @@ MAX_DAYS, MAX_ROWS, MAX_BYTES = 90, 100_000, 256 * 1024 * 1024
 TRIM_STEP = 20_000
 
 
-def get_rejections(
-    connection: Connection, access: Access, request: RejectionsRequest
-) -> RejectionPage | RejectionGroups:
+def get_rejections(connection: Connection, access: Access, request: RejectionsRequest) -> Rejections:
     """A page of rejections, the newest first, or all of them by reason."""
     parameters = {**asdict(request), "project_id": access.project_id}
     if request.is_grouped:
