@@ -122,7 +122,7 @@ def test_every_operation_that_keys_are_for_has_one_route() -> None:
 
 def test_a_route_without_permissions_cannot_be_made() -> None:
     with pytest.raises(LookupError, match="not in PERMISSIONS"):
-        Route("GET", "/v1/new", "not_in_the_table", "A route of nobody's")
+        Route("GET", "/v1/new", "not_in_the_table", "A new route")
 
 
 def test_the_most_specific_path_is_found_first() -> None:

@@ -12,7 +12,7 @@ from muster.api.routing import Routes, resolve
 from muster.auth.keys import hash_key, note_use
 from muster.db.client import Database
 from muster.http.request import Request
-from muster.http.response import Response, json_response
+from muster.http.response import Response, error_response, json_response
 from muster.platform import errors
 from muster.platform.errors import MusterError
 from muster.platform.logging import log, work_for
@@ -64,9 +64,8 @@ def lambda_handler_for(routes: Routes) -> Handler:
 def _answer(routes: Routes, request: Request) -> Response:
     found = routes.find(request.method, request.path)
     if found is None:
-        return _refusal(
-            request, HTTPStatus.NOT_FOUND, "not_found", "There is no such route; see the API's description."
-        )
+        message = "There is no such route; see the API's description."
+        return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)
     route, request.path_parameters = found
     if route.handle is not None:
         return route.handle(request)
@@ -122,14 +121,19 @@ def public_service() -> AnalyticsService:
     return AnalyticsService(database())
 
 
+def status_of(error: type[MusterError]) -> HTTPStatus:
+    """The status of the response to an error."""
+    return next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)
+
+
 def _error_response(request: Request, error: Exception) -> Response:
     if not isinstance(error, MusterError):
         # The frames, not the message: a message may hold what a client sent.
         frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
         log("ERROR", "unexpected_error", error=type(error).__name__, frames=frames)
         message = "Something unexpected went wrong; nothing is known to be stored. Send the same request again."
-        return _refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        return error_response(request.id, HTTPStatus.INTERNAL_SERVER_ERROR, code=MusterError.code, message=message)
+    status = status_of(type(error))
     log(
         "ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "WARN",
         "request_failed",
@@ -138,16 +142,9 @@ def _error_response(request: Request, error: Exception) -> Response:
         code=error.code,
         sqlstate=getattr(error, "sqlstate", None),
     )
-    response = _refusal(request, status, error.code, error.message, error.details)
+    response = error_response(request.id, status, code=error.code, message=error.message, details=error.details)
     if isinstance(error, errors.DatabaseUnavailable | errors.TooManyAttempts):
         response.headers = {"retry-after": str(error.retry_after_seconds)}
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers = {"www-authenticate": 'Bearer realm="muster"'}
     return response
-
-
-def _refusal(
-    request: Request, status: HTTPStatus, code: str, message: str, details: list[errors.Detail] | None = None
-) -> Response:
-    answer = {"code": code, "message": message, "requestId": request.id, "details": details or []}
-    return json_response({"error": answer}, status)

@@ -13,7 +13,7 @@ from typing import Any
 
 from muster.api.routing import Routes
 from muster.http.request import Request
-from muster.http.response import Response, json_response
+from muster.http.response import Response, error_response
 
 # The smaller first.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
@@ -94,5 +94,4 @@ def _packed(path: Path, _written_at: int, accepted: frozenset[str]) -> tuple[str
 
 
 def _not_found(request: Request, message: str) -> Response:
-    error = {"code": "not_found", "message": message, "requestId": request.id, "details": []}
-    return json_response({"error": error}, HTTPStatus.NOT_FOUND)
+    return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)
