@@ -5,10 +5,8 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
-from uuid import UUID
 
 from muster.http.body import RawBody
-from muster.http.query_params import uuid_of
 from muster.platform.errors import InvalidKey
 
 
@@ -103,19 +101,3 @@ class Request:
 def body_of(request: Request) -> RawBody:
     """The body as API Gateway handed it over, for an operation that reads it itself."""
     return request.body
-
-
-def text_in_path(request: Request) -> str:
-    """The path's one parameter."""
-    ((_, text),) = request.path_parameters.items()
-    return text
-
-
-def uuid_in_path(request: Request) -> UUID:
-    """The path's one parameter, a UUID.
-
-    Raises:
-        InvalidParameter: it is no UUID.
-    """
-    ((name, text),) = request.path_parameters.items()
-    return uuid_of(name, text)

@@ -12,8 +12,9 @@ import msgspec
 from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
+from muster.http.path_params import text_in_path
 from muster.http.query_params import MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query
-from muster.http.request import Request, text_in_path
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.metrics.cursor import Cursor, event_cursor_of, to_cursor
 from muster.platform.errors import DatabaseUnavailable, InvalidParameter
@@ -28,11 +29,11 @@ LONGEST_USER_ID = 200
 
 
 class Subject(WireModel, omit_defaults=True):
-    """What is stored about a user: the first page has all but the further events."""
+    """A page of what is stored about a user; only the first page has more than events."""
 
     user_id: str
     events: list[Any]
-    """The earliest first; events of nobody too, where their session is the user's alone."""
+    """The earliest first, with anonymous events of sessions that have no other user."""
     sessions: list[Any] | None = None
     consents: list[Any] | None = None
     rejections: list[Any] | None = None
@@ -41,7 +42,7 @@ class Subject(WireModel, omit_defaults=True):
 
 
 class Receipt(WireModel):
-    """What an erasure took away."""
+    """How much an erasure deleted."""
 
     receipt_id: str
     events: int
@@ -82,8 +83,8 @@ def get_subject(connection: Connection, access: Access, request: SubjectRequest)
     """A page of what is stored about a user; empty where nothing is.
 
     Raises:
-        InvalidParameter: nobody can be called so.
-        KeyRefused: the key is no admin's.
+        InvalidParameter: no user can have this id.
+        KeyRefused: the key is no admin key.
         DatabaseUnavailable: the database did not answer.
     """
     parameters = {
@@ -107,13 +108,13 @@ def get_subject(connection: Connection, access: Access, request: SubjectRequest)
 
 
 def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
-    """Erase a user: events, sessions, decisions, quarantine and redemptions; what comes again stays out.
+    """Erase a user: events, sessions, decisions, quarantine and redemptions. Erased events are ignored from then on.
 
-    Done twice it erases what has come since, and the receipt says so. Broken off, it goes on with the next call.
+    A second call erases what has been stored since. When a call ends early, the next one continues.
 
     Raises:
-        InvalidParameter: nobody can be called so.
-        KeyRefused: the key is no admin's.
+        InvalidParameter: no user can have this id.
+        KeyRefused: the key is no admin key.
         DatabaseUnavailable: not all is erased yet; send the same request again.
     """
     who = {"key_hash": access.key_hash, "user_id": _checked(user_id)}
@@ -136,7 +137,7 @@ def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
 
 
 def _wait_for_earlier_batches(connection: Connection) -> None:
-    """Until no transaction is left that may not know of the erasure: it could still store what is to be erased."""
+    """Wait until every transaction knows of the erasure; an earlier one could still store what is to be erased."""
     row = connection.execute(query("privacy/get_next_transaction")).fetchone()
     horizon = row[0] if row else None
     until = time.monotonic() + WAIT_SECONDS
