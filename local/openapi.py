@@ -131,11 +131,11 @@ def _answers(route: Route) -> Json:
     if route.handle is not None:
         content = {each: {"schema": TEXT} for each in route.content_types}
         return {"200": {"description": "The file.", "content": content}, "304": {"description": "It has not changed."}}
-    told = ingest.ANSWERS.get(route.operation, {})
+    meanings = ingest.ANSWERS.get(route.operation, {})
     headers = {"headers": HEADERS[route.operation]} if route.operation in HEADERS else {}
     return {
         str(int(status)): {
-            "description": told.get(status, HTTPStatus(status).phrase),
+            "description": meanings.get(status, HTTPStatus(status).phrase),
             **headers,
             "content": {each: {"schema": _schema(reference)} for each in route.content_types},
         }

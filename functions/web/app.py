@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BUILT = HERE / "static"
-# Whatever gets into the page, it can load nothing from elsewhere, send nothing elsewhere, and be framed by nobody.
+# Whatever gets into the page, it can load nothing from elsewhere, send nothing elsewhere, and no page can frame it.
 POLICY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",

@@ -77,7 +77,7 @@ def _answer(routes: Routes, request: Request) -> Response:
 
 
 def _note_use(request: Request) -> None:
-    # Without a connection the database has not judged the key: ingest has queued the batch, and consume will know.
+    # Without a connection the database has not checked the key: ingest has queued the batch, and consume checks it.
     if request.key_used is not None and database().is_open:
         note_use(database().connection(), request.key_used)
 

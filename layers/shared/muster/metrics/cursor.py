@@ -22,7 +22,7 @@ def event_cursor_of(text: str | None) -> Cursor | None:
     """The place that a cursor names.
 
     Raises:
-        InvalidParameter: it is none of ours.
+        InvalidParameter: it is not a cursor that this API answers.
     """
     if text is None:
         return None

@@ -30,6 +30,6 @@ def get_user(connection: Connection, access: Access, user_id: str) -> UserSummar
         }
         row = cursor.execute(query("metrics/get_user"), parameters).fetchone()
     if row is None or not row["events"]:
-        raise NotFound("No event of this project is of such a user; an event's userId says whose it is.")
+        raise NotFound("No event of this project has this userId.")
     recent = msgspec.convert(row.pop("recent"), list[StoredEvent])
     return UserSummary(**row, user_id=user_id, recent=recent)

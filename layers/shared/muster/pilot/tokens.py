@@ -45,7 +45,7 @@ class IssueIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class RedeemIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A token as sent, and whose it shall be."""
+    """A token as sent, and the user or session that redeems it."""
 
     token: Annotated[str, Meta(min_length=1, max_length=200)]
     user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
@@ -72,14 +72,14 @@ def parse_issue(request: Request) -> IssueIn:
 
 
 def parse_redemption(request: Request) -> RedeemIn:
-    """A token and whose it shall be, from the body.
+    """A token and who redeems it, from the body.
 
     Raises:
         InvalidParameter: naming the first field that cannot be used.
     """
     sent = _form(request, RedeemIn)
     if sent.user_id is None and sent.session_id is None:
-        raise InvalidParameter("userId", "Send userId, sessionId or both: a token is redeemed for somebody.")
+        raise InvalidParameter("userId", "Send userId, sessionId or both: a user or a session redeems the token.")
     return sent
 
 
@@ -185,7 +185,7 @@ def get_pilot_tokens(connection: Connection, access: Access, request: TokensRequ
     """A page of the project's tokens, the latest first.
 
     Raises:
-        InvalidParameter: the cursor is none of this list.
+        InvalidParameter: the cursor is not one that this API answers.
         KeyRefused: the key is no admin key.
     """
     parameters = {"cursor": request.cursor, "limit": request.limit + 1}

@@ -1,4 +1,4 @@
-"""Keeps what users and sessions decide about being counted."""
+"""Stores what users and sessions decide about being counted."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ from muster.validation.limits import TIME_PATTERN, UUID_PATTERN, whole
 from muster.validation.unstorable import find_poison
 
 Status = Literal["granted", "denied", "withdrawn"]
-# What a client must no longer hold once its user is not to be counted.
+# What a client must delete once its user is not to be counted.
 PURGED = ["queuedEvents", "userId"]
 
 
@@ -52,7 +52,7 @@ class Decision(Consent):
 
 
 class ConsentRequest(QueryModel, frozen=True):
-    """The parameters of GET /v1/consent: whose decision is asked for, by one of the two."""
+    """The parameters of GET /v1/consent: the user or the session whose decision is asked for."""
 
     user_id: Annotated[str | None, Meta(description="The user's decision. Send either userId or sessionId.")] = None
     session_id: Annotated[UUID | None, Meta(description="The session's decision.")] = None

@@ -76,7 +76,7 @@ class Replay(WireModel):
     replayed: int
     still_rejected: int
     not_kept: int
-    """Of those still rejected, what cannot be tried: its payload was cut, or is not kept for want of consent."""
+    """Of those still rejected, how many cannot be tried: their payload was cut, or not stored for want of consent."""
     next_cursor: str | None
     """Where to go on when there was too much for one call."""
 
@@ -155,7 +155,7 @@ def rejection_cursor_of(text: str | None) -> int | None:
     """The id that a cursor is.
 
     Raises:
-        InvalidParameter: it is none of ours.
+        InvalidParameter: it is not a cursor that this API answers.
     """
     if text is None:
         return None

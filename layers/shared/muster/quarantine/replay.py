@@ -61,9 +61,9 @@ def replay_rejections(database: Database, access: Access, request: ReplayIn) -> 
     """Validate and store again what was rejected, with the time at which it was received first.
 
     Raises:
-        KeyRefused: the key is no admin's.
-        InvalidParameter: the cursor is none of ours.
-        DatabaseUnavailable: what was replayed until then stays so; the same call goes on.
+        KeyRefused: the key is no admin key.
+        InvalidParameter: the cursor is not one that this API answers.
+        DatabaseUnavailable: what was replayed so far stays stored; the same call continues.
     """
     if access.key_hash is None:
         raise MissingKey
