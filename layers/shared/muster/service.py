@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from muster.quarantine.replay import ReplayIn
     from muster.sessions import KnownSession, Session, SessionUpdate
 
-Request = TypeVar("Request")
-Answer = TypeVar("Answer")
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
 
 
 class AnalyticsService:
@@ -244,14 +244,14 @@ class AnalyticsService:
             return False
 
     def _for_key(
-        self, operation: str, topic: Callable[[Connection, Access, Request], Answer], request: Request
-    ) -> Answer:
+        self, operation: str, topic: Callable[[Connection, Access, RequestT], AnswerT], request: RequestT
+    ) -> AnswerT:
         """Run a topic whose SQL function checks the key in the statement that does the work."""
         return self._database.run(topic, self._access(operation), request)
 
     def _for_project(
-        self, operation: str, topic: Callable[[Connection, Access, Request], Answer], request: Request
-    ) -> Answer:
+        self, operation: str, topic: Callable[[Connection, Access, RequestT], AnswerT], request: RequestT
+    ) -> AnswerT:
         """Look the key up, then run a topic whose statements take the key's project."""
         access = self._access(operation)
         return self._database.run(lambda connection: topic(connection, access.look_up(connection), request))

@@ -1,7 +1,7 @@
 """A function's table of routes, and the one matcher of paths.
 
-API Gateway has routed the request to the function by then; which of its few routes it is takes a look into a table.
-A framework's resolver costs a cold start 100 ms of CPU for it, half of what it takes to import psycopg and msgspec.
+API Gateway has found the function already; finding the route among the function's few takes one look into a table.
+A framework's resolver would cost a cold start 100 ms of CPU.
 
 This module imports no database: the function `web` and the local gateway use it too.
 """
@@ -29,7 +29,7 @@ DEFAULT_PATH = "$default"
 
 @dataclass(frozen=True)
 class Route:
-    """One route: what it is called by, the operation behind it, and what it reads and answers.
+    """One route: its method and path, the operation behind it, and the models that it reads and answers.
 
     A reference is a text such as "muster.metrics.request:parse_metrics_request". It is resolved at the first request
     that needs it, so that a cold start imports what its one route needs and nothing else. The handler calls
@@ -41,7 +41,7 @@ class Route:
     path: str
     """{name} stands for one segment, {name+} for the rest of the path."""
     operation: str
-    """Its name in PERMISSIONS, in AnalyticsService and in the API's description."""
+    """Its name in PERMISSIONS, in AnalyticsService and, as operationId, in the API's description."""
     summary: str
     read: str | None = None
     """Reference to a function that turns the Request into the operation's request model.
@@ -54,18 +54,18 @@ class Route:
     """Reference to the model that `read` reads the body into."""
     is_body_optional: bool = False
     answers: str | Mapping[int, str] | None = None
-    """Reference to the response's model, or one for each status."""
+    """Reference to the response's model, which may be a union, or one reference for each status."""
     errors: Sequence["type[MusterError]"] = ()
-    """What this route raises besides the errors that every route with a key, a query or a body has."""
+    """The errors of this route alone. The API's description adds those that a key, `read` and a body bring."""
     status: int = HTTPStatus.OK
     respond: str | None = None
     """Reference to a function that turns the operation's value into a Response; JSON of the value by default."""
     content_types: Sequence[str] = ("application/json",)
     """Of the response."""
     keys_only: bool = False
-    """Whether the second API, which takes logins, leaves the route out. It leaves out what needs no key in any case."""
+    """Whether the second API, which takes logins, leaves the route out. It never has routes that need no key."""
     handle: "Callable[[Request], Response] | None" = None
-    """A plain function that answers in place of an operation: files, and what browsers ask before they send."""
+    """A plain function that answers in place of an operation: for files, and for a browser's preflight request."""
 
     def __post_init__(self) -> None:
         if self.operation not in PERMISSIONS:
