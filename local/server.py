@@ -1,6 +1,6 @@
 """The local API: an HTTP server that stands where API Gateway and Lambda stand on AWS.
 
-`python -m local.server --port 3000 --env DATABASE_URL=postgresql://…` serves the routes of template.yaml.
+`PYTHONPATH=layers/shared python -m local.server --port 3000 --env DATABASE_URL=postgresql://…` serves template.yaml.
 """
 
 import argparse

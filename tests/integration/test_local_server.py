@@ -23,6 +23,8 @@ from local.server import LocalApi, local_api
 
 WAIT_SECONDS = 20.0
 PROJECT = Path(__file__).resolve().parents[2]
+# The server finds routes with the matcher of the package.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "layers/shared"}
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
 Globals:
@@ -289,6 +291,7 @@ def start_program(template: Path, logs: Path) -> tuple[subprocess.Popen[str], st
     program = subprocess.Popen(
         [sys.executable, "-m", "local.server", "--template", template, "--port", "0", "--log-dir", logs],
         cwd=PROJECT,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -332,7 +335,7 @@ def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
         result = subprocess.run(
             [sys.executable, "-m", "local.server", "--template", template, "--port", port],
             cwd=PROJECT,
-            env=dict(os.environ),
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=WAIT_SECONDS,
