@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import orjson
 import psycopg
@@ -22,6 +22,8 @@ from benchmarks.machine import describe
 from benchmarks.parallel import SIZE, writing
 from benchmarks.report import DOCS, draw_bars, table, write_section
 from benchmarks.target import Target, own_target
+from muster.auth.keys import Access
+from muster.http.request import Request
 from muster.metrics.cohorts import get_retention
 from muster.metrics.events import get_recent_events
 from muster.metrics.funnel import get_funnel, parse_funnel_request
@@ -151,31 +153,36 @@ def _time(times: list[float], work: Work, connection: Connection, *, warm: bool)
 
 
 def _routes(target: Target) -> dict[str, Work]:
-    project, today = target.project_id, datetime.now(UTC).date()
+    access, today = Access(found_project_id=target.project_id), datetime.now(UTC).date()
 
     def metrics(**query: str) -> Work:
-        request = parse_metrics_request({name: [value] for name, value in query.items()})
-        return lambda connection: get_metrics(connection, project, request)
+        request = parse_metrics_request(_asked(query))
+        return lambda connection: get_metrics(connection, access, request)
 
     def days(count: int) -> dict[str, str]:
         return {"start": str(today - timedelta(days=count)), "end": str(today)}
 
-    month = days(30)
+    month, latest = days(30), parse_events_request(_asked({}))
     steps = [{"eventType": name} for name in ("page_view", "search", "quiz_answer")]
-    funnel = parse_funnel_request(json.dumps({"steps": steps, "by": "session", **month}))
-    retention = parse_retention_request({name: [value] for name, value in month.items()})
+    funnel = parse_funnel_request(_asked({}, json.dumps({"steps": steps, "by": "session", **month})))
+    retention = parse_retention_request(_asked(month))
     return {
         **{name: metrics(breakdown="eventType", limit="10", **days(count)) for name, count in OVERVIEWS.items()},
         "one event type, a month": metrics(eventType="page_view", **month),
         "by user, a month": metrics(breakdown="userId", limit="10", **month),
         "the last 24 hours": metrics(timeframe="day"),
         "one user, a month": metrics(userId="user-0000020", **month),
-        "latest events": lambda connection: get_recent_events(connection, project, parse_events_request({})),
-        "latest sessions": lambda connection: get_recent_sessions(connection, project, parse_events_request({})),
-        "funnel, a month": lambda connection: get_funnel(connection, project, funnel),
-        "retention, a month": lambda connection: get_retention(connection, project, retention),
-        "a user's summary": lambda connection: get_user(connection, project, "user-0000020"),
+        "latest events": lambda connection: get_recent_events(connection, access, latest),
+        "latest sessions": lambda connection: get_recent_sessions(connection, access, latest),
+        "funnel, a month": lambda connection: get_funnel(connection, access, funnel),
+        "retention, a month": lambda connection: get_retention(connection, access, retention),
+        "a user's summary": lambda connection: get_user(connection, access, "user-0000020"),
     }
+
+
+def _asked(query: Mapping[str, str], body: str | None = None) -> Request:
+    http = {"requestContext": {"http": {"method": "GET"}}, "rawPath": "/"}
+    return Request({**http, "rawQueryString": urlencode(query), "body": body}, "benchmark")
 
 
 def _plain(target: Target) -> dict[str, Work]:

@@ -1,44 +1,49 @@
-"""Keeps what people decided, shows them what is stored about them, and erases it."""
+"""Stores decisions about consent, shows what is stored about a user, and erases it."""
 
-from __future__ import annotations
+from muster.api.app import lambda_handler_for
+from muster.api.routing import Route, Routes
+from muster.platform.errors import SessionBelongsToAnotherUser
 
-from typing import TYPE_CHECKING
+ROUTES = Routes(
+    "Privacy",
+    [
+        Route(
+            "PUT",
+            "/v1/consent",
+            "put_consent",
+            "Store a decision",
+            read="muster.privacy.consent:parse_decision",
+            body="muster.privacy.consent:DecisionIn",
+            answers="muster.privacy.consent:Decision",
+            errors=(SessionBelongsToAnotherUser,),
+        ),
+        Route(
+            "GET",
+            "/v1/consent",
+            "get_consent",
+            "The decision that counts for a user or a session",
+            read="muster.privacy.consent:parse_consent_request",
+            query="muster.privacy.consent:ConsentRequest",
+            answers="muster.privacy.consent:Consent",
+        ),
+        Route(
+            "GET",
+            "/v1/subjects/{userId+}",
+            "get_subject",
+            "A page of everything stored about a user",
+            read="muster.privacy.subjects:parse_subject_request",
+            query="muster.privacy.subjects:SubjectQuery",
+            answers="muster.privacy.subjects:Subject",
+        ),
+        Route(
+            "DELETE",
+            "/v1/subjects/{userId+}",
+            "erase_subject",
+            "Erase a user",
+            read="muster.http.path_params:text_in_path",
+            answers="muster.privacy.subjects:Receipt",
+        ),
+    ],
+)
 
-from muster import topics
-from muster.api.app import lambda_handler_for, service
-from muster.api.routing import Routes
-
-if TYPE_CHECKING:
-    from muster.http.request import Request
-    from muster.privacy.consent import Consent, Decision
-    from muster.privacy.subjects import Receipt, Subject
-
-routes = Routes()
-
-
-@routes.put("/v1/consent")
-def put_consent(request: Request) -> Decision:
-    """Keep a decision."""
-    return service(request).put_consent(request.body)
-
-
-@routes.get("/v1/consent")
-def get_consent(request: Request) -> Consent:
-    """The decision that counts for a user or a session."""
-    return service(request).get_consent(topics.consent.parse_consent_request(request.query))
-
-
-@routes.get("/v1/subjects/{userId+}")
-def get_subject(request: Request) -> Subject:
-    """A page of everything stored about a user."""
-    asked = topics.subjects.parse_subject_request(request.query)
-    return service(request).get_subject(request.path_parameters["userId"], asked)
-
-
-@routes.delete("/v1/subjects/{userId+}")
-def erase_subject(request: Request) -> Receipt:
-    """Erase a user."""
-    return service(request).erase_subject(request.path_parameters["userId"])
-
-
-lambda_handler = lambda_handler_for(routes)
+lambda_handler = lambda_handler_for(ROUTES)

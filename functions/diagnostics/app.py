@@ -1,59 +1,65 @@
 """Says what works and what does not, where an event is, and what was rejected."""
 
-from __future__ import annotations
+from muster.api.app import lambda_handler_for
+from muster.api.routing import Route, Routes
+from muster.platform.errors import DatabaseUnavailable, NotFound
 
-from typing import TYPE_CHECKING
+ROUTES = Routes(
+    "Diagnostics",
+    [
+        Route(
+            "GET",
+            "/v1/diagnostics",
+            "run_diagnostics",
+            "Every check with its remedy",
+            answers="muster.diagnostics.report:Diagnostics",
+        ),
+        Route(
+            "GET",
+            "/v1/diagnostics/events/{eventId}",
+            "trace_event",
+            "Where is my event?",
+            read="muster.metrics.request:parse_trace_request",
+            query="muster.metrics.request:TraceQuery",
+            answers="muster.diagnostics.event_trace:Trace",
+        ),
+        Route(
+            "GET",
+            "/v1/diagnostics/sessions/{sessionId}",
+            "get_delivery_report",
+            "Which batches of a session have arrived",
+            read="muster.http.path_params:uuid_in_path",
+            answers="muster.diagnostics.delivery:DeliveryReport",
+            errors=(NotFound,),
+        ),
+        Route(
+            "GET",
+            "/v1/diagnostics/rejections",
+            "get_rejections",
+            "The quarantine, newest first",
+            read="muster.quarantine.rejections:parse_rejections_request",
+            query="muster.quarantine.rejections:RejectionsQuery",
+            answers="muster.quarantine.rejections:Rejections",
+        ),
+        Route(
+            "POST",
+            "/v1/diagnostics/rejections/replay",
+            "replay_rejections",
+            "Store what was rejected, where today's rules accept it",
+            read="muster.quarantine.replay:parse_replay",
+            body="muster.quarantine.replay:ReplayIn",
+            is_body_optional=True,
+            answers="muster.quarantine.rejections:Replay",
+        ),
+        Route(
+            "GET",
+            "/healthz",
+            "check_health",
+            "Whether the database answers and the schema is current",
+            answers="muster.diagnostics.report:Health",
+            errors=(DatabaseUnavailable,),
+        ),
+    ],
+)
 
-from muster import topics
-from muster.api.app import lambda_handler_for, public_service, service
-from muster.api.routing import Routes
-from muster.http.query_params import uuid_of
-
-if TYPE_CHECKING:
-    from muster.diagnostics.delivery import SessionLedger
-    from muster.diagnostics.event_trace import Trace
-    from muster.diagnostics.report import Diagnostics
-    from muster.http.request import Request
-    from muster.quarantine.rejections import RejectionGroups, RejectionPage, Replay
-
-routes = Routes()
-
-
-@routes.get("/v1/diagnostics")
-def run_diagnostics(request: Request) -> Diagnostics:
-    """Every check with its remedy."""
-    return service(request).run_diagnostics()
-
-
-@routes.get("/v1/diagnostics/events/{eventId}")
-def trace_event(request: Request) -> Trace:
-    """Where is my event?"""
-    event_id = uuid_of("eventId", request.path_parameters["eventId"])
-    return service(request).trace_event(event_id, topics.metrics_requests.parse_trace_request(request.query))
-
-
-@routes.get("/v1/diagnostics/sessions/{sessionId}")
-def get_session_ledger(request: Request) -> SessionLedger:
-    """Which batches of a session have arrived."""
-    return service(request).get_session_ledger(uuid_of("sessionId", request.path_parameters["sessionId"]))
-
-
-@routes.get("/v1/diagnostics/rejections")
-def get_rejections(request: Request) -> RejectionPage | RejectionGroups:
-    """The quarantine."""
-    return service(request).get_rejections(topics.quarantine_requests.parse_rejections_request(request.query))
-
-
-@routes.post("/v1/diagnostics/rejections/replay")
-def replay_rejections(request: Request) -> Replay:
-    """What was rejected, once more under today's rules."""
-    return service(request).replay_rejections(request.body)
-
-
-@routes.get("/healthz")
-def check_health(_: Request) -> dict[str, str]:
-    """Whether the database answers and the schema is current."""
-    return public_service().check_health()
-
-
-lambda_handler = lambda_handler_for(routes)
+lambda_handler = lambda_handler_for(ROUTES)

@@ -1,25 +1,24 @@
 """Stores batches of events."""
 
-from muster.api import cors
-from muster.api.app import lambda_handler_for, service
-from muster.api.routing import Routes
-from muster.http.request import Request
-from muster.http.response import Response
-from muster.ingest.results import http_response
+from muster.api.app import lambda_handler_for
+from muster.api.cors import answer_preflight
+from muster.api.routing import Route, Routes
 
-routes = Routes()
+ROUTES = Routes(
+    "Ingest",
+    [
+        Route(
+            "POST",
+            "/v1/events",
+            "save_batch",
+            "Store a batch of events",
+            read="muster.http.request:body_of",
+            answers={200: "muster.ingest.results:BatchResult", 202: "muster.ingest.results:BatchResult"},
+            respond="muster.api.responses:batch_response",
+            keys_only=True,
+        ),
+        Route("OPTIONS", "/{proxy+}", "answer_preflight", "What a browser may send", handle=answer_preflight),
+    ],
+)
 
-
-@routes.post("/v1/events")
-def save_events(request: Request) -> Response:
-    """A batch of events: 200 when it is committed, 202 when it is durably queued."""
-    return http_response(service(request).save_request(request.body))
-
-
-@routes.options("/{proxy+}")
-def answer_preflight(request: Request) -> Response:
-    """What browsers ask of any route before they send."""
-    return cors.answer_preflight(request)
-
-
-lambda_handler = lambda_handler_for(routes)
+lambda_handler = lambda_handler_for(ROUTES)

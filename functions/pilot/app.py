@@ -1,46 +1,54 @@
 """Issues, lists, revokes and redeems the tokens of pilot studies."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
-from muster import topics
-from muster.api.app import lambda_handler_for, service
-from muster.api.routing import Routes
-from muster.http.query_params import uuid_of
-from muster.http.response import json_response
+from muster.api.app import lambda_handler_for
+from muster.api.routing import Route, Routes
+from muster.platform.errors import SessionBelongsToAnotherUser, TokenGone, TokenNotFound, TooManyAttempts
 
-if TYPE_CHECKING:
-    from muster.http.request import Request
-    from muster.http.response import Response
-    from muster.pilot.tokens import PilotToken, Redemption, TokenPage
+ROUTES = Routes(
+    "Pilot",
+    [
+        Route(
+            "POST",
+            "/v1/pilot-tokens",
+            "issue_pilot_tokens",
+            "New tokens, in clear this one time",
+            read="muster.pilot.tokens:parse_issue",
+            body="muster.pilot.tokens:IssueIn",
+            answers="muster.pilot.tokens:IssuedTokens",
+            status=HTTPStatus.CREATED,
+        ),
+        Route(
+            "GET",
+            "/v1/pilot-tokens",
+            "get_pilot_tokens",
+            "The tokens and their state",
+            read="muster.pilot.tokens:parse_tokens_request",
+            query="muster.pilot.tokens:TokensRequest",
+            answers="muster.pilot.tokens:TokenPage",
+        ),
+        Route(
+            "DELETE",
+            "/v1/pilot-tokens/{id}",
+            "revoke_pilot_token",
+            "Revoke a token",
+            read="muster.http.path_params:uuid_in_path",
+            answers="muster.pilot.tokens:PilotToken",
+            errors=(TokenNotFound,),
+        ),
+        Route(
+            "POST",
+            "/v1/pilot-tokens/redeem",
+            "redeem_pilot_token",
+            "Make a user or a session a participant",
+            read="muster.pilot.tokens:parse_redemption",
+            body="muster.pilot.tokens:RedeemIn",
+            answers="muster.pilot.tokens:Redemption",
+            errors=(TokenNotFound, SessionBelongsToAnotherUser, TokenGone, TooManyAttempts),
+            keys_only=True,
+        ),
+    ],
+)
 
-routes = Routes()
-
-
-@routes.post("/v1/pilot-tokens")
-def issue_pilot_tokens(request: Request) -> Response:
-    """New tokens, in clear this one time."""
-    return json_response(service(request).issue_pilot_tokens(request.body), HTTPStatus.CREATED)
-
-
-@routes.get("/v1/pilot-tokens")
-def get_pilot_tokens(request: Request) -> TokenPage:
-    """The tokens and what has become of them."""
-    return service(request).get_pilot_tokens(topics.pilot_requests.parse_tokens_request(request.query))
-
-
-@routes.delete("/v1/pilot-tokens/{id}")
-def revoke_pilot_token(request: Request) -> PilotToken:
-    """Nobody redeems it any more."""
-    return service(request).revoke_pilot_token(uuid_of("id", request.path_parameters["id"]))
-
-
-@routes.post("/v1/pilot-tokens/redeem")
-def redeem_pilot_token(request: Request) -> Redemption:
-    """Makes a user or a session a participant."""
-    return service(request).redeem_pilot_token(request.body)
-
-
-lambda_handler = lambda_handler_for(routes)
+lambda_handler = lambda_handler_for(ROUTES)

@@ -1,29 +1,35 @@
 """Creates, updates and shows sessions."""
 
-from __future__ import annotations
+from muster.api.app import lambda_handler_for
+from muster.api.routing import Route, Routes
+from muster.platform.errors import NotFound, SessionBelongsToAnotherUser
 
-from typing import TYPE_CHECKING
+ROUTES = Routes(
+    "Sessions",
+    [
+        Route(
+            "PUT",
+            "/v1/sessions/{sessionId}",
+            "put_session",
+            "Create or update a session",
+            read="muster.sessions:parse_session_update",
+            body="muster.sessions:SessionIn",
+            is_body_optional=True,
+            answers="muster.sessions:Session",
+            errors=(SessionBelongsToAnotherUser,),
+            keys_only=True,
+        ),
+        Route(
+            "GET",
+            "/v1/sessions/{sessionId}",
+            "get_session",
+            "A session and what is known of it",
+            read="muster.http.path_params:uuid_in_path",
+            answers="muster.sessions:KnownSession",
+            errors=(NotFound,),
+            keys_only=True,
+        ),
+    ],
+)
 
-from muster.api.app import lambda_handler_for, service
-from muster.api.routing import Routes
-
-if TYPE_CHECKING:
-    from muster.http.request import Request
-    from muster.sessions import KnownSession, Session
-
-routes = Routes()
-
-
-@routes.put("/v1/sessions/{sessionId}")
-def put_session(request: Request) -> Session:
-    """Create or update a session."""
-    return service(request).put_session(request.path_parameters["sessionId"], request.body)
-
-
-@routes.get("/v1/sessions/{sessionId}")
-def get_session(request: Request) -> KnownSession:
-    """A session and what is known of it."""
-    return service(request).get_session(request.path_parameters["sessionId"])
-
-
-lambda_handler = lambda_handler_for(routes)
+lambda_handler = lambda_handler_for(ROUTES)

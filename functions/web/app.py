@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muster.api.routing import Routes
+from muster.api.routing import Route, Routes
 from muster.api.static_files import file_response, lambda_handler_for_files
+from muster.platform.errors import NotFound
 
 if TYPE_CHECKING:
     from muster.http.request import Request
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BUILT = HERE / "static"
-# Whatever gets into the page, it can load nothing from elsewhere, send nothing elsewhere, and be framed by nobody.
+# Whatever gets into the page, it can load nothing from elsewhere, send nothing elsewhere, and no page can frame it.
 POLICY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
@@ -24,17 +25,13 @@ POLICY = {
 # Any site may load the client, also one that asks its resources whether they mind.
 FOR_ALL_SITES = {"cross-origin-resource-policy": "cross-origin"}
 
-routes = Routes()
 
-
-@routes.get("/")
 def get_dashboard(request: Request) -> Response:
     """The dashboard, or how to build it."""
     page = BUILT / "index.html"
     return file_response(request, page if page.exists() else HERE / "not-built.html", headers=POLICY)
 
 
-@routes.get("/assets/{name}")
 def get_asset(request: Request) -> Response:
     """A part of the dashboard; its name changes with its content."""
     # The name is one segment of a path that is decoded: what stands before its last slash does not count.
@@ -42,17 +39,49 @@ def get_asset(request: Request) -> Response:
     return file_response(request, BUILT / "assets" / name, is_immutable=True)
 
 
-@routes.get("/muster.js")
 def get_client(request: Request) -> Response:
     """The browser client, for a script tag."""
     return file_response(request, BUILT / "muster.js", headers=FOR_ALL_SITES)
 
 
-@routes.get("/openapi.json")
 def get_description(request: Request) -> Response:
     """The API's description."""
     packed = BUILT / "openapi.json"
     return file_response(request, packed if packed.exists() else HERE / "openapi.json", headers=FOR_ALL_SITES)
 
 
-lambda_handler = lambda_handler_for_files(routes)
+HTML, SCRIPT, JSON = ("text/html",), ("text/javascript",), ("application/json",)
+ROUTES = Routes(
+    "Web",
+    [
+        Route("GET", "/", "get_dashboard", "The dashboard", handle=get_dashboard, content_types=HTML),
+        Route(
+            "GET",
+            "/assets/{name}",
+            "get_asset",
+            "A part of the dashboard",
+            handle=get_asset,
+            content_types=SCRIPT,
+            errors=(NotFound,),
+        ),
+        Route(
+            "GET",
+            "/muster.js",
+            "get_client",
+            "The browser client",
+            handle=get_client,
+            content_types=SCRIPT,
+            errors=(NotFound,),
+        ),
+        Route(
+            "GET",
+            "/openapi.json",
+            "get_description",
+            "This description",
+            handle=get_description,
+            content_types=JSON,
+        ),
+    ],
+)
+
+lambda_handler = lambda_handler_for_files(ROUTES)

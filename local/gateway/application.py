@@ -20,8 +20,8 @@ from local.gateway.http_api import (
     with_cors,
 )
 from local.gateway.logs import FunctionLogs
-from local.routes import RouteTable
 from local.sam.template import Template
+from muster.api.routing import Matcher
 
 ENVIRONMENTS_PER_FUNCTION = 4
 # Many clients read the response only after they have sent the whole body, so we read up to this much of a refused one.
@@ -47,7 +47,7 @@ class Gateway:
         prestart: bool = True,
     ) -> None:
         self._template = template
-        self._routes = RouteTable(template.routes)
+        self._routes = Matcher(template.routes)
         self._throttle = Throttle(template.limit, template.limits)
         self._logs = logs
         self._prestart = prestart

@@ -1,6 +1,6 @@
 """The local API: an HTTP server in place of API Gateway and Lambda.
 
-`python -m local.gateway.server --port 3000 --env DATABASE_URL=postgresql://…` serves the routes of template.yaml.
+`PYTHONPATH=layers/shared python -m local.gateway.server --env DATABASE_URL=postgresql://…` serves template.yaml.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest
 from muster.metrics.rollups import roll_up
 from tests.faults.clients import Ledger
+from tests.support.databases import access_to
 
 LISTED = 5
 PARTS = ("totals", "previous", "series", "breakdown")
@@ -50,8 +51,9 @@ def _rollups(connection: psycopg.Connection[Any]) -> list[str]:
     # Whole days, which are answered from what is folded; all that clients send is of these minutes.
     everything = MetricsRequest(timeframe="month", breakdown="eventType")
     for (project_id,) in connection.execute("SELECT id FROM muster.projects").fetchall():
+        access = access_to(project_id)
         for when in ("before the last fold", "after it"):
-            rolled, raw = (read(connection, project_id, everything) for read in (get_metrics, get_raw_metrics))
+            rolled, raw = (read(connection, access, everything) for read in (get_metrics, get_raw_metrics))
             if any(
                 getattr(rolled, part) != getattr(raw, part) for part in ("totals", "previous", "series", "breakdown")
             ):

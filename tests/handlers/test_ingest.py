@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.auth.keys import Sender, hash_key
+from muster.auth.keys import Access, hash_key
 from muster.db.client import Database
 from muster.ingest.handler import save_batch
 from muster.platform.settings import Settings
@@ -94,12 +94,12 @@ def test_sending_the_same_batch_again_changes_nothing(post: Caller, database_url
 def test_the_same_batch_twice_at_once_is_stored_once(database_url: str, project: Any) -> None:
     batch = a_batch(*(an_event() for _ in range(50)))
     text = json.dumps(batch)
-    sender = Sender(key_hash=hash_key(project.keys["write"]), request_id="twice")
+    access = Access(key_hash=hash_key(project.keys["write"]), request_id="twice")
 
     def send(_: int) -> Any:
         database = Database(Settings(database_url=database_url, database_role="muster_ingest"))
         try:
-            return save_batch(database, sender, text).result
+            return save_batch(database, access, text).result
         finally:
             database.close()
 

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from local.routes import route_tables
 from local.sam.template import load_template
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 from muster.metrics.rollups import roll_up
 from muster.projects.projects import create_key, revoke_key
 from tests.support.databases import Project, make_project
@@ -293,9 +294,9 @@ def checksums(database_url: str, project_id: Any) -> dict[str, tuple[int, str | 
     return found
 
 
-def _expected(verb: str, holder: str, kind: str) -> tuple[int, str] | None:
+def _expected(operation: str, holder: str, kind: str) -> tuple[int, str] | None:
     """The refusal that a key must meet; None where the route is its own project's to use."""
-    allowed = RIGHTS[verb]
+    allowed = PERMISSIONS[operation]
     if not allowed:
         return None
     if kind == "none":
@@ -308,42 +309,40 @@ def _expected(verb: str, holder: str, kind: str) -> tuple[int, str] | None:
     return None
 
 
-def _verbs() -> dict[str, str]:
-    """By route, its name in RIGHTS, from the functions' own tables."""
-    found: dict[str, str] = {}
-    for path in (PROJECT / "functions").glob("*/app.py"):
-        module = importlib.import_module(f"functions.{path.parent.name}.app")
-        if hasattr(module, "routes"):
-            found |= module.routes.verbs
-    return {route: verb for route, verb in found.items() if not route.startswith("OPTIONS ")}
+def _operations() -> dict[str, str]:
+    """The operation of each route, from the functions' own tables."""
+    tables = route_tables().values()
+    return {route.key: route.operation for table in tables for route in table if route.method != "OPTIONS"}
 
 
 def test_every_route_is_tried(victim: Victim) -> None:
     # A new route belongs into _attempts above, with all that could lead it to another project's rows.
-    assert {route.key for route in _ROUTE_OF_A_FUNCTION} == set(_verbs()) == set(_attempts(victim))
+    assert {route.key for route in _ROUTE_OF_A_FUNCTION} == set(_operations()) == set(_attempts(victim))
 
 
 def test_no_route_shows_or_changes_another_projects_rows(
     database_url: str, victim: Victim, intruder: dict[str, str], call: Callable[..., Answer]
 ) -> None:
-    before, verbs = checksums(database_url, victim.project.id), _verbs()
+    before, operations = checksums(database_url, victim.project.id), _operations()
     empty = sorted(name for name, (count, _) in before.items() if not count)
     assert empty == [], "the victim has rows in every table, or the test proves nothing of them"
     own = victim.project.keys
     # The reads first: until the intruder has stored something, every number that it is told must be 0.
     attempts = sorted(
-        _attempts(victim).items(), key=lambda item: "write" in RIGHTS[verbs[item[0]]] or item[0][:3] != "GET"
+        _attempts(victim).items(), key=lambda item: "write" in PERMISSIONS[operations[item[0]]] or item[0][:3] != "GET"
     )
     for route, listed in attempts:
         keys: list[tuple[str, str, str | None]] = [("intruder", "none", None)]
         keys += [("intruder", kind, key) for kind, key in intruder.items()]
         # The victim's own keys, where they are of a kind that may not.
-        keys += [("victim", kind, key) for kind, key in own.items() if kind not in (RIGHTS[verbs[route]] or own)]
+        keys += [
+            ("victim", kind, key) for kind, key in own.items() if kind not in (PERMISSIONS[operations[route]] or own)
+        ]
         for holder, kind, key in keys:
             for attempt in listed:
                 answer = call(route, key, attempt)
                 place = f"{route} with {kind} of {holder}: {attempt} {answer.status} {answer.text[:500]}"
-                refusal = _expected(verbs[route], holder, kind)
+                refusal = _expected(operations[route], holder, kind)
                 if refusal is None:
                     assert answer.status not in (401, 403, 500, 503), place
                 else:
@@ -379,12 +378,3 @@ def test_the_intruder_has_only_what_it_stored_itself(
         statement = "SELECT project_id, event_type FROM muster.analytics_events WHERE id = %s ORDER BY event_type"
         found = connection.execute(statement, [victim.event_id]).fetchall()
     assert [row[1] for row in found] == ["intruder", "victim-type"]
-
-
-def test_a_route_without_rights_cannot_be_made() -> None:
-    from muster.api.routing import Routes  # noqa: PLC0415 - of this test alone
-
-    with pytest.raises(LookupError, match="not in RIGHTS"):
-
-        @Routes().get("/v1/new")
-        def not_in_the_table(_: object) -> None: ...

@@ -10,9 +10,9 @@ import pytest
 
 from functions.maintain import app as maintain_app
 from muster.db.client import Database
-from muster.http.body import RawBody
 from muster.platform.settings import Settings
 from muster.quarantine import rejections
+from muster.quarantine.replay import ReplayIn
 from muster.service import AnalyticsService
 from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, Context, a_batch, an_event
@@ -223,8 +223,7 @@ def test_two_replays_at_once_store_once(post: Caller, on_diagnostics: Caller, da
 
     def work() -> None:
         database = Database(Settings(database_url=database_url, database_role="muster_reader"))
-        body = RawBody(content=json.dumps({"ids": ids, "history": True}))
-        answers.append(AnalyticsService(database, key=key).replay_rejections(body))
+        answers.append(AnalyticsService(database, key=key).replay_rejections(ReplayIn(ids=ids, history=True)))
         database.close()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

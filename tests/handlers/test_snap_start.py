@@ -16,7 +16,7 @@ def restore() -> None:
 
 def test_a_restored_environment_is_connected_anew(post: Caller, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
-    handler = api.lambda_handler_for(Routes())
+    handler = api.lambda_handler_for(Routes("Tests", []))
     assert callable(handler)
     before = api.database()
     restore()
@@ -29,7 +29,7 @@ def test_a_database_that_is_away_at_the_restore_is_the_first_requests_503(
     post: Caller, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
-    api.lambda_handler_for(Routes())
+    api.lambda_handler_for(Routes("Tests", []))
     environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     restore()
     assert post("POST /v1/events", a_batch()).status == 503

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from muster.auth.keys import Sender, hash_key
+from muster.auth.keys import Access, hash_key
 from muster.db.client import Database
 from muster.ingest.handler import store_batch
 from muster.ingest.user_agents import request_agent
@@ -131,7 +131,7 @@ def test_what_waited_in_the_queue_meanwhile_is_caught(post: Caller, on_consent: 
     erase(on_consent, "ada")
     text = json.dumps({"sessionId": session, "userId": "ada", "events": [{"eventType": "x", "timestamp": ahead}]})
     database = Database(Settings(database_url=database_url))
-    access = Sender(hash_key(post.project.keys["write"]), "r")
+    access = Access(hash_key(post.project.keys["write"]), request_id="r")
     stored = store_batch(
         database,
         access,

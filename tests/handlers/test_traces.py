@@ -23,7 +23,7 @@ from tests.support.databases import Project, make_project
 from tests.support.functions import Answer, Caller, Context, a_batch, an_event
 
 POST = "POST /v1/events"
-TRACE, LEDGER = "GET /v1/diagnostics/events/{eventId}", "GET /v1/diagnostics/sessions/{sessionId}"
+TRACE, DELIVERY = "GET /v1/diagnostics/events/{eventId}", "GET /v1/diagnostics/sessions/{sessionId}"
 STAGES = ["received", "validated", "consent", "deduplicated", "stored", "visible"]
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
@@ -48,8 +48,8 @@ def stage(found: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(only)
 
 
-def ledger(call: Caller, session_id: str) -> Answer:
-    return call(LEDGER, kind="read", path=f"/v1/diagnostics/sessions/{session_id}")
+def delivery(call: Caller, session_id: str) -> Answer:
+    return call(DELIVERY, kind="read", path=f"/v1/diagnostics/sessions/{session_id}")
 
 
 def execute(database_url: str, statement: str) -> None:
@@ -157,7 +157,7 @@ def test_it_is_of_one_project_and_for_its_readers(post: Caller, on_diagnostics: 
     other = make_project(database_url, "other")
     stranger = Caller(on_diagnostics.handler, other, on_diagnostics.role, on_diagnostics.environment)
     assert trace(stranger, event["id"])["found"] is False
-    assert ledger(stranger, batch["sessionId"]).code == "not_found"
+    assert delivery(stranger, batch["sessionId"]).code == "not_found"
     path = f"/v1/diagnostics/events/{event['id']}"
     assert on_diagnostics(TRACE, kind="write", path=path).code == "key_not_allowed"
     assert on_diagnostics(TRACE, kind=None, path=path).code == "missing_key"
@@ -176,13 +176,13 @@ def test_a_bad_parameter_is_named(on_diagnostics: Caller, path: str, query: dict
     assert (answer.status, answer.code) == (400, "invalid_parameter")
 
 
-def test_the_ledger_of_a_session(post: Caller, on_diagnostics: Caller) -> None:
+def test_the_delivery_report_of_a_session(post: Caller, on_diagnostics: Caller) -> None:
     session = str(uuid.uuid4())
     for number in (1, 2, 5, 9):
         sent = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))
         post(POST, a_batch(an_event(timestamp=sent), sessionId=session, sequence=number, dropped=number, sentAt=sent))
     post(POST, a_batch(an_event(eventType=7), sessionId=session, userId="bob"))
-    found = ledger(on_diagnostics, session).json
+    found = delivery(on_diagnostics, session).json
     assert found["batches"] == {
         "received": [[1, 2], [5, 5], [9, 9]],
         "gaps": [[3, 4], [6, 8]],
@@ -195,11 +195,11 @@ def test_the_ledger_of_a_session(post: Caller, on_diagnostics: Caller) -> None:
     assert "5 of 9 batches have not arrived: 3-4, 6-8; the client gave up 9 events; 1 events" in found["verdict"]
     for number in (3, 4, 6, 7, 8):
         post(POST, a_batch(sessionId=session, sequence=number))
-    assert ledger(on_diagnostics, session).json["batches"]["gaps"] == []
+    assert delivery(on_diagnostics, session).json["batches"]["gaps"] == []
     plain = str(uuid.uuid4())
     post(POST, a_batch(sessionId=plain))
-    assert ledger(on_diagnostics, plain).json["verdict"] == "Everything that the client numbered has arrived."
-    assert ledger(on_diagnostics, str(uuid.uuid4())).code == "not_found"
+    assert delivery(on_diagnostics, plain).json["verdict"] == "Everything that the client numbered has arrived."
+    assert delivery(on_diagnostics, str(uuid.uuid4())).code == "not_found"
 
 
 @dataclass

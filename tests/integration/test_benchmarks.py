@@ -11,7 +11,7 @@ from benchmarks.history import seed
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
 from tests.support.programs import run_program
 
 
@@ -61,7 +61,8 @@ def test_what_is_seeded_is_what_it_says_and_is_folded(postgres: Cluster) -> None
         assert row == (done.events, done.sessions)
         assert abs(done.events - 5_000) < 500
         request = MetricsRequest(timeframe="year")
-        rolled, raw = get_metrics(connection, project, request), get_raw_metrics(connection, project, request)
+        access = access_to(project)
+        rolled, raw = get_metrics(connection, access, request), get_raw_metrics(connection, access, request)
         assert rolled.explain.source == "rollups"
         assert (rolled.totals, rolled.previous, rolled.series) == (raw.totals, raw.previous, raw.series)
         differing = connection.execute(

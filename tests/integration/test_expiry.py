@@ -23,6 +23,7 @@ from muster.metrics.request import MetricsRequest
 from muster.metrics.rollups import roll_up
 from muster.platform.settings import Settings
 from muster.projects.projects import create_project
+from tests.support.databases import access_to
 
 ROOT = Path(__file__).resolve().parents[2]
 Connection = psycopg.Connection[Any]
@@ -115,8 +116,8 @@ class Store:
         found = []
         for start, end in ((JANUARY, MARCH), (FEBRUARY, MARCH), (FEBRUARY, datetime.now(UTC))):
             request = MetricsRequest(timeframe=None, start=start, end=end, granularity="week", breakdown="userId")
-            rolled = get_metrics(self.connection, self.id, request)
-            raw = get_raw_metrics(self.connection, self.id, request)
+            rolled = get_metrics(self.connection, access_to(self.id), request)
+            raw = get_raw_metrics(self.connection, access_to(self.id), request)
             assert rolled.explain.source == "rollups"
             assert (rolled.totals, rolled.previous, rolled.series, rolled.breakdown) == (
                 raw.totals,

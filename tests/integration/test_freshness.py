@@ -10,7 +10,7 @@ import psycopg
 from muster.metrics.overview import get_metrics
 from muster.metrics.request import MetricsRequest
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
 
 WRITERS, TRANSACTIONS, FOLDED_AT_ONCE = 3, 1_500, 200
 INSERT = (
@@ -49,7 +49,7 @@ def test_an_event_that_was_committed_before_is_in_the_answer(postgres: Cluster) 
         try:
             while any(thread.is_alive() for thread in threads[:WRITERS]):
                 committed = sum(writer.committed for writer in writers)
-                answer = get_metrics(connection, project, request)
+                answer = get_metrics(connection, access_to(project), request)
                 begun = sum(writer.begun for writer in writers)
                 assert committed <= answer.totals.events <= begun
                 assert sum(bucket.events for bucket in answer.series) == answer.totals.events
@@ -59,7 +59,8 @@ def test_an_event_that_was_committed_before_is_in_the_answer(postgres: Cluster) 
             for thread in threads:
                 thread.join()
         assert failures == []
-        assert get_metrics(connection, project, request).totals.events == sum(writer.committed for writer in writers)
+        seen = get_metrics(connection, access_to(project), request).totals.events
+        assert seen == sum(writer.committed for writer in writers)
         assert folds.events > TRANSACTIONS
 
 

@@ -1,6 +1,5 @@
 """A funnel, compared with trying every way through it."""
 
-import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 
 from muster.metrics.funnel import get_funnel, parse_funnel_request
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
+from tests.support.requests import a_request
 
 START = datetime(2015, 5, 18, tzinfo=UTC)
 Event = tuple[str | None, int, str]
@@ -63,7 +63,7 @@ def test_a_funnel_finds_the_furthest_way(
                 " event_type, area) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, 'x')",
                 [(project, uuid.uuid4(), START + timedelta(minutes=at), user, kind) for user, at, kind in happened],
             )
-        answer = get_funnel(database, project, parse_funnel_request(json.dumps(body)))
+        answer = get_funnel(database, access_to(project), parse_funnel_request(a_request(body=body)))
     reached = [
         furthest([(at, kind) for user, at, kind in happened if user == who], wanted, window) for who in ("ada", "bob")
     ]

@@ -25,6 +25,8 @@ from local.gateway.server import LocalApi, local_api
 # Only a broken server takes as long as this.
 WAIT_SECONDS = 60.0
 PROJECT = Path(__file__).resolve().parents[2]
+# The server finds routes with the matcher of the package.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "layers/shared"}
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31
 Globals:
@@ -383,6 +385,7 @@ def a_program(template: Path, logs: Path) -> Iterator[tuple[subprocess.Popen[str
     with subprocess.Popen(
         [sys.executable, "-m", "local.gateway.server", "--template", template, "--port", "0", "--log-dir", logs],
         cwd=PROJECT,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -438,7 +441,7 @@ def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
         result = subprocess.run(
             [sys.executable, "-m", "local.gateway.server", "--template", template, "--port", port],
             cwd=PROJECT,
-            env=dict(os.environ),
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=WAIT_SECONDS,

@@ -20,7 +20,7 @@ from muster.metrics.overview import get_metrics
 from muster.metrics.request import MetricsRequest
 from muster.platform.errors import InvalidParameter
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
 
 # Where clocks change, and how: by an hour, by half of one, at midnight, never.
 ANCHORS = {
@@ -333,7 +333,7 @@ def test_every_number_is_that_of_a_plain_computation(database: psycopg.Connectio
         store_refused(database, project, rejected, ignored)
         store_refused(database, another, rejected, ignored)
         try:
-            answer = get_metrics(database, project, request)
+            answer = get_metrics(database, access_to(project), request)
         except InvalidParameter:
             assert (end - start) / timedelta(minutes=1) > 2000
             return
@@ -368,7 +368,7 @@ def test_a_timeframe_ends_with_the_bucket_of_now(
         project = create_project(database, "one")
         events = [Event(now - timedelta(minutes=age), ALIKE[0], user, "a", "b", None) for age, user in ages]
         store(database, project, events)
-        answer = get_metrics(database, project, MetricsRequest(timeframe=timeframe, timezone=zone))
+        answer = get_metrics(database, access_to(project), MetricsRequest(timeframe=timeframe, timezone=zone))
     start, end = answer.range.start, answer.range.end
     assert start <= now < end
     assert answer.totals.events == sum(start <= event.at < end for event in events)

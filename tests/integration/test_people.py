@@ -1,6 +1,5 @@
 """Consent, identify, ingest, erase and replay, in random histories: the database agrees with a simple model."""
 
-import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -16,16 +15,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from muster.db.client import Database
-from muster.http.body import RawBody
 from muster.metrics.overview import get_metrics, get_raw_metrics
-from muster.metrics.request import parse_metrics_request
+from muster.metrics.request import MetricsRequest
 from muster.metrics.rollups import roll_up
 from muster.platform.errors import SessionBelongsToAnotherUser
 from muster.platform.settings import Settings
-from muster.privacy.consent import ConsentRequest
+from muster.privacy.consent import ConsentRequest, DecisionIn, Status
 from muster.projects.projects import create_key, create_project
 from muster.service import AnalyticsService
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
 
 # In each of the two halves, which two processors take at once.
 HISTORIES, STEPS = 1_000, 10
@@ -229,23 +227,22 @@ class People(RuleBasedStateMachine):
         status=st.sampled_from(["granted", "denied", "withdrawn"]),
         minute=st.integers(0, 3),
     )
-    def decide(self, who: tuple[str | None, str | None], status: str, minute: int) -> None:
+    def decide(self, who: tuple[str | None, str | None], status: Status, minute: int) -> None:
         """Decide, at a time that may be before another decision's."""
         user, session = who
         at = NOW - timedelta(minutes=60 - minute)
-        sent = {"userId": user, "sessionId": session, "status": status, "decidedAt": at.isoformat()}
-        body = RawBody(json.dumps(sent))
+        sent = DecisionIn(status=status, user_id=user, session_id=session, decided_at=at.isoformat())
         known = self.model.sessions.get(session or "")
         if known and None not in (known.user, user) and known.user != user:
             with pytest.raises(SessionBelongsToAnotherUser):
-                self.service.put_consent(body)
+                self.service.put_consent(sent)
             return
         whose = user or (known.user if known else None)
         again = [one for one in self.model.decisions
                  if (one.user, one.session, one.status, one.at) == (whose, session, status, at)]  # fmt: skip
         if not again:
             self.model.decide(at, whose, session, status)
-        assert self.service.put_consent(body).status == self.model.consent(whose, session)
+        assert self.service.put_consent(sent).status == self.model.consent(whose, session)
 
     @rule(user=users)
     def erase(self, user: str) -> None:
@@ -269,15 +266,15 @@ class People(RuleBasedStateMachine):
         found = {(s, cast(uuid.UUID, i).int, cast(datetime, at).astimezone(UTC)): user for s, i, at, user in rows}
         assert found == self.model.events
         for user in USERS:
-            known = self.service.get_consent(ConsentRequest(user, None)).status
+            known = self.service.get_consent(ConsentRequest(user_id=user)).status
             assert known == (self.model.consent(user, None) or "unknown")
 
     def teardown(self) -> None:
         """Metrics, from rollups and from events alone, count what is there."""
         if not hasattr(self, "model"):
             return
-        request = parse_metrics_request({"timeframe": ["all"], "breakdown": ["userId"]})
-        answer, raw = (ask(self.connection, self.project, request) for ask in (get_metrics, get_raw_metrics))
+        request = MetricsRequest(timeframe="all", breakdown="userId")
+        answer, raw = (ask(self.connection, access_to(self.project), request) for ask in (get_metrics, get_raw_metrics))
         by_user = Counter(self.model.events.values())
         assert {row.value: row.events for row in answer.breakdown or []} == by_user
         assert answer.totals == raw.totals

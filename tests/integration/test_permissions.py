@@ -5,13 +5,13 @@ from typing import Any
 
 import psycopg
 
-from muster.auth.permissions import RIGHTS
+from muster.auth.permissions import PERMISSIONS
 
-# The operation of each, by its name in RIGHTS.
+# The operation of each, by its name in PERMISSIONS.
 OPERATIONS = {
-    "ingest_fast_path": "save_events",
-    "ingest_full_path": "save_events",
-    "count_refused_request": "save_events",
+    "ingest_fast_path": "save_batch",
+    "ingest_full_path": "save_batch",
+    "count_refused_request": "save_batch",
     "put_session": "put_session",
     "get_session": "get_session",
     "replay_rejection": "replay_rejections",
@@ -39,4 +39,4 @@ def test_every_function_that_takes_a_key_asks_for_the_kinds_of_the_table(connect
     assert set(sources) == set(OPERATIONS) | ABOUT_KEYS
     for name, operation in OPERATIONS.items():
         asked = re.findall(r"project_of_key\(p_key_hash, '{([^}]*)}'\)", sources[name])
-        assert [tuple(sorted(kinds.split(","))) for kinds in asked] == [tuple(sorted(RIGHTS[operation]))], name
+        assert [tuple(sorted(kinds.split(","))) for kinds in asked] == [tuple(sorted(PERMISSIONS[operation]))], name

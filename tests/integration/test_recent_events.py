@@ -19,7 +19,8 @@ from muster.metrics.rollups import roll_up
 from muster.metrics.sessions import get_recent_sessions
 from muster.platform.errors import DatabaseUnavailable
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
+from tests.support.requests import a_request
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FILTERS = st.fixed_dictionaries(
@@ -85,7 +86,7 @@ def make_participants(connection: Connection, project: uuid.UUID) -> None:
 def all_pages(connection: Connection, project: uuid.UUID, filters: dict[str, list[str]]) -> list[StoredEvent]:
     found, cursor = list[StoredEvent](), None
     while True:
-        page = get_recent_events(connection, project, page_after(cursor, filters))
+        page = get_recent_events(connection, access_to(project), page_after(cursor, filters))
         assert len(page.events) <= int(filters["limit"][0])
         found += page.events
         cursor = page.next_cursor
@@ -96,7 +97,7 @@ def all_pages(connection: Connection, project: uuid.UUID, filters: dict[str, lis
 def all_sessions(connection: Connection, project: uuid.UUID, filters: dict[str, list[str]]) -> list[SeenSession]:
     found, cursor = list[SeenSession](), None
     while True:
-        page = get_recent_sessions(connection, project, page_after(cursor, filters))
+        page = get_recent_sessions(connection, access_to(project), page_after(cursor, filters))
         assert len(page.sessions) <= int(filters["limit"][0])
         found += page.sessions
         cursor = page.next_cursor
@@ -105,7 +106,7 @@ def all_sessions(connection: Connection, project: uuid.UUID, filters: dict[str, 
 
 
 def page_after(cursor: str | None, filters: dict[str, list[str]]) -> MetricsRequest:
-    return parse_events_request({**filters, "timeframe": ["all"], **({"cursor": [cursor]} if cursor else {})})
+    return parse_events_request(a_request({**filters, "timeframe": "all", **({"cursor": cursor} if cursor else {})}))
 
 
 @settings(max_examples=60, deadline=None)

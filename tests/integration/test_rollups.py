@@ -14,7 +14,8 @@ from muster.metrics.request import MetricsRequest, parse_metrics_request
 from muster.metrics.rollups import roll_up
 from muster.platform.settings import Settings
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
+from tests.support.requests import a_request
 
 MONTH = MetricsRequest(timeframe="month", breakdown="eventType")
 INSERT = (
@@ -38,7 +39,8 @@ def tail(connection: psycopg.Connection[Any]) -> int:
 
 
 def assert_exact(connection: psycopg.Connection[Any], project: uuid.UUID, events: int) -> None:
-    rolled, raw = get_metrics(connection, project, MONTH), get_raw_metrics(connection, project, MONTH)
+    access = access_to(project)
+    rolled, raw = get_metrics(connection, access, MONTH), get_raw_metrics(connection, access, MONTH)
     assert rolled.explain.source == "rollups"
     assert rolled.totals.events == events
     assert (rolled.totals, rolled.series, rolled.breakdown) == (raw.totals, raw.series, raw.breakdown)
@@ -64,7 +66,7 @@ def test_a_load_of_one_transaction_is_folded_in_parts(database: psycopg.Connecti
     assert roll_up(database, project, 100_000_000) == (0, False)
     folded, complete = roll_up(database, project, 20_000)
     assert (20_000 <= folded < events, complete) == (True, False)
-    assert get_metrics(database, project, MONTH).totals.events == events
+    assert get_metrics(database, access_to(project), MONTH).totals.events == events
     assert roll_up(database, project, 100_000_000)[1]
     assert_exact(database, project, events)
 
@@ -109,17 +111,17 @@ def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: 
         )
     roll_up(database, project, 10_000)
     day = {"start": ["2026-01-01"], "end": ["2026-01-02"], "area": ["b"]}
-    seen, unseen = (parse_metrics_request({**day, "eventType": [name]}) for name in ("a", "z"))
-    explain = get_metrics(database, project, seen).explain
+    seen, unseen = (parse_metrics_request(a_request({**day, "eventType": name})) for name in ("a", "z"))
+    explain = get_metrics(database, access_to(project), seen).explain
     assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (15, True)
     found = database.execute("SELECT pg_get_functiondef('muster.count_rolled_up_events'::regproc)").fetchone()
     assert found is not None
     assert "0.25 seconds" in str(found[0])
     database.execute(str(found[0]).replace("0.25 seconds", "0 seconds").encode())
-    explain = get_metrics(database, project, seen).explain
+    explain = get_metrics(database, access_to(project), seen).explain
     assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (5, False)
     assert "at least 5" in explain.hint
-    explain = get_metrics(database, project, unseen).explain
+    explain = get_metrics(database, access_to(project), unseen).explain
     assert (explain.rows_outside_range, explain.rows_outside_range_is_exact) == (0, False)
     assert "nor of the latest months" in explain.hint
 

@@ -18,7 +18,7 @@ from muster.metrics.models import Metrics
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest
 from muster.projects.projects import create_project
-from tests.support.databases import Cluster
+from tests.support.databases import Cluster, access_to
 
 FIRST = datetime(2015, 3, 25, tzinfo=UTC)
 DAYS = 9
@@ -289,7 +289,7 @@ def answer_alike(connections: tuple[Connection, Connection], history: list[Step]
         for step in history:
             step(world)
         for request in asked:
-            rolled = get_metrics(connection, world.project, request)
-            assert comparable(rolled) == comparable(get_raw_metrics(connection, world.project, request))
+            rolled = get_metrics(connection, access_to(world.project), request)
+            assert comparable(rolled) == comparable(get_raw_metrics(connection, access_to(world.project), request))
     finally:
         writer.rollback()

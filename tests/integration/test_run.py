@@ -128,7 +128,7 @@ def test_the_terminal_shows_what_a_person_needs_and_no_log(state: Path, port: in
     assert "{" not in started.output
     assert len(started.output.splitlines()) <= 16
     log = (state / "functions.log").read_text("utf-8")
-    assert '"migration_applied"' in log
+    assert '"migrations_applied"' in log
     assert '"ingest_result"' in log
 
 

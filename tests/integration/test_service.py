@@ -14,6 +14,7 @@ from muster.platform.errors import DatabaseUnavailable, KeyNotAllowed, ProjectNo
 from muster.platform.settings import Settings
 from muster.service import AnalyticsService
 from tests.support.databases import Cluster, Project, make_project
+from tests.support.requests import a_request
 
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
 
@@ -37,7 +38,7 @@ def an_event(**fields: object) -> dict[str, object]:
 def test_events_saved_are_in_metrics_and_counts(service: AnalyticsService) -> None:
     result = service.save_events("ada", SESSION, [an_event(), an_event(area="shop", data={"plan": "pilot"})])
     assert (result["status"], result["accepted"]) == ("committed", 2)
-    metrics = service.get_metrics(parse_metrics_request({"timeframe": ["day"], "breakdown": ["area"]}))
+    metrics = service.get_metrics(parse_metrics_request(a_request({"timeframe": "day", "breakdown": "area"})))
     assert (metrics.totals.events, metrics.totals.users) == (2, 1)
     assert {value.value for value in metrics.breakdown} == {"shop", "unknown"}
     diagnostics = service.run_diagnostics()
@@ -54,7 +55,7 @@ def test_events_of_a_plain_batch_are_in_the_next_answer_after_a_fold(
     database: Database, project: Project, number: int
 ) -> None:
     service = AnalyticsService(database, key=project.keys["admin"])
-    day = parse_metrics_request({"timeframe": ["day"]})
+    day = parse_metrics_request(a_request({"timeframe": "day"}))
     for batches in (1, 2):
         stored = service.save_events("ada", SESSION, [an_event(area=f"shop {place}") for place in range(number)])
         assert (stored["accepted"], service.get_metrics(day).totals.events) == (number, batches * number)

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
 
 from local.postgres import Postgres, start_postgres
+from muster.auth.keys import Access
 from muster.db.migrate import migrate
 from muster.projects.projects import create_key, create_project
 from tests.support.folders import open_folder
@@ -79,6 +81,11 @@ def cluster() -> Iterator[Cluster]:
         made = Cluster(server)
         made.prepare()
         yield made
+
+
+def access_to(project_id: UUID) -> Access:
+    """What a topic gets once it is known which project is asked for."""
+    return Access(found_project_id=project_id)
 
 
 def make_project(database_url: str, name: str = "tests") -> Project:

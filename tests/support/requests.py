@@ -1,10 +1,15 @@
 """One request for each route of the template: what every way of running the API is asked at least."""
 
+import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+
+from muster.http.request import Request
 
 SESSION_ID = str(uuid.uuid4())
 BUILT = Path(__file__).resolve().parents[2] / "functions" / "web" / "static"
@@ -21,6 +26,19 @@ class Ask:
     expected: dict[str, Any] = field(default_factory=dict)
     status: int = 200
     query: str = ""
+
+
+def a_request(
+    query: Mapping[str, Any] | None = None, *, path: Mapping[str, str] | None = None, body: Any = None
+) -> Request:
+    """A request as an operation reads it; `body` is sent as JSON."""
+    event = {"requestContext": {"http": {"method": "GET"}}, "rawPath": "/"}
+    event["rawQueryString"] = urlencode(query or {}, doseq=True)
+    if body is not None:
+        event["body"] = json.dumps(body)
+    request = Request(event, "test-request")
+    request.path_parameters = path or {}
+    return request
 
 
 def new_batch() -> dict[str, Any]:

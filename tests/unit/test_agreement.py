@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from local.routes import route_tables
 from local.sam.template import load_template, parse_template
 from muster.platform import settings
 
@@ -70,7 +71,21 @@ def test_every_parameter_is_used_described_and_explained_where_it_is_asked_for()
         assert re.search(rf"(!Ref {name}\b|\${{{name}}})", body), f"{name} is not used"
 
 
-def test_who_logs_in_is_let_in_by_the_gateway_on_every_route_and_only_to_routes_that_keys_have_too() -> None:
+def test_the_template_leads_to_the_routes_of_each_functions_table() -> None:
+    deployed: dict[str, set[str]] = {name: set() for name in TEMPLATE.functions}
+    for route in TEMPLATE.routes:
+        deployed[route.function].add(route.key.replace("+}", "}"))
+    declared = {name: {route.key for route in table} for name, table in route_tables().items()}
+    assert {name: routes for name, routes in deployed.items() if routes} == declared
+
+
+def test_a_function_without_routes_has_no_table() -> None:
+    routed = {TEMPLATE.functions[name].source.name for name in route_tables()}
+    for path in (PROJECT / "functions").glob("*/app.py"):
+        assert ("ROUTES = Routes(" in path.read_text("utf-8")) is (path.parent.name in routed), path
+
+
+def test_the_login_api_has_the_routes_that_take_logins_and_asks_for_the_login() -> None:
     resources = parse_template(PROJECT / "template.yaml")["Resources"]
     keys, logins = (resources[name]["Properties"]["DefinitionBody"]["paths"] for name in ("Api", "LoginApi"))
     for path, methods in logins.items():
@@ -78,16 +93,11 @@ def test_who_logs_in_is_let_in_by_the_gateway_on_every_route_and_only_to_routes_
             assert operation["x-amazon-apigateway-integration"] == keys[path][method]["x-amazon-apigateway-integration"]
             # Without it the gateway would let in anybody, and functions take what it lets in for a login.
             assert method == "options" or operation["security"] == [{"login": []}], f"{method} {path}"
-    all_of = [{(method, path) for path, methods in paths.items() for method in methods} for paths in (keys, logins)]
-    assert all_of[0] - all_of[1] == {
-        # Apps ask these, and anybody.
-        ("post", "/v1/events"),
-        ("put", "/v1/sessions/{sessionId}"),
-        ("get", "/v1/sessions/{sessionId}"),
-        ("post", "/v1/pilot-tokens/redeem"),
-        ("get", "/healthz"),
-        *(("get", path) for path in ("/", "/assets/{name}", "/muster.js", "/openapi.json")),
-    }
+    # Browsers ask either API before they send.
+    routes = [route for table in route_tables().values() for route in table]
+    declared = {route.key for route in routes if route.takes_logins or route.method == "OPTIONS"}
+    listed = {f"{method.upper()} {path}" for path, methods in logins.items() for method in methods}
+    assert {route.replace("+}", "}") for route in listed} == declared
 
 
 def test_what_may_run_at_once_leaves_connections_for_people() -> None:

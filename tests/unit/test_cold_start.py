@@ -50,8 +50,16 @@ def modules_after(function: str, event: str) -> set[str]:
 @pytest.mark.parametrize(
     ("function", "event", "unused"),
     [
-        ("ingest", "ingest-batch.json", ["pydantic", "muster.ingest.parse", "muster.metrics.overview"]),
-        ("ingest", "ingest-one-bad-event.json", ["pydantic", "muster.ingest.enqueue", "muster.metrics.overview"]),
+        (
+            "ingest",
+            "ingest-batch.json",
+            ["pydantic", "muster.ingest.parse", "muster.metrics.overview", "muster.http.query_params"],
+        ),
+        (
+            "ingest",
+            "ingest-one-bad-event.json",
+            ["pydantic", "muster.ingest.enqueue", "muster.metrics.overview", "muster.http.query_params"],
+        ),
         ("session", "session-put.json", ["pydantic", "muster.ingest.fast_path", "muster.metrics.overview"]),
         (
             "consent",

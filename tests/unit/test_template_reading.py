@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from local.gateway.http_api import Throttle
-from local.routes import RouteTable
 from local.sam.template import Limit, Route, TemplateError, load_template
+from muster.api.routing import Matcher
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = """
@@ -134,7 +134,7 @@ def test_the_most_specific_route_wins() -> None:
         Route("ANY", "/a/fixed", "fixed, any method"),
         Route("GET", "/a/fixed", "fixed"),
     ]
-    table = RouteTable(routes)
+    table = Matcher(routes)
 
     def found(method: str, path: str) -> tuple[str, dict[str, str]]:
         match = table.find(method, path)
@@ -149,7 +149,7 @@ def test_the_most_specific_route_wins() -> None:
 
 
 def test_no_route_is_no_answer() -> None:
-    table = RouteTable([Route("GET", "/a", "f")])
+    table = Matcher([Route("GET", "/a", "f")])
     assert table.find("GET", "/a/") is None
     assert table.find("HEAD", "/a") is None
 

@@ -1,13 +1,20 @@
-"""The façade of Muster: what handlers call, and what an engineer calls from a Python shell."""
+"""The façade of Muster: what handlers call, and what an engineer calls from a Python shell.
+
+Each operation takes one request model, or nothing, and hands it to its topic as `topic(connection, access, request)`:
+an open connection, who asks, and what for. Some topics take the `Database` in place of the connection: ingest, which
+stores or queues; erase_subject and replay_rejections, which need several transactions; issue_pilot_tokens, which must
+send the same tokens again when an answer is lost; trace_event, which asks the queue between two statements; and
+run_diagnostics, which opens a connection of its own.
+"""
 
 from __future__ import annotations
 
-import json
 import uuid
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from muster.auth.keys import PREFIX_LENGTH, Access, Sender, authenticate, hash_key, note_use, only_project
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
+from muster.auth.permissions import PERMISSIONS
 from muster.platform.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -15,29 +22,33 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from muster.db.client import Connection, Database
-    from muster.diagnostics.delivery import SessionLedger
+    from muster.diagnostics.delivery import DeliveryReport
     from muster.diagnostics.event_trace import Trace
-    from muster.diagnostics.report import Diagnostics
+    from muster.diagnostics.report import Diagnostics, Health
     from muster.http.body import RawBody
     from muster.ingest.results import BatchResponse, BatchResult
-    from muster.metrics.export import ExportPage, Format
+    from muster.metrics.export import ExportPage
     from muster.metrics.funnel import FunnelRequest
     from muster.metrics.models import EventPage, Funnel, Metrics, Retention, SessionPage, UserSummary
-    from muster.metrics.request import MetricsRequest, TraceRequest
-    from muster.pilot.tokens import IssuedTokens, PilotToken, Redemption, TokenPage, TokensRequest
-    from muster.privacy.consent import Consent, ConsentRequest, Decision
+    from muster.metrics.request import ExportRequest, MetricsRequest, TraceRequest
+    from muster.pilot.tokens import IssuedTokens, IssueIn, PilotToken, RedeemIn, Redemption, TokenPage, TokensRequest
+    from muster.privacy.consent import Consent, ConsentRequest, Decision, DecisionIn
     from muster.privacy.subjects import Receipt, Subject, SubjectRequest
-    from muster.quarantine.rejections import RejectionGroups, RejectionPage, RejectionsRequest, Replay
-    from muster.sessions import KnownSession, Session
+    from muster.quarantine.rejections import Rejections, RejectionsRequest, Replay
+    from muster.quarantine.replay import ReplayIn
+    from muster.sessions import KnownSession, Session, SessionUpdate
 
-T = TypeVar("T")
-P = ParamSpec("P")
+RequestT = TypeVar("RequestT")
+AnswerT = TypeVar("AnswerT")
 
 
 class AnalyticsService:
     """Acts for one project: that of `key`, or without a key the database's only one.
 
     Without a key the database's login must own the schema, as an engineer's in a shell does.
+
+    Every operation raises KeyRefused where the key may not do it, and DatabaseUnavailable where the database does not
+    answer. The docstring of its topic names the other errors.
     """
 
     def __init__(
@@ -51,11 +62,11 @@ class AnalyticsService:
         opts_out: bool = False,
     ) -> None:
         self._database = database
-        self._sender = Sender(
+        self._asker = Access(
             key_hash=key_hash if key_hash or key is None else hash_key(key),
+            key_prefix=(key or "")[:PREFIX_LENGTH],
             request_id=request_id or str(uuid.uuid4()),
             user_agent=user_agent,
-            key_prefix=(key or "")[:PREFIX_LENGTH],
             opts_out=opts_out,
         )
 
@@ -64,166 +75,166 @@ class AnalyticsService:
     ) -> BatchResult:
         """Store events of one session; each needs an event type and a timestamp with an offset.
 
-        Names may be as on the wire or in snake_case, times texts or datetimes. What is rejected is in the result.
+        Names may be as on the wire or in snake_case, times texts or datetimes. The result names every rejected event.
         """
         from muster.ingest.handler import batch_text, save_batch
 
-        return save_batch(self._database, self._sender, batch_text(user_id, session_id, events_to_save)).result
+        text = batch_text(user_id, session_id, events_to_save)
+        return save_batch(self._database, self._access("save_batch"), text).result
 
-    def save_request(self, body: RawBody) -> BatchResponse:
+    def save_batch(self, body: RawBody) -> BatchResponse:
         """Store a batch as a client sent it, or queue it where ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
             from muster.ingest.enqueue import queue_request
 
-            return queue_request(self._database.settings, self._sender, body)
+            return queue_request(self._database.settings, self._access("save_batch"), body)
         from muster.ingest.handler import save_request
 
-        return save_request(self._database, self._sender, body)
+        return save_request(self._database, self._access("save_batch"), body)
 
     def update_session(self, session_id: str | UUID, user_id: str | None) -> Session:
-        """Create the session, or say whose it is."""
+        """Create a session, or say which user it belongs to."""
+        from muster.sessions import session_update
+
+        return self.put_session(session_update(session_id, {"userId": user_id}))
+
+    def put_session(self, request: SessionUpdate) -> Session:
+        """Create or update a session."""
         from muster.sessions import put_session
 
-        return put_session(self._database, self._sender, str(session_id), json.dumps({"userId": user_id}))
+        return self._for_key("put_session", put_session, request)
 
-    def put_session(self, session_id: str, body: RawBody) -> Session:
-        """Create or update a session as a client describes it."""
-        from muster.sessions import put_request
-
-        return put_request(self._database, self._sender, session_id, body)
-
-    def get_session(self, session_id: str) -> KnownSession:
+    def get_session(self, session_id: UUID) -> KnownSession:
         """A session and what is known of it."""
         from muster.sessions import get_session
 
-        return get_session(self._database, self._sender, session_id)
+        return self._for_key("get_session", get_session, session_id)
 
-    def put_consent(self, body: RawBody) -> Decision:
-        """Keep what a user or a session decided about being counted."""
-        from muster.privacy.consent import put_request
+    def put_consent(self, request: DecisionIn) -> Decision:
+        """Store what a user or a session decided about being counted."""
+        from muster.privacy.consent import put_consent
 
-        return put_request(self._database, self._sender, body)
+        return self._for_key("put_consent", put_consent, request)
 
     def get_consent(self, request: ConsentRequest) -> Consent:
         """The decision that counts for a user or a session."""
         from muster.privacy.consent import get_consent
 
-        return get_consent(self._database, self._sender, request)
+        return self._for_key("get_consent", get_consent, request)
 
-    def get_subject(self, user_id: str, request: SubjectRequest) -> Subject:
-        """A page of everything stored about a user; needs an admin key."""
+    def get_subject(self, request: SubjectRequest) -> Subject:
+        """A page of everything stored about a user."""
         from muster.privacy.subjects import get_subject
 
-        return get_subject(self._database, self._sender, user_id, request)
+        return self._for_key("get_subject", get_subject, request)
 
     def erase_subject(self, user_id: str) -> Receipt:
-        """Erase a user; needs an admin key."""
+        """Erase a user."""
         from muster.privacy.subjects import erase_subject
 
-        return erase_subject(self._database, self._sender, user_id)
+        return erase_subject(self._database, self._access("erase_subject"), user_id)
+
+    def issue_pilot_tokens(self, request: IssueIn) -> IssuedTokens:
+        """New pilot tokens, in clear this one time."""
+        from muster.pilot.tokens import issue_pilot_tokens
+
+        return issue_pilot_tokens(self._database, self._access("issue_pilot_tokens"), request)
+
+    def get_pilot_tokens(self, request: TokensRequest) -> TokenPage:
+        """A page of pilot tokens and their state, the latest first."""
+        from muster.pilot.tokens import get_pilot_tokens
+
+        return self._for_key("get_pilot_tokens", get_pilot_tokens, request)
+
+    def revoke_pilot_token(self, token_id: UUID) -> PilotToken:
+        """Revoke a pilot token."""
+        from muster.pilot.tokens import revoke_pilot_token
+
+        return self._for_key("revoke_pilot_token", revoke_pilot_token, token_id)
+
+    def redeem_pilot_token(self, request: RedeemIn) -> Redemption:
+        """Make a user or a session a participant of a pilot study."""
+        from muster.pilot.tokens import redeem_pilot_token
+
+        return self._for_key("redeem_pilot_token", redeem_pilot_token, request)
 
     def get_metrics(self, request: MetricsRequest) -> Metrics:
         """Totals, series and breakdown of a range, exact and fresh."""
         from muster.metrics.overview import get_metrics
 
-        return self._read(get_metrics, request)
+        return self._for_project("get_metrics", get_metrics, request)
 
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
-        """Raw events, newest first."""
+        """A page of raw events, the latest first."""
         from muster.metrics.events import get_recent_events
 
-        return self._read(get_recent_events, request)
+        return self._for_project("get_recent_events", get_recent_events, request)
 
     def get_recent_sessions(self, request: MetricsRequest) -> SessionPage:
-        """Sessions by their latest event, newest first."""
+        """A page of sessions, the one with the latest event first."""
         from muster.metrics.sessions import get_recent_sessions
 
-        return self._read(get_recent_sessions, request)
+        return self._for_project("get_recent_sessions", get_recent_sessions, request)
 
     def get_user(self, user_id: str) -> UserSummary:
         """One user's summary and latest events."""
         from muster.metrics.user_profile import get_user
 
-        return self._read(get_user, user_id)
+        return self._for_project("get_user", get_user, user_id)
 
     def get_funnel(self, request: FunnelRequest) -> Funnel:
-        """How many take step after step."""
+        """How many users or sessions take step after step."""
         from muster.metrics.funnel import get_funnel
 
-        return self._read(get_funnel, request)
+        return self._for_project("get_funnel", get_funnel, request)
 
     def get_retention(self, request: MetricsRequest) -> Retention:
-        """How many come back, by when they first came."""
+        """How many users come back, by when they first came."""
         from muster.metrics.cohorts import get_retention
 
-        return self._read(get_retention, request)
+        return self._for_project("get_retention", get_retention, request)
 
-    def export_events(self, request: MetricsRequest, form: Format) -> ExportPage:
+    def export_events(self, request: ExportRequest) -> ExportPage:
         """A page of raw events as a file."""
         from muster.metrics.export import export_events
 
-        return self._read(export_events, request, form)
+        return self._for_project("export_events", export_events, request)
 
-    def trace_event(self, event_id: UUID, request: TraceRequest) -> Trace:
+    def run_diagnostics(self) -> Diagnostics:
+        """What works and what does not, with the remedy of each fault; it raises for nothing but a refused key."""
+        from muster.diagnostics.report import run_diagnostics
+
+        return run_diagnostics(self._database, self._access("run_diagnostics"))
+
+    def trace_event(self, request: TraceRequest) -> Trace:
         """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""
         from muster.diagnostics.event_trace import trace_event
 
-        return self._read(trace_event, self._database.settings, event_id, request)
+        return trace_event(self._database, self._access("trace_event"), request)
 
-    def get_session_ledger(self, session_id: UUID) -> SessionLedger:
+    def get_delivery_report(self, session_id: UUID) -> DeliveryReport:
         """Which batches of a session have arrived, and which have not."""
-        from muster.diagnostics.delivery import get_session_ledger
+        from muster.diagnostics.delivery import get_delivery_report
 
-        return self._read(get_session_ledger, session_id)
+        return self._for_project("get_delivery_report", get_delivery_report, session_id)
 
-    def get_rejections(self, request: RejectionsRequest) -> RejectionPage | RejectionGroups:
-        """The quarantine, the newest first, or by reason."""
+    def get_rejections(self, request: RejectionsRequest) -> Rejections:
+        """A page of the quarantine, the newest first, or its counts by reason."""
         from muster.quarantine.rejections import get_rejections
 
-        return self._read(get_rejections, request)
+        return self._for_project("get_rejections", get_rejections, request)
 
-    def replay_rejections(self, body: RawBody) -> Replay:
-        """Validate and store again what was rejected; needs an admin key."""
-        from muster.quarantine.replay import replay_request
+    def replay_rejections(self, request: ReplayIn) -> Replay:
+        """Validate and store again what was rejected."""
+        from muster.quarantine.replay import replay_rejections
 
-        return replay_request(self._database, self._sender, body)
+        return replay_rejections(self._database, self._access("replay_rejections"), request)
 
-    def issue_pilot_tokens(self, body: RawBody) -> IssuedTokens:
-        """New pilot tokens, in clear this one time; needs an admin key."""
-        from muster.pilot.tokens import issue_tokens
-
-        return issue_tokens(self._database, self._sender, body)
-
-    def get_pilot_tokens(self, request: TokensRequest) -> TokenPage:
-        """Pilot tokens and their state, the latest first; needs an admin key."""
-        from muster.pilot.tokens import get_tokens
-
-        return get_tokens(self._database, self._sender, request)
-
-    def revoke_pilot_token(self, token_id: UUID) -> PilotToken:
-        """A pilot token that nobody redeems any more; needs an admin key."""
-        from muster.pilot.tokens import revoke_token
-
-        return revoke_token(self._database, self._sender, token_id)
-
-    def redeem_pilot_token(self, body: RawBody) -> Redemption:
-        """Make a user or a session a participant of a pilot study."""
-        from muster.pilot.tokens import redeem_token
-
-        return redeem_token(self._database, self._sender, body)
-
-    def run_diagnostics(self) -> Diagnostics:
-        """What works and what does not, with the remedy of each fault; never raises but for a refused key."""
-        from muster.diagnostics.report import run_diagnostics
-
-        return run_diagnostics(self._database.settings, self._access_for("run_diagnostics"))
-
-    def check_health(self) -> dict[str, str]:
+    def check_health(self) -> Health:
         """{"status": "ok"}, or an error when the database does not answer or its schema is not current."""
         from muster.diagnostics.report import check_health
 
-        check_health(self._database)
-        return {"status": "ok"}
+        return self._database.run(check_health)
 
     def test_database_connection(self) -> bool:
         """Whether the database answers; the log has the reason when it does not."""
@@ -232,22 +243,18 @@ class AnalyticsService:
         except DatabaseUnavailable:
             return False
 
-    def _read(self, work: Callable[Concatenate[Connection, UUID, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        access = self._access_for(work.__name__)
+    def _for_key(
+        self, operation: str, topic: Callable[[Connection, Access, RequestT], AnswerT], request: RequestT
+    ) -> AnswerT:
+        """Run a topic whose SQL function checks the key in the statement that does the work."""
+        return self._database.run(topic, self._access(operation), request)
 
-        def read(connection: Connection) -> T:
-            return work(connection, access(connection).project_id, *args, **kwargs)
+    def _for_project(
+        self, operation: str, topic: Callable[[Connection, Access, RequestT], AnswerT], request: RequestT
+    ) -> AnswerT:
+        """Look the key up, then run a topic whose statements take the key's project."""
+        access = self._access(operation)
+        return self._database.run(lambda connection: topic(connection, access.look_up(connection), request))
 
-        return self._database.run(read)
-
-    def _access_for(self, verb: str) -> Callable[[Connection], Access]:
-        allowed, key_hash = RIGHTS[verb], self._sender.key_hash
-        if key_hash is None:
-            return only_project
-
-        def access(connection: Connection) -> Access:
-            found = authenticate(connection, key_hash, allowed)
-            note_use(connection, key_hash)
-            return found
-
-        return access
+    def _access(self, operation: str) -> Access:
+        return replace(self._asker, allowed=PERMISSIONS[operation])

@@ -1,6 +1,8 @@
 """Creates, updates and shows sessions."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,14 +10,15 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from muster.auth.keys import Sender, only_project, raise_if_refused
-from muster.auth.permissions import RIGHTS
-from muster.db.client import Connection, Database, call
-from muster.http.body import RawBody, read_text
+from muster.auth.keys import Access, only_project
+from muster.db.client import Connection, call
+from muster.http.body import read_text
+from muster.http.path_params import uuid_in_path
 from muster.http.query_params import uuid_of
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.ingest.user_agents import browser_family
-from muster.platform.errors import InvalidBatch
+from muster.platform.errors import InvalidBatch, NotFound
 from muster.platform.logging import log
 from muster.validation.error_details import convert_model, place_of, time_faults
 from muster.validation.json_spans import members
@@ -57,69 +60,85 @@ class KnownSession(Session):
     """As what it takes part in a pilot study, by its own latest redemption or its user's."""
 
 
-def put_request(database: Database, sender: Sender, session_id: str, body: RawBody) -> Session:
-    """Create or update a session from a request's body, none being as good as {}; raises as put_session does."""
-    return put_session(database, sender, session_id, read_text(body) if body.content else "{}")
+@dataclass(frozen=True, slots=True)
+class SessionUpdate:
+    """What to change of a session; a session that is not known is created."""
+
+    session_id: UUID
+    fields: Mapping[str, Any]
+    """The fields of SessionIn as they were sent, by their names on the wire."""
 
 
-def put_session(database: Database, sender: Sender, session_id: str, text: str) -> Session:
-    """Create or update a session from its JSON text.
-
-    Raises:
-        InvalidParameter: the session id is no UUID.
-        InvalidJson, InvalidBatch: the body is not a session.
-        SessionBelongsToAnotherUser: it is known to be another user's.
-        KeyRefused: the key may not write.
-        DatabaseUnavailable: nothing was changed.
-    """
-    parameters = {"session_id": uuid_of("sessionId", session_id), "change": _change(text, sender.user_agent)}
-    answer = database.run(_put, sender, parameters)
-    raise_if_refused(answer, RIGHTS["put_session"])
-    log("INFO", "session_stored", request_id=sender.request_id, session_id=session_id, created=answer["created"])
-    return Session.read(answer)
-
-
-def get_session(database: Database, sender: Sender, session_id: str) -> KnownSession:
-    """A session of the sender's project.
+def parse_session_update(request: Request) -> SessionUpdate:
+    """A session's change: its id is in the path, the fields are in the body. No body is as good as {}.
 
     Raises:
-        InvalidParameter: the session id is no UUID.
-        NotFound: the project has no such session.
-        KeyRefused: the key may not read.
-        DatabaseUnavailable: the database did not answer.
+        InvalidParameter: the session's id is no UUID.
+        InvalidJson, InvalidBatch: naming the first field that cannot be used.
     """
-    parameters = {"session_id": uuid_of("sessionId", session_id), "key_hash": sender.key_hash}
-    answer = database.run(call, "get_session", parameters)
-    raise_if_refused(answer, RIGHTS["get_session"])
-    return KnownSession.read(answer)
-
-
-def _put(connection: Connection, sender: Sender, parameters: dict[str, Any]) -> dict[str, Any]:
-    if sender.key_hash is not None:
-        return call(connection, "put_session", {**parameters, "key_hash": sender.key_hash})
-    project_id: UUID = only_project(connection).project_id
-    return call(connection, "store_session", {**parameters, "project_id": project_id})
-
-
-def _change(text: str, user_agent: str) -> str:
+    text = read_text(request.body) if request.body.content else "{}"
+    session_id = uuid_in_path(request)
     fields = members(text)
     if fields is None:
         raise InvalidBatch("The body is JSON but no object; send {} or the session's fields.")
-    values = {name: value for name, (value, _) in fields.items()}
-    faults = list(find_unstorable(values, []))
+    return session_update(session_id, {name: value for name, (value, _) in fields.items()})
+
+
+def session_update(session_id: str | UUID, fields: Mapping[str, Any]) -> SessionUpdate:
+    """A session's change; `fields` are those of SessionIn by their names on the wire.
+
+    Raises:
+        InvalidParameter: the session's id is no UUID.
+        InvalidBatch: naming the first field that cannot be used.
+    """
+    known_id = uuid_of("sessionId", str(session_id))
+    faults = list(find_unstorable(fields, []))
     if faults:
         raise _refused(faults)
-    session = convert_model(values, SessionIn)
+    session = convert_model(fields, SessionIn)
     if not isinstance(session, SessionIn):
         raise _refused([session])
     faults = context_faults(session.context, ["context"])
-    faults += time_faults(values, ("startedAt", "endedAt"), [])
+    faults += time_faults(fields, ("startedAt", "endedAt"), [])
     if faults:
         raise _refused(faults)
-    context = dict(session.context or {})
-    agent = context.pop("userAgent", None) or user_agent
+    return SessionUpdate(known_id, fields)
+
+
+def put_session(connection: Connection, access: Access, request: SessionUpdate) -> Session:
+    """Create or update a session.
+
+    Raises:
+        SessionBelongsToAnotherUser: it is known to be another user's.
+        KeyRefused: the key may not write.
+    """
+    context = dict(request.fields.get("context") or {})
+    agent = context.pop("userAgent", None) or access.user_agent
     # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
-    return json.dumps({**values, "context": context, "browser": browser_family(agent)})
+    change = json.dumps({**request.fields, "context": context, "browser": browser_family(agent)})
+    parameters = {"session_id": request.session_id, "change": change}
+    if access.key_hash is None:
+        answer = call(connection, "store_session", {**parameters, "project_id": only_project(connection)})
+    else:
+        answer = call(connection, "put_session", {**parameters, "key_hash": access.key_hash})
+    access.raise_if_refused(answer)
+    created = answer["created"]
+    log("INFO", "session_stored", request_id=access.request_id, session_id=request.session_id, created=created)
+    return Session.read(answer)
+
+
+def get_session(connection: Connection, access: Access, session_id: UUID) -> KnownSession:
+    """A session and what is known of it.
+
+    Raises:
+        NotFound: the project has no such session.
+        KeyRefused: the key may not read.
+    """
+    answer = call(connection, "get_session", {"session_id": session_id, "key_hash": access.key_hash})
+    if answer.get("refused") == "not_found":
+        raise NotFound("There is no such session in this project; its first batch of events creates it.")
+    access.raise_if_refused(answer)
+    return KnownSession.read(answer)
 
 
 def _refused(details: list[Any]) -> InvalidBatch:

@@ -8,11 +8,11 @@ from typing import Any
 
 from muster.api.cors import check_origin, cors_headers
 from muster.api.jwt_login import key_of_login
-from muster.api.routing import Routes
+from muster.api.routing import Routes, resolve
 from muster.auth.keys import hash_key, note_use
 from muster.db.client import Database
 from muster.http.request import Request
-from muster.http.response import Response, json_response
+from muster.http.response import Response, error_response, json_response
 from muster.platform import errors
 from muster.platform.errors import MusterError
 from muster.platform.logging import log, work_for
@@ -64,16 +64,20 @@ def lambda_handler_for(routes: Routes) -> Handler:
 def _answer(routes: Routes, request: Request) -> Response:
     found = routes.find(request.method, request.path)
     if found is None:
-        return _refusal(
-            request, HTTPStatus.NOT_FOUND, "not_found", "There is no such route; see the API's description."
-        )
+        message = "There is no such route; see the API's description."
+        return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)
     route, request.path_parameters = found
-    value = route(request)
-    return value if isinstance(value, Response) else json_response(value)
+    if route.handle is not None:
+        return route.handle(request)
+    # The key comes first: a request without one is not read.
+    operation = getattr(service(request) if route.kinds else public_service(), route.operation)
+    answer = operation(resolve(route.read)(request)) if route.read else operation()
+    response: Response = resolve(route.respond)(answer) if route.respond else json_response(answer, route.status)
+    return response
 
 
 def _note_use(request: Request) -> None:
-    # Without a connection the database has not judged the key: ingest has queued the batch, and consume will know.
+    # Without a connection the database has not checked the key: ingest has queued the batch, and consume checks it.
     if request.key_used is not None and database().is_open:
         note_use(database().connection(), request.key_used)
 
@@ -117,14 +121,19 @@ def public_service() -> AnalyticsService:
     return AnalyticsService(database())
 
 
+def status_of(error: type[MusterError]) -> HTTPStatus:
+    """The status of the response to an error."""
+    return next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)
+
+
 def _error_response(request: Request, error: Exception) -> Response:
     if not isinstance(error, MusterError):
         # The frames, not the message: a message may hold what a client sent.
         frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
         log("ERROR", "unexpected_error", error=type(error).__name__, frames=frames)
         message = "Something unexpected went wrong; nothing is known to be stored. Send the same request again."
-        return _refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message)
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+        return error_response(request.id, HTTPStatus.INTERNAL_SERVER_ERROR, code=MusterError.code, message=message)
+    status = status_of(type(error))
     log(
         "ERROR" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "WARN",
         "request_failed",
@@ -133,16 +142,9 @@ def _error_response(request: Request, error: Exception) -> Response:
         code=error.code,
         sqlstate=getattr(error, "sqlstate", None),
     )
-    response = _refusal(request, status, error.code, error.message, error.details)
+    response = error_response(request.id, status, code=error.code, message=error.message, details=error.details)
     if isinstance(error, errors.DatabaseUnavailable | errors.TooManyAttempts):
         response.headers = {"retry-after": str(error.retry_after_seconds)}
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers = {"www-authenticate": 'Bearer realm="muster"'}
     return response
-
-
-def _refusal(
-    request: Request, status: HTTPStatus, code: str, message: str, details: list[errors.Detail] | None = None
-) -> Response:
-    answer = {"code": code, "message": message, "requestId": request.id, "details": details or []}
-    return json_response({"error": answer}, status)

@@ -1,4 +1,4 @@
-"""Which web pages may use a project's key, and what their browsers are told of it.
+"""Which web pages may use a project's key, and the headers that tell their browsers.
 
 A page is refused before anything is stored, for a browser that may not read an answer has sent its request all the
 same. Only browsers send an origin: programs can leave it out or make one up, and so it is no secret's protection.
@@ -22,7 +22,7 @@ PREFLIGHT = {
     "access-control-max-age": "86400",
 }
 EXPOSED = "x-request-id,x-next-cursor,retry-after"
-# By the key's hash: until when it is believed, and the origins. Only keys that the database knows are kept.
+# By the key's hash: until when the answer holds, and the origins. Only keys that the database knows are cached.
 _known: dict[bytes, tuple[float, list[str]]] = {}
 
 
@@ -47,7 +47,7 @@ def check_origin(database: Database, request: Request, key_hash: bytes) -> None:
 
 
 def cors_headers(request: Request) -> dict[str, str]:
-    """What a browser is told with an answer: whether the page may read it."""
+    """The headers of a response that say whether the page may read it."""
     origin = request.origin
     if origin is None:
         return {}
@@ -57,7 +57,7 @@ def cors_headers(request: Request) -> dict[str, str]:
 
 
 def answer_preflight(request: Request) -> Response:
-    """What a browser may send. It asks without a key, so the project is not known yet: the request itself is judged."""
+    """What a browser may send. It asks without a key, so the project is not known; the request itself is checked."""
     origin = request.origin
     is_allowed = origin is not None and _is_in(load_allowed_origins(), origin)
     return Response("", HTTPStatus.NO_CONTENT, "text/plain", PREFLIGHT if is_allowed else {})

@@ -1,7 +1,7 @@
 """A login at an identity provider in place of an admin key: who was let in acts for a project of the token's claim.
 
-The gateway has verified the token's signature, issuer, audience and time, and writes what the token says where nobody
-else can. The projects are the ids that the claim AdminJwtClaim holds. Each must take logins, by a key of the kind
+The gateway has verified the token's signature, issuer, audience and time, and writes what the token says where only it
+can. The projects are the ids that the claim AdminJwtClaim holds. Each must take logins, by a key of the kind
 login; where there are several, the request names one in the header x-muster-project.
 """
 

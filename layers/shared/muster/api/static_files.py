@@ -1,6 +1,6 @@
 """Answers with files that a build made: compressed ahead, and known again by browsers that have them.
 
-It stands beside `http`, which brings the database: whoever opens the dashboard waits for no more than the files need.
+It imports no database, which `api.app` does: the dashboard waits for no more than its files need.
 """
 
 import base64
@@ -13,7 +13,7 @@ from typing import Any
 
 from muster.api.routing import Routes
 from muster.http.request import Request
-from muster.http.response import Response, json_response
+from muster.http.response import Response, error_response
 
 # The smaller first.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
@@ -37,11 +37,11 @@ def lambda_handler_for_files(routes: Routes) -> Callable[[dict[str, Any], Any], 
         if found is None:
             return _not_found(request, "There is no such route; see the API's description.").payload(request.id)
         route, request.path_parameters = found
+        assert route.handle is not None  # noqa: S101 - for the type checker: routes of files have a plain function
         try:
-            response = route(request)
+            response = route.handle(request)
         except FileNotFoundError:
             response = _not_found(request, "There is no such file; it may be of another version: load the page again.")
-        assert isinstance(response, Response)  # noqa: S101 - for the type checker: routes of files answer with files
         return response.payload(request.id)
 
     return lambda_handler
@@ -55,12 +55,12 @@ def file_response(
     Raises:
         FileNotFoundError: there is none.
     """
-    # A folder is none either, nor what a build leaves beside its files.
+    # A folder is no file, and neither is what a build leaves next to its files.
     if path.suffix not in _TYPES or not path.is_file():
         raise FileNotFoundError(path.name)
     accepted = _accepted(request.header("accept-encoding") or "")
     encoding, body, etag = _packed(path, path.stat().st_mtime_ns, accepted)
-    told = {
+    sent = {
         "cache-control": _FOR_EVER if is_immutable else _ASK_FIRST,
         "etag": etag,
         "vary": "accept-encoding",
@@ -68,10 +68,10 @@ def file_response(
         **(headers or {}),
     }
     if etag in (known.strip() for known in (request.header("if-none-match") or "").split(",")):
-        return Response("", HTTPStatus.NOT_MODIFIED, _TYPES[path.suffix], told)
+        return Response("", HTTPStatus.NOT_MODIFIED, _TYPES[path.suffix], sent)
     if encoding:
-        told["content-encoding"] = encoding
-    return Response(body, HTTPStatus.OK, _TYPES[path.suffix], told, is_base64=True)
+        sent["content-encoding"] = encoding
+    return Response(body, HTTPStatus.OK, _TYPES[path.suffix], sent, is_base64=True)
 
 
 def _accepted(header: str) -> frozenset[str]:
@@ -80,7 +80,7 @@ def _accepted(header: str) -> frozenset[str]:
     return frozenset(name for name, _, quality in named if quality not in ("q=0", "q=0.0", "q=0.00", "q=0.000"))
 
 
-# An environment serves few files again and again; on a developer's machine they are built anew meanwhile.
+# An environment serves the same few files again and again; on a developer's machine a build may replace them.
 @cache
 def _packed(path: Path, _written_at: int, accepted: frozenset[str]) -> tuple[str | None, str, str]:
     """A file's encoding, its bytes as API Gateway takes them, and its tag, which is weak: every encoding has it."""
@@ -94,5 +94,4 @@ def _packed(path: Path, _written_at: int, accepted: frozenset[str]) -> tuple[str
 
 
 def _not_found(request: Request, message: str) -> Response:
-    error = {"code": "not_found", "message": message, "requestId": request.id, "details": []}
-    return json_response({"error": error}, HTTPStatus.NOT_FOUND)
+    return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)

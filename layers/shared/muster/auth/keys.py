@@ -1,13 +1,13 @@
-"""Whom a request acts for: a key, hashed before it goes anywhere, or the database's only project."""
+"""Who asks: a key, hashed before it goes anywhere, or without one the database's only project."""
 
 import hashlib
 import time
-from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import dict_row
 
 from muster.db.client import Connection, call_value
 from muster.db.queries import query, rows_of
@@ -15,8 +15,6 @@ from muster.platform.errors import (
     InvalidKey,
     KeyNotAllowed,
     MissingKey,
-    MusterError,
-    NotFound,
     ProjectNotChosen,
     SessionBelongsToAnotherUser,
 )
@@ -27,24 +25,60 @@ PREFIX_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The project that a key opens, and the key's kind."""
+    """Who asks, what for, and for which project."""
 
-    project_id: UUID
-    kind: str
-    prefix: str
-
-
-class Sender(NamedTuple):
-    """Who sends a request, as far as we need to know."""
-
-    key_hash: bytes | None
-    """None acts for the database's only project."""
-    request_id: str
-    user_agent: str = ""
+    key_hash: bytes | None = None
+    """The SHA-256 of the key. None acts for the database's only project."""
     key_prefix: str = ""
-    """The key's first characters, which say its kind."""
+    """The key's first characters, which show its kind."""
+    request_id: str = ""
+    user_agent: str = ""
     opts_out: bool = False
-    """Whether the browser says so: Sec-GPC or DNT."""
+    """Whether the browser sent Sec-GPC or DNT."""
+    allowed: tuple[str, ...] = ()
+    """The kinds of key that the operation allows."""
+    found_project_id: UUID | None = None
+    """The key's project, once look_up has found it."""
+
+    @property
+    def project_id(self) -> UUID:
+        """The key's project.
+
+        Raises:
+            LookupError: nothing has looked the key up; a SQL function that takes the key checks it instead.
+        """
+        if self.found_project_id is None:
+            raise LookupError("The key was not looked up; call look_up first.")
+        return self.found_project_id
+
+    def look_up(self, connection: Connection) -> "Access":
+        """This access with the key's project, and the use of the key noted.
+
+        Raises:
+            InvalidKey: the key is unknown or revoked.
+            KeyNotAllowed: the key is of a kind that the operation does not allow.
+            ProjectNotChosen: there is no key, and the database has several projects or none.
+        """
+        if self.key_hash is None:
+            return replace(self, found_project_id=only_project(connection))
+        project_id = authenticate(connection, self.key_hash, self.allowed)
+        note_use(connection, self.key_hash)
+        return replace(self, found_project_id=project_id)
+
+    def raise_if_refused(self, answer: Mapping[str, Any]) -> None:
+        """Raise the error that a SQL function names in `refused`; do nothing where it names none."""
+        refusal = answer.get("refused")
+        if refusal is None:
+            return
+        if refusal == "key_not_allowed":
+            raise KeyNotAllowed(self.allowed)
+        raise _REFUSALS[refusal]
+
+
+_REFUSALS: Mapping[str, type[InvalidKey | SessionBelongsToAnotherUser]] = {
+    "invalid_key": InvalidKey,
+    "session_belongs_to_another_user": SessionBelongsToAnotherUser,
+}
 
 
 def hash_key(key: str | None) -> bytes:
@@ -58,21 +92,21 @@ def hash_key(key: str | None) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def authenticate(connection: Connection, key_hash: bytes, allowed: tuple[str, ...]) -> Access:
-    """What the key opens.
+def authenticate(connection: Connection, key_hash: bytes, allowed: tuple[str, ...]) -> UUID:
+    """The project that a key opens.
 
     Raises:
-        InvalidKey: it is unknown or revoked.
-        KeyNotAllowed: it is of a kind that is not in `allowed`.
+        InvalidKey: the key is unknown or revoked.
+        KeyNotAllowed: the key is of a kind that is not in `allowed`.
     """
     parameters = {"key_hash": key_hash, "kinds": list(allowed)}
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(rows_of("authenticate", tuple(parameters)), parameters).fetchone() or {}
-    raise_if_refused(row, allowed)
-    return Access(project_id=row["project_id"], kind=row["kind"], prefix=row["prefix"])
+    row = connection.execute(rows_of("authenticate", tuple(parameters)), parameters).fetchone()
+    project_id, _kind, _prefix, refused = row or (None, None, None, InvalidKey.code)
+    Access(allowed=allowed).raise_if_refused({"refused": refused})
+    return UUID(str(project_id))
 
 
-def only_project(connection: Connection) -> Access:
+def only_project(connection: Connection) -> UUID:
     """The database's project, where there is exactly one.
 
     Raises:
@@ -81,24 +115,7 @@ def only_project(connection: Connection) -> Access:
     projects = connection.execute(query("auth/get_project_ids")).fetchall()
     if len(projects) != 1:
         raise ProjectNotChosen(len(projects))
-    return Access(project_id=UUID(str(projects[0][0])), kind="write", prefix="none")
-
-
-def raise_if_refused(answer: dict[str, Any], allowed: tuple[str, ...]) -> None:
-    """Raise what a function in the database answered with `refused`."""
-    if refusal := answer.get("refused"):
-        _refuse(refusal, allowed)
-
-
-def _refuse(refusal: str, allowed: tuple[str, ...]) -> NoReturn:
-    if refusal == "key_not_allowed":
-        raise KeyNotAllowed(allowed)
-    known: dict[str, MusterError] = {
-        "invalid_key": InvalidKey(),
-        "not_found": NotFound("There is no such session in this project; its first batch of events creates it."),
-        "session_belongs_to_another_user": SessionBelongsToAnotherUser(),
-    }
-    raise known[refusal]
+    return UUID(str(projects[0][0]))
 
 
 NOTED_FOR_SECONDS = 3600.0

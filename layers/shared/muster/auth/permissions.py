@@ -1,4 +1,4 @@
-"""What each kind of key may do. It stands beside `keys`, which asks the database: routes of files need but this."""
+"""What each kind of key may do. This module imports no database, so that routes of files can use it."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,13 @@ WRITERS = ("write", "admin")
 READERS = ("read", "admin")
 ADMINS = ("admin",)
 EVERY_KEY = ("write", "read", "admin")
-ANYONE = ()
+PUBLIC = ()
 
-# What each kind of key may do: the one table, by the verb that a route, the service and its topic share. A route whose
-# verb is not in it cannot be made. Functions in SQL that take a key judge it in the statement that does the work; tests
-# compare them with this, and ask every route with every kind of key.
-RIGHTS: Mapping[str, tuple[str, ...]] = {
-    "save_events": WRITERS,
+# The kinds of key that each operation allows. A route, the service and its topic share the operation's name; a route
+# whose operation is not listed here cannot be made. SQL functions that take a key check its kind in the statement that
+# does the work: tests compare them with this table, and call every route with every kind of key.
+PERMISSIONS: Mapping[str, tuple[str, ...]] = {
+    "save_batch": WRITERS,
     "put_session": WRITERS,
     "get_session": READERS,
     "put_consent": WRITERS,
@@ -32,13 +32,13 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
     "export_events": READERS,
     "run_diagnostics": READERS,
     "trace_event": READERS,
-    "get_session_ledger": READERS,
+    "get_delivery_report": READERS,
     "get_rejections": READERS,
     "replay_rejections": ADMINS,
-    "check_health": ANYONE,
-    "answer_preflight": ANYONE,
-    "get_dashboard": ANYONE,
-    "get_asset": ANYONE,
-    "get_client": ANYONE,
-    "get_description": ANYONE,
+    "check_health": PUBLIC,
+    "answer_preflight": PUBLIC,
+    "get_dashboard": PUBLIC,
+    "get_asset": PUBLIC,
+    "get_client": PUBLIC,
+    "get_description": PUBLIC,
 }

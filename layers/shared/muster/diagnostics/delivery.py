@@ -1,4 +1,4 @@
-"""The loss ledger of a session: which of its batches have arrived, and which have not."""
+"""The delivery report of a session: which of its batches have arrived, and which have not."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
 from muster.http.response import WireModel
@@ -29,7 +30,7 @@ class Lateness(WireModel):
     max_seconds: float
 
 
-class SessionLedger(WireModel):
+class DeliveryReport(WireModel):
     """The answer of GET /v1/diagnostics/sessions/{sessionId}."""
 
     session_id: UUID
@@ -53,18 +54,18 @@ class SessionLedger(WireModel):
     remedy: str | None
 
 
-def find_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> SessionLedger | None:
+def find_delivery_report(connection: Connection, project_id: UUID, session_id: UUID) -> DeliveryReport | None:
     """What has come of a session; none when none of its batches was stored."""
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
-            query("diagnostics/get_session_ledger"), {"project_id": project_id, "session_id": session_id}
+            query("diagnostics/get_delivery_report"), {"project_id": project_id, "session_id": session_id}
         ).fetchone()
     if row is None:
         return None
     batches = {"received": row.pop("received"), "gaps": row.pop("gaps"), "missing": row.pop("missing")}
     median, longest = row.pop("median_seconds"), row.pop("max_seconds")
     verdict, remedy = _judge(row, batches["gaps"], batches["missing"])
-    return SessionLedger(
+    return DeliveryReport(
         **{name: value for name, value in row.items() if name not in ("stored", "last_batch")},
         events_stored=row["stored"],
         batches=Batches(**batches, last=row["last_batch"]),
@@ -74,13 +75,13 @@ def find_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> S
     )
 
 
-def get_session_ledger(connection: Connection, project_id: UUID, session_id: UUID) -> SessionLedger:
+def get_delivery_report(connection: Connection, access: Access, session_id: UUID) -> DeliveryReport:
     """What has come of a session.
 
     Raises:
         NotFound: none of its batches was stored.
     """
-    found = find_ledger(connection, project_id, session_id)
+    found = find_delivery_report(connection, access.project_id, session_id)
     if found is None:
         raise NotFound("No batch of this session has been stored; see GET /v1/diagnostics/rejections?sessionId=….")
     return found

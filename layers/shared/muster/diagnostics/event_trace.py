@@ -8,9 +8,10 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from muster.db.client import Connection
+from muster.auth.keys import Access
+from muster.db.client import Connection, Database
 from muster.db.queries import query
-from muster.diagnostics.delivery import find_ledger
+from muster.diagnostics.delivery import find_delivery_report
 from muster.diagnostics.queue_probe import QueueUnreachable, find_event
 from muster.http.response import WireModel
 from muster.metrics.overview import time_range_of
@@ -104,18 +105,26 @@ class _Rejected:
     replayed_at: datetime | None
 
 
-def trace_event(
-    connection: Connection, project_id: UUID, settings: Settings, event_id: UUID, request: TraceRequest
-) -> Trace:
+def trace_event(database: Database, access: Access, request: TraceRequest) -> Trace:
     """An event's stages; with the event's session in the request it is found faster.
 
     Raises:
         InvalidParameter: the view that it is looked for in has too many buckets, or none.
     """
+    project_id = database.run(access.look_up).project_id
+    return (
+        database.run(_find, project_id, request)
+        or _of_queued(database.settings, request.event_id)
+        or database.run(_of_unknown, project_id, database.settings, request)
+    )
+
+
+def _find(connection: Connection, project_id: UUID, request: TraceRequest) -> Trace | None:
+    """The trace of an event that the database knows."""
     wanted = {
         "project_id": project_id,
-        "event_id": event_id,
-        "event_text": str(event_id),
+        "event_id": request.event_id,
+        "event_text": str(request.event_id),
         "session_id": request.session_id,
     }
     rejected = _one(connection, _Rejected, "find_rejection", wanted)
@@ -129,7 +138,7 @@ def trace_event(
         return _of_ignored(ignored)
     if _one(connection, _Erased, "find_erased", wanted).erased:
         return _of_erased()
-    return _of_queued(settings, event_id) or _of_unknown(connection, project_id, settings, event_id, request)
+    return None
 
 
 def _find_stored(connection: Connection, wanted: Mapping[str, Any]) -> list[_Stored]:
@@ -289,27 +298,25 @@ def _of_queued(settings: Settings, event_id: UUID) -> Trace | None:
     )
 
 
-def _of_unknown(
-    connection: Connection, project_id: UUID, settings: Settings, event_id: UUID, request: TraceRequest
-) -> Trace:
-    ledger = None if request.session_id is None else find_ledger(connection, project_id, request.session_id)
+def _of_unknown(connection: Connection, project_id: UUID, settings: Settings, request: TraceRequest) -> Trace:
+    report = None if request.session_id is None else find_delivery_report(connection, project_id, request.session_id)
     known: dict[str, Any] = {"mode": settings.ingest_mode}
     detail = "No batch with this event has been stored, rejected or ignored in this project."
     if settings.ingest_mode == "buffered":
         detail += " Nor is it among the messages at the queue's front; GET /v1/diagnostics says how many wait."
     if request.session_id is None:
         known["hint"] = "With ?sessionId=… the answer says what has arrived of its session."
-    elif ledger is None:
+    elif report is None:
         known["session"] = None
         detail += " Nothing of its session has arrived either."
     else:
-        known["session"] = ledger
-        detail += f" Of its session: {ledger.verdict}"
+        known["session"] = report
+        detail += f" Of its session: {report.verdict}"
     return Trace(
         found=False,
         stages=_way(Stage(stage="received", status="unknown", detail=detail), rest="unknown"),
         verdict="It is not known here: it has never arrived, or under another id, key or project.",
-        remedy=_NEVER_CAME.format(id=event_id),
+        remedy=_NEVER_CAME.format(id=request.event_id),
         session_id=None if request.session_id is None else str(request.session_id),
         known=known,
     )

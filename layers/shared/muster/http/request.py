@@ -96,3 +96,8 @@ class Request:
 
     def _parameters(self) -> list[tuple[str, str]]:
         return parse_qsl(self._event.get("rawQueryString") or "", keep_blank_values=True)
+
+
+def body_of(request: Request) -> RawBody:
+    """The body as API Gateway handed it over, for an operation that reads it itself."""
+    return request.body

@@ -1,11 +1,13 @@
 """One response, as API Gateway takes it in its payload format 2.0."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self
 
 import msgspec
+
+from muster.platform.errors import Detail
 
 JSON = "application/json"
 
@@ -42,3 +44,27 @@ class WireModel(msgspec.Struct, rename="camel"):
     def read(cls, answer: Mapping[str, Any]) -> Self:
         """From JSON of the database, whose names are those here and whose times are texts."""
         return msgspec.convert({each.encode_name: answer[each.name] for each in msgspec.structs.fields(cls)}, cls)
+
+
+class Failure(WireModel):
+    """What is wrong with a request, and what to do."""
+
+    code: str
+    message: str
+    request_id: str
+    details: Sequence[Detail]
+
+
+class Error(WireModel):
+    """The body of every response to a request that failed."""
+
+    error: Failure
+
+
+def error_response(
+    request_id: str, status: int, *, code: str, message: str, details: Sequence[Detail] = ()
+) -> Response:
+    """The response to a request that failed; `message` is a sentence that says what to do."""
+    return json_response(
+        Error(error=Failure(code=code, message=message, request_id=request_id, details=details)), status
+    )

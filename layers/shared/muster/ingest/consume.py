@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from psycopg.errors import CheckViolation
 
-from muster.auth.keys import Sender, note_use, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import Access, note_use
+from muster.auth.permissions import PERMISSIONS
 from muster.db.client import Database, call
 from muster.ingest.full_path import refusal_row
 from muster.ingest.handler import StoredBatch, store_batch
@@ -31,25 +31,26 @@ def store_message(database: Database, text: str) -> None:
     """
     message = unpack(text)
     work_for(message["requestId"])
-    sender = Sender(
+    access = Access(
         key_hash=bytes.fromhex(message["keyHash"]),
         request_id=message["requestId"],
         key_prefix=message["keyPrefix"],
         opts_out=message["optsOut"],
+        allowed=PERMISSIONS["save_batch"],
     )
     try:
         if "refusal" in message:
-            _quarantine(database, sender, message, message["refusal"], rejected=0)  # ingest has counted it
+            _quarantine(database, access, message, message["refusal"], rejected=0)  # ingest has counted it
         else:
-            _store(database, sender, message)
+            _store(database, access, message)
     except KeyRefused as refusal:
         _log_refused(database, message, refusal)
         return
-    if database.is_open and sender.key_hash is not None:
-        note_use(database.connection(), sender.key_hash)
+    if database.is_open and access.key_hash is not None:
+        note_use(database.connection(), access.key_hash)
 
 
-def _store(database: Database, sender: Sender, message: dict[str, Any]) -> None:
+def _store(database: Database, access: Access, message: dict[str, Any]) -> None:
     timer = DatabaseTimer(database)
 
     def begin(response: BatchResponse, _: Envelope, path: str) -> MetricsLine:
@@ -71,7 +72,7 @@ def _store(database: Database, sender: Sender, message: dict[str, Any]) -> None:
     try:
         stored = store_batch(
             database,
-            sender,
+            access,
             message["body"],
             Agent(*message["agent"]),
             batch_id=message["batchId"],
@@ -83,7 +84,7 @@ def _store(database: Database, sender: Sender, message: dict[str, Any]) -> None:
         if not _is_permanent(error):
             raise
         log("ERROR", "batch_quarantined", sqlstate=error.sqlstate, batch_id=message["batchId"])
-        _quarantine(database, sender, message, _whole(message["body"], error), rejected=message["count"])
+        _quarantine(database, access, message, _whole(message["body"], error), rejected=message["count"])
     except RequestRefused as refusal:
         # Ingest of another version accepted it. It is counted in the quarantine.
         log("ERROR", "batch_quarantined", reason=refusal.code, batch_id=message["batchId"])
@@ -126,15 +127,15 @@ def _whole(body: str, error: DatabaseUnavailable) -> dict[str, Any]:
 
 
 def _quarantine(
-    database: Database, sender: Sender, message: dict[str, Any], row: dict[str, Any], *, rejected: int
+    database: Database, access: Access, message: dict[str, Any], row: dict[str, Any], *, rejected: int
 ) -> None:
     parameters = {
-        "key_hash": sender.key_hash,
-        "request_id": sender.request_id,
+        "key_hash": access.key_hash,
+        "request_id": access.request_id,
         "rejections": orjson.dumps([row]).decode(),
     }
     answer = database.run(call, "count_refused_request", parameters)
-    raise_if_refused(answer, RIGHTS["save_events"])
+    access.raise_if_refused(answer)
     log_with_metrics(
         "consume_result",
         {

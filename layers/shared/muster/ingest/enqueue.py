@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from muster.auth.keys import Sender
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import Access
 from muster.http.body import RawBody, read_text
 from muster.ingest.fast_path import read_fast_batch
 from muster.ingest.full_path import event_results, refusal_row
@@ -28,7 +27,7 @@ _WRITE_PREFIXES = ("mw_", "ma_")
 _READ_PREFIX = "mr_"
 
 
-def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchResponse:
+def queue_request(settings: Settings, access: Access, body: RawBody) -> BatchResponse:
     """Queue a batch durably. Valid events are `queued`; consent, age and duplicates are decided when it is stored.
 
     Raises:
@@ -36,19 +35,19 @@ def queue_request(settings: Settings, sender: Sender, body: RawBody) -> BatchRes
         KeyRefused: the key's prefix is not that of a key that may write; only the database knows all keys.
         DatabaseUnavailable: it is not known to be queued; the same batch may be sent again.
     """
-    _check_kind(sender)
-    agent = request_agent(sender.user_agent)
+    _check_kind(access)
+    agent = request_agent(access.user_agent)
     text: str | None = None
     try:
         text = read_text(body)
         envelope, events = _validate(text, agent)
     except RequestRefused as refusal:
-        _queue_refusal(settings, sender, refusal, text)
+        _queue_refusal(settings, access, refusal, text)
         raise
     batch_id, started = str(uuid.uuid4()), time.perf_counter()
-    send(settings, list(_messages(_header(sender, batch_id, envelope, agent), text, count=len(events))))
+    send(settings, list(_messages(_header(access, batch_id, envelope, agent), text, count=len(events))))
     response = make_response(batch_id, events, status="queued")
-    _log_queued(settings, sender, envelope, response, (time.perf_counter() - started) * 1000)
+    _log_queued(settings, access, envelope, response, (time.perf_counter() - started) * 1000)
     return response
 
 
@@ -62,8 +61,8 @@ def _validate(text: str, agent: Agent) -> tuple[Envelope, list[EventResult]]:
     return batch.envelope, event_results(batch, "queued")
 
 
-def _queue_refusal(settings: Settings, sender: Sender, refusal: RequestRefused, text: str | None) -> None:
-    message = {**_header(sender, None, {}, None), "count": 1, "refusal": refusal_row(refusal, text)}
+def _queue_refusal(settings: Settings, access: Access, refusal: RequestRefused, text: str | None) -> None:
+    message = {**_header(access, None, {}, None), "count": 1, "refusal": refusal_row(refusal, text)}
     try:
         send(settings, [pack(message)])
     except DatabaseUnavailable as error:
@@ -71,12 +70,12 @@ def _queue_refusal(settings: Settings, sender: Sender, refusal: RequestRefused, 
         log("WARN", "refusal_not_counted", reason=refusal.code, error=error.code)
 
 
-def _header(sender: Sender, batch_id: str | None, envelope: Envelope, agent: Agent | None) -> dict[str, Any]:
+def _header(access: Access, batch_id: str | None, envelope: Envelope, agent: Agent | None) -> dict[str, Any]:
     return {
-        "keyHash": (sender.key_hash or b"").hex(),
-        "keyPrefix": sender.key_prefix,
-        "requestId": sender.request_id,
-        "optsOut": sender.opts_out,
+        "keyHash": (access.key_hash or b"").hex(),
+        "keyPrefix": access.key_prefix,
+        "requestId": access.request_id,
+        "optsOut": access.opts_out,
         "batchId": batch_id,
         "sessionId": envelope.get("sessionId"),
         "agent": agent,
@@ -84,10 +83,10 @@ def _header(sender: Sender, batch_id: str | None, envelope: Envelope, agent: Age
     }
 
 
-def _check_kind(sender: Sender) -> None:
-    if sender.key_prefix.startswith(_READ_PREFIX):
-        raise KeyNotAllowed(RIGHTS["save_events"])
-    if not sender.key_prefix.startswith(_WRITE_PREFIXES):
+def _check_kind(access: Access) -> None:
+    if access.key_prefix.startswith(_READ_PREFIX):
+        raise KeyNotAllowed(access.allowed)
+    if not access.key_prefix.startswith(_WRITE_PREFIXES):
         raise InvalidKey
 
 
@@ -107,10 +106,10 @@ def _messages(header: dict[str, Any], text: str, *, count: int, first_index: int
 
 
 def _log_queued(
-    settings: Settings, sender: Sender, envelope: Envelope, response: BatchResponse, send_ms: float
+    settings: Settings, access: Access, envelope: Envelope, response: BatchResponse, send_ms: float
 ) -> None:
     result = response.result
-    log_rejections(result, request_id=sender.request_id)
+    log_rejections(result, request_id=access.request_id)
     metrics = {
         "EventsReceived": result["received"],
         "EventsQueued": result["accepted"],
@@ -123,9 +122,9 @@ def _log_queued(
         metrics,
         service=settings.service_name,
         stage=settings.stage,
-        request_id=sender.request_id,
+        request_id=access.request_id,
         batch_id=result["batchId"],
-        key_prefix=sender.key_prefix,
+        key_prefix=access.key_prefix,
         session_id=envelope.get("sessionId"),
         received=result["received"],
         accepted=result["accepted"],

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 import orjson
 
-from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import Access
 from muster.db.client import Database
 from muster.ingest.event_ids import derive_event_id
 from muster.ingest.models import Count, Envelope, Sequence, Time, UserId, Uuid
@@ -133,7 +132,7 @@ def read_fast_batch(text: str, agent: Agent) -> FastBatch | None:
 
 def store_fast_batch(
     database: Database,
-    sender: Sender,
+    access: Access,
     batch: FastBatch,
     *,
     batch_id: str,
@@ -151,7 +150,7 @@ def store_fast_batch(
     envelope = batch.envelope
     sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
     values = [
-        f"\\x{(sender.key_hash or b'').hex()}",
+        f"\\x{(access.key_hash or b'').hex()}",
         batch_id,
         envelope.get("sessionId"),
         envelope.get("userId"),
@@ -170,7 +169,7 @@ def store_fast_batch(
         return None, made
     kind, value, *project = answer.decode().split()
     if kind == "refused":
-        raise_if_refused({kind: value}, RIGHTS["save_events"])
+        access.raise_if_refused({kind: value})
     return (int(value), project[0]), made
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import orjson
 
-from muster.auth.keys import Sender, only_project, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import Access, only_project
 from muster.db.client import Connection, Database, call
 from muster.ingest.parse import Batch, RejectedEvent, reject_request
 from muster.ingest.results import BatchResponse, EventResult, EventStatus, make_response
@@ -16,7 +15,7 @@ from muster.platform.logging import log
 
 
 def store_full_batch(
-    database: Database, sender: Sender, batch: Batch, *, batch_id: str, received_at: str | None
+    database: Database, access: Access, batch: Batch, *, batch_id: str, received_at: str | None
 ) -> dict[str, Any]:
     """Store a batch in one round trip; answers as muster.store_full_path does.
 
@@ -24,22 +23,22 @@ def store_full_batch(
         KeyRefused: the key may not write events.
         DatabaseUnavailable: nothing was stored; the same batch may be sent again.
     """
-    payload = make_payload(sender, batch, batch_id=batch_id, received_at=received_at)
-    answer = database.run(_store, sender.key_hash, payload)
-    raise_if_refused(answer, RIGHTS["save_events"])
+    payload = make_payload(access, batch, batch_id=batch_id, received_at=received_at)
+    answer = database.run(_store, access.key_hash, payload)
+    access.raise_if_refused(answer)
     return answer
 
 
 def make_payload(
-    sender: Sender, batch: Batch, *, batch_id: str, received_at: str | None = None, **others: Any
+    access: Access, batch: Batch, *, batch_id: str, received_at: str | None = None, **others: Any
 ) -> dict[str, str]:
     """The parameters request and body of muster.store_full_path, as JSON texts."""
     envelope = batch.envelope
     request = {
         # Absent if they are the positions: in PostgreSQL, 'null' -> 0 is 'null'.
         **({} if batch.valid == list(range(len(batch.ids))) else {"indexes": batch.valid}),
-        "requestId": sender.request_id,
-        "optsOut": sender.opts_out,
+        "requestId": access.request_id,
+        "optsOut": access.opts_out,
         "batchId": batch_id,
         "sessionId": envelope.get("sessionId"),
         "userId": envelope.get("userId"),
@@ -83,26 +82,26 @@ def event_results(batch: Batch, valid: EventStatus) -> list[EventResult]:
     return events
 
 
-def count_refused_request(database: Database, sender: Sender, refusal: RequestRefused, text: str | None) -> None:
+def count_refused_request(database: Database, access: Access, refusal: RequestRefused, text: str | None) -> None:
     """Count a request that is refused as a whole in the quarantine.
 
     Raises:
         KeyRefused: the key may not write events, which the client must hear first.
     """
-    if sender.key_hash is None:
+    if access.key_hash is None:
         return
     parameters = {
-        "key_hash": sender.key_hash,
-        "request_id": sender.request_id,
+        "key_hash": access.key_hash,
+        "request_id": access.request_id,
         "rejections": orjson.dumps([refusal_row(refusal, text)]).decode(),
     }
     try:
         answer = database.run(call, "count_refused_request", parameters)
     except MusterError as error:
         # The client must hear what is wrong with its request even while it cannot be counted.
-        log("WARN", "refusal_not_counted", request_id=sender.request_id, reason=refusal.code, error=error.code)
+        log("WARN", "refusal_not_counted", request_id=access.request_id, reason=refusal.code, error=error.code)
         return
-    raise_if_refused(answer, RIGHTS["save_events"])
+    access.raise_if_refused(answer)
 
 
 def refusal_row(refusal: RequestRefused, text: str | None) -> dict[str, Any]:
@@ -129,8 +128,7 @@ def _store(connection: Connection, key_hash: bytes | None, payload: dict[str, st
     if key_hash is not None:
         return call(connection, "ingest_full_path", {**payload, "key_hash": key_hash})
     # An engineer's shell acts for the database's only project.
-    project = only_project(connection)
-    return call(connection, "store_full_path", {**payload, "project_id": project.project_id, "kind": "write"})
+    return call(connection, "store_full_path", {**payload, "project_id": only_project(connection), "kind": "write"})
 
 
 def _explain(reason: str, index: int, window_days: int) -> Detail:

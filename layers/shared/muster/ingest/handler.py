@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from muster.auth.keys import Sender
+from muster.auth.keys import Access
 from muster.db.client import Database
 from muster.http.body import RawBody, read_text
 from muster.ingest.fast_path import read_fast_batch, store_fast_batch
@@ -40,7 +40,7 @@ class StoredBatch:
     line: MetricsLine
 
 
-def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResponse:
+def save_request(database: Database, access: Access, body: RawBody) -> BatchResponse:
     """Store a batch from a request's body; raises as save_batch does."""
     # The full path and what it imports, only for requests that need it.
     try:
@@ -48,12 +48,12 @@ def save_request(database: Database, sender: Sender, body: RawBody) -> BatchResp
     except RequestRefused as refusal:
         from muster.ingest.full_path import count_refused_request  # noqa: PLC0415 - as above
 
-        count_refused_request(database, sender, refusal, None)
+        count_refused_request(database, access, refusal, None)
         raise
-    return save_batch(database, sender, text)
+    return save_batch(database, access, text)
 
 
-def save_batch(database: Database, sender: Sender, text: str) -> BatchResponse:
+def save_batch(database: Database, access: Access, text: str) -> BatchResponse:
     """Store a batch from its JSON text. When this returns, what it calls accepted is committed.
 
     Raises:
@@ -63,14 +63,14 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResponse:
     """
 
     def begin(response: BatchResponse, envelope: Envelope, path: str) -> MetricsLine:
-        return begin_ingest_line(database.settings, response, envelope, request_id=sender.request_id, path=path)
+        return begin_ingest_line(database.settings, response, envelope, request_id=access.request_id, path=path)
 
     timer = DatabaseTimer(database)
     stored = store_batch(
-        database, sender, text, request_agent(sender.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
+        database, access, text, request_agent(access.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
     )
     result = stored.response.result
-    log_rejections(result, request_id=sender.request_id)
+    log_rejections(result, request_id=access.request_id)
     write_ingest_line(
         stored.line,
         stored.envelope,
@@ -84,7 +84,7 @@ def save_batch(database: Database, sender: Sender, text: str) -> BatchResponse:
 
 def store_batch(
     database: Database,
-    sender: Sender,
+    access: Access,
     text: str,
     agent: Agent,
     *,
@@ -98,18 +98,18 @@ def store_batch(
     `received_at` and `first_index` are those of a batch, or of a part of it, that waited in a queue.
     """
     fast = read_fast_batch(text, agent)
-    if fast is not None and sender.key_hash is not None and not sender.opts_out:
+    if fast is not None and access.key_hash is not None and not access.opts_out:
 
         def prepare() -> tuple[BatchResponse, MetricsLine]:
             response = _all_accepted(batch_id, fast.ids)
             return response, begin_line(response, fast.envelope, "fast")
 
         stored, (response, line) = store_fast_batch(
-            database, sender, fast, batch_id=batch_id, received_at=received_at, meanwhile=prepare
+            database, access, fast, batch_id=batch_id, received_at=received_at, meanwhile=prepare
         )
         if stored is not None:
             accepted, project = stored
-            return StoredBatch(response, fast.envelope, frozenset(), accepted, project, sender.key_prefix, line)
+            return StoredBatch(response, fast.envelope, frozenset(), accepted, project, access.key_prefix, line)
     # Few batches need the full path and what it imports.
     from muster.ingest.full_path import count_refused_request, full_response, store_full_batch  # noqa: PLC0415
     from muster.ingest.parse import parse_batch  # noqa: PLC0415
@@ -117,9 +117,9 @@ def store_batch(
     try:
         batch = parse_batch(text, agent, first_index=first_index)
     except RequestRefused as refusal:
-        count_refused_request(database, sender, refusal, text)
+        count_refused_request(database, access, refusal, text)
         raise
-    answer = store_full_batch(database, sender, batch, batch_id=batch_id, received_at=received_at)
+    answer = store_full_batch(database, access, batch, batch_id=batch_id, received_at=received_at)
     response = full_response(batch, batch_id, answer)
     return StoredBatch(
         response,

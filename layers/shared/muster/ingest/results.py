@@ -7,7 +7,6 @@ from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import msgspec
 
-from muster.http.response import Response
 from muster.platform.errors import Detail
 
 EventStatus = Literal["accepted", "duplicate", "rejected", "ignored", "queued"]
@@ -66,8 +65,3 @@ def make_response(
         "events": list(events),
     }
     return BatchResponse(result, msgspec.json.encode(result).decode())
-
-
-def http_response(response: BatchResponse) -> Response:
-    """200 for a committed batch, 202 for a queued one."""
-    return Response(response.text, 202 if response.result["status"] == "queued" else 200)

@@ -11,15 +11,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg.rows import class_row
 
+from muster.db.client import Connection
 from muster.db.queries import query, rows_of
 
-Connection = psycopg.Connection[Any]
 MOST_EVENTS = 100_000
 ROWS_AT_ONCE = 2_000
 

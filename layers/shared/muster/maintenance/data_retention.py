@@ -7,15 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import errors as pg
 from psycopg.rows import class_row
 
+from muster.db.client import Connection
 from muster.db.queries import query, rows_of
 from muster.platform.logging import log, log_with_metrics
 from muster.platform.settings import Settings
-
-Connection = psycopg.Connection[Any]
 
 # No step begins after the first of these, and none goes on after the second: the function has 900. A partition that
 # takes longer than its share is left to the steps, of which each gets on by some days.

@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
-import psycopg
 from psycopg.rows import dict_row
 
-from muster.db.client import call_value
+from muster.db.client import Connection, call_value
 from muster.db.migrate import ensure_partitions
 from muster.db.queries import query, rows_of
 from muster.maintenance.archive import archive_events
@@ -21,8 +20,6 @@ ROLLED_UP_AT_ONCE = 50_000
 SESSIONS_RECONCILED = 10_000
 # Its statements read more than the role's others may.
 STATEMENT_TIMEOUT = "60s"
-
-Connection = psycopg.Connection[Any]
 
 
 def roll_up_all(connection: Connection, settings: Settings) -> dict[str, Any]:

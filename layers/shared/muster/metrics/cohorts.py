@@ -1,9 +1,8 @@
 """Answers retention: of those who came for the first time in a period, how many were there in each period after."""
 
-from uuid import UUID
-
 from psycopg.rows import dict_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
 from muster.metrics.models import Cohort, Retention
@@ -13,15 +12,15 @@ from muster.metrics.rollups import one_snapshot
 from muster.metrics.time_ranges import boundaries
 
 
-def get_retention(connection: Connection, project_id: UUID, request: MetricsRequest) -> Retention:
+def get_retention(connection: Connection, access: Access, request: MetricsRequest) -> Retention:
     """The cohorts of the range by the request's granularity, day or week; costs what the range holds."""
-    current_state(connection, project_id)
-    time_range = time_range_of(connection, project_id, request)
+    current_state(connection, access.project_id)
+    time_range = time_range_of(connection, access.project_id, request)
     period = request.granularity or "day"
     starts = boundaries(time_range, period, request.zone)
-    with one_snapshot(connection, project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
+    with one_snapshot(connection, access.project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
         parameters = {
-            "project_id": project_id,
+            "project_id": access.project_id,
             "watermark": state.watermark or 0,
             # The roll-ups hold days of the project's time zone. Days of another zone are counted from the events.
             "is_rolled_up": state.watermark is not None and state.time_zone == request.timezone,

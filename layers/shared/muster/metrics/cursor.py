@@ -18,11 +18,11 @@ def to_cursor(occurred_at: datetime, session_id: UUID, event_id: UUID) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def cursor_of(text: str | None) -> Cursor | None:
+def event_cursor_of(text: str | None) -> Cursor | None:
     """The place that a cursor names.
 
     Raises:
-        InvalidParameter: it is none of ours.
+        InvalidParameter: it is not a cursor that this API answers.
     """
     if text is None:
         return None

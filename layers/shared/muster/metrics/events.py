@@ -1,9 +1,8 @@
 """Raw events, the latest first."""
 
-from uuid import UUID
-
 from psycopg.rows import class_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.metrics.cursor import to_cursor
 from muster.metrics.models import EventPage, StoredEvent
@@ -11,9 +10,9 @@ from muster.metrics.request import MetricsRequest
 from muster.metrics.windows import find_latest
 
 
-def get_recent_events(connection: Connection, project_id: UUID, request: MetricsRequest) -> EventPage:
+def get_recent_events(connection: Connection, access: Access, request: MetricsRequest) -> EventPage:
     """A page of events, the latest first."""
-    found = find_latest(connection, project_id, request, "get_recent_events", class_row(StoredEvent))
+    found = find_latest(connection, access.project_id, request, "get_recent_events", class_row(StoredEvent))
     page = found[: request.limit]
     last = page[-1] if len(found) > request.limit else None
     return EventPage(events=page, next_cursor=to_cursor(last.timestamp, last.session_id, last.id) if last else None)

@@ -4,19 +4,17 @@ import csv
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-from uuid import UUID
 
 import msgspec
 import orjson
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.metrics.cursor import to_cursor
 from muster.metrics.events import get_recent_events
 from muster.metrics.models import StoredEvent
-from muster.metrics.request import MetricsRequest
+from muster.metrics.request import ExportRequest, Format
 
-Format = Literal["csv", "ndjson"]
 # A function's answer may have 6 MB.
 MAX_BYTES = 4 * 1024 * 1024
 COLUMNS = ("id", "sessionId", "userId", "eventType", "area", "timestamp", "receivedAt", "data")
@@ -33,11 +31,12 @@ class ExportPage:
     """Of the part after this one; None when this is the last."""
 
 
-def export_events(connection: Connection, project_id: UUID, request: MetricsRequest, form: Format) -> ExportPage:
+def export_events(connection: Connection, access: Access, request: ExportRequest) -> ExportPage:
     """A page of events, the latest first; a CSV's first page alone has the names of the columns."""
-    page = get_recent_events(connection, project_id, request)
-    lines = [_csv_line(COLUMNS)] if form == "csv" and request.cursor is None else []
-    write: Callable[[StoredEvent], str] = _as_csv if form == "csv" else _as_json
+    page = get_recent_events(connection, access, request.events)
+    is_csv = request.format == "csv"
+    lines = [_csv_line(COLUMNS)] if is_csv and request.events.cursor is None else []
+    write: Callable[[StoredEvent], str] = _as_csv if is_csv else _as_json
     size, cursor = 0, page.next_cursor
     for number, event in enumerate(page.events):
         line = write(event)
@@ -47,7 +46,7 @@ def export_events(connection: Connection, project_id: UUID, request: MetricsRequ
             cursor = to_cursor(last.timestamp, last.session_id, last.id)
             break
         lines.append(line)
-    return ExportPage("".join(lines), CONTENT_TYPES[form], cursor)
+    return ExportPage("".join(lines), CONTENT_TYPES[request.format], cursor)
 
 
 def _as_json(event: StoredEvent) -> str:

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal, cast
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
+from muster.http.body import read_text
+from muster.http.query_params import read_query
+from muster.http.request import Request
 from muster.metrics.models import Funnel, FunnelStep, Range
 from muster.metrics.overview import time_range_of
-from muster.metrics.request import MetricsRequest, parse_range
+from muster.metrics.request import MetricsRequest, RangeQuery, range_request
 from muster.platform.errors import InvalidParameter
 from muster.validation.error_details import decode_model, place_of
 from muster.validation.unstorable import find_unstorable
@@ -57,13 +60,13 @@ class FunnelRequest:
     by: Literal["user", "session"] = "user"
 
 
-def parse_funnel_request(text: str) -> FunnelRequest:
-    """A request for a funnel, from a body's text.
+def parse_funnel_request(request: Request) -> FunnelRequest:
+    """A request for a funnel, from the body.
 
     Raises:
         InvalidParameter: naming the first part of the body that cannot be used.
     """
-    sent = decode_model(text, FunnelIn)
+    sent = decode_model(read_text(request.body), FunnelIn)
     if not isinstance(sent, FunnelIn):
         raise InvalidParameter(place_of([sent]), sent["message"])
     for number, step in enumerate(sent.steps):
@@ -71,10 +74,10 @@ def parse_funnel_request(text: str) -> FunnelRequest:
             raise InvalidParameter(place_of([fault]), fault["message"])
     if sent.by not in ("user", "session"):
         raise InvalidParameter("by", "Send one of user, session.")
-    given = {name: getattr(sent, name) for name in _RANGE}
+    given = {name: [text] for name in _RANGE if (text := getattr(sent, name)) is not None}
     return FunnelRequest(
         steps=sent.steps,
-        range=parse_range({name: [text] for name, text in given.items() if text is not None}),
+        range=range_request(read_query(given, RangeQuery)),
         window=_duration(sent.window),
         by=cast("Literal['user', 'session']", sent.by),
     )
@@ -116,11 +119,11 @@ SELECT {counts} FROM reached
 """
 
 
-def get_funnel(connection: Connection, project_id: UUID, request: FunnelRequest) -> Funnel:
+def get_funnel(connection: Connection, access: Access, request: FunnelRequest) -> Funnel:
     """How many users, or sessions, took each step after the ones before it; costs what the range holds."""
-    time_range = time_range_of(connection, project_id, request.range)
+    time_range = time_range_of(connection, access.project_id, request.range)
     parameters: dict[str, Any] = {
-        "project_id": project_id, "start": time_range.start, "end": time_range.end, "window": request.window,
+        "project_id": access.project_id, "start": time_range.start, "end": time_range.end, "window": request.window,
     }  # fmt: skip
     for number, step in enumerate(request.steps, start=1):
         parameters |= {f"type{number}": step.event_type, f"area{number}": step.area or None}

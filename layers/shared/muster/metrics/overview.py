@@ -10,6 +10,7 @@ import msgspec
 import orjson
 from psycopg.rows import dict_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
 from muster.http.query_params import DATA
@@ -29,15 +30,15 @@ class DimensionValue:
     value: str | None
 
 
-def get_metrics(connection: Connection, project_id: UUID, request: MetricsRequest) -> Metrics:
+def get_metrics(connection: Connection, access: Access, request: MetricsRequest) -> Metrics:
     """All that a range holds, in one statement and one snapshot.
 
     Raises:
         InvalidParameter: the range has too many buckets.
     """
-    state = current_state(connection, project_id)
-    answer, unrolled = _answer(connection, project_id, request, state)
-    roll_up_if_due(connection, project_id, state, unrolled)
+    state = current_state(connection, access.project_id)
+    answer, unrolled = _answer(connection, access.project_id, request, state)
+    roll_up_if_due(connection, access.project_id, state, unrolled)
     return answer
 
 
@@ -49,10 +50,10 @@ def current_state(connection: Connection, project_id: UUID) -> RollupState:
     return state
 
 
-def get_raw_metrics(connection: Connection, project_id: UUID, request: MetricsRequest) -> Metrics:
+def get_raw_metrics(connection: Connection, access: Access, request: MetricsRequest) -> Metrics:
     """The same from the events alone, to compare with. It reads all events of the project."""
-    state = get_state(connection, project_id)
-    return _answer(connection, project_id, request, replace(state, watermark=None))[0]
+    state = get_state(connection, access.project_id)
+    return _answer(connection, access.project_id, request, replace(state, watermark=None))[0]
 
 
 def _answer(

@@ -1,42 +1,96 @@
 """Reads a metrics request from a query string, naming the parameter that cannot be used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from muster.http.query_params import (
-    DATA,
-    DEFAULT_LIMIT,
-    MAX_LIMIT,
-    check_names,
-    choice,
-    limit_of,
-    one,
-    time_of,
-    uuid_of,
-)
-from muster.metrics.cursor import Cursor, cursor_of
-from muster.metrics.time_ranges import (
-    GRANULARITIES,
-    TIMEFRAMES,
-    Granularity,
-    Timeframe,
-    TimeRange,
-    by_length,
-    day_start,
-    timeframe_range,
-)
+import msgspec
+from msgspec import Meta
+
+from muster.http.path_params import uuid_in_path
+from muster.http.query_params import DATA, DEFAULT_LIMIT, MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.request import Request
+from muster.metrics.cursor import Cursor, event_cursor_of
+from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, day_start, timeframe_range
 from muster.platform.errors import InvalidParameter
 
-_FIELDS = ("eventType", "area", "userId", "participantType")
-_RANGE = ("timeframe", "start", "end", "timezone")
-_METRICS = (*_RANGE, "granularity", "breakdown", "limit", *_FIELDS)
-_EVENTS = (*_RANGE, "limit", "cursor", "sessionId", *_FIELDS)
-
 BreakdownField = Literal["eventType", "area", "userId", "participantType", "data"]
+Format = Literal["csv", "ndjson"]
+_FIELDS = ("eventType", "area", "userId", "participantType")
+
+
+class RangeQuery(QueryModel, frozen=True):
+    """The parameters of a range."""
+
+    timeframe: Annotated[
+        Timeframe | None, Meta(description="A range up to now. Send either a timeframe, or start and end.")
+    ] = None
+    start: Annotated[
+        datetime | date | None, Meta(description="The range's start: a time with an offset, or a day in the time zone.")
+    ] = None
+    end: Annotated[
+        datetime | date | None,
+        Meta(description="The range ends before this time with an offset, or day in the time zone. Needs a start."),
+    ] = None
+    timezone: Annotated[str, Meta(description="The time zone's IANA name.")] = "UTC"
+
+
+class FilterQuery(RangeQuery, frozen=True):
+    """The parameters that choose events: values of one filter are alternatives, and all filters must match."""
+
+    limit: PageLimit = DEFAULT_LIMIT
+    event_type: Annotated[tuple[str, ...], Meta(description="Only events of these types.")] = ()
+    area: Annotated[tuple[str, ...], Meta(description="Only events of these areas.")] = ()
+    user_id: Annotated[tuple[str, ...], Meta(description="Only events of these users.")] = ()
+    participant_type: Annotated[
+        tuple[str, ...], Meta(description="Only events of pilot participants of these types.")
+    ] = ()
+    data: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Meta(description="data.<key>=<value>: only events whose data has one of these values under the key."),
+    ] = msgspec.field(default_factory=dict)
+
+
+class MetricsQuery(FilterQuery, frozen=True):
+    """The parameters of GET /v1/metrics."""
+
+    granularity: Annotated[
+        Granularity | None, Meta(description="The length of a bucket. The range's length chooses it by default.")
+    ] = None
+    breakdown: Annotated[
+        str | None, Meta(description="Counts by eventType, area, userId, participantType or data.<key>.")
+    ] = None
+
+
+class EventsQuery(FilterQuery, frozen=True):
+    """The parameters of GET /v1/metrics/events and of GET /v1/metrics/sessions."""
+
+    session_id: Annotated[tuple[UUID, ...], Meta(description="Only events of these sessions.")] = ()
+    cursor: PageCursor = None
+
+
+class ExportQuery(EventsQuery, frozen=True):
+    """The parameters of GET /v1/metrics/export."""
+
+    limit: PageLimit = MAX_LIMIT
+    format: Annotated[Format, Meta(description="The form of the file.")] = "ndjson"
+
+
+class RetentionQuery(RangeQuery, frozen=True):
+    """The parameters of GET /v1/metrics/retention."""
+
+    period: Annotated[Literal["day", "week"], Meta(description="The length of a period.")] = "day"
+
+
+class TraceQuery(MetricsQuery, frozen=True):
+    """The parameters of GET /v1/diagnostics/events/{eventId}: the view that should show the event."""
+
+    session_id: Annotated[
+        UUID | None, Meta(description="The event's session, where it is known: the event is found faster.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,121 +141,111 @@ class MetricsRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TraceRequest:
-    """In which view an event is looked for."""
+class ExportRequest:
+    """Which page of events to export, and in which form."""
 
+    events: MetricsRequest
+    format: Format = "ndjson"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Which event to look for, and the view of metrics that should show it."""
+
+    event_id: UUID
     metrics: MetricsRequest
     session_id: UUID | None = None
 
 
-def parse_metrics_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
+def parse_metrics_request(request: Request) -> MetricsRequest:
     """A request for metrics.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, _METRICS, data=True)
-    breakdown, key = _breakdown(one(query, "breakdown"))
-    return _request(
-        query,
-        default_timeframe="week",
-        granularity=cast(Granularity | None, choice(query, "granularity", GRANULARITIES)),
-        breakdown=breakdown,
-        breakdown_key=key,
-    )
+    return _metrics_request(read_query(request.query, MetricsQuery))
 
 
-def parse_events_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
-    """A request for a page of events or sessions; the range is all of them unless it says otherwise.
+def parse_events_request(request: Request) -> MetricsRequest:
+    """A request for a page of events or sessions; its range is all of them by default.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, _EVENTS, data=True)
-    return _request(query, default_timeframe="all", cursor=cursor_of(one(query, "cursor")))
+    return _events_request(read_query(request.query, EventsQuery))
 
 
-def parse_range(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
-    """A request for a range alone.
-
-    Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
-    """
-    check_names(query, _RANGE)
-    return _request(query, default_timeframe="week")
-
-
-def parse_retention_request(query: Mapping[str, Sequence[str]]) -> MetricsRequest:
+def parse_retention_request(request: Request) -> MetricsRequest:
     """A request for cohorts; its granularity is their period.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, (*_RANGE, "period"))
-    period = cast(Granularity, choice(query, "period", ("day", "week")) or "day")
-    ranged = {name: values for name, values in query.items() if name != "period"}
-    return _request(ranged, default_timeframe="month" if period == "day" else "quarter", granularity=period)
+    query = read_query(request.query, RetentionQuery)
+    return replace(range_request(query, "month" if query.period == "day" else "quarter"), granularity=query.period)
 
 
-def parse_export_request(query: Mapping[str, Sequence[str]]) -> tuple[MetricsRequest, Literal["csv", "ndjson"]]:
-    """A request for a page of an export, and its format.
+def parse_export_request(request: Request) -> ExportRequest:
+    """A request for a page of an export.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, (*_EVENTS, "format"), data=True)
-    form = cast(Literal["csv", "ndjson"], choice(query, "format", ("csv", "ndjson")) or "ndjson")
-    ranged = {"limit": [str(MAX_LIMIT)], **{name: values for name, values in query.items() if name != "format"}}
-    return parse_events_request(ranged), form
+    query = read_query(request.query, ExportQuery)
+    return ExportRequest(_events_request(query), query.format)
 
 
-def parse_trace_request(query: Mapping[str, Sequence[str]]) -> TraceRequest:
-    """In which view to look for an event: a metrics request's parameters, and the event's session where it is known.
+def parse_trace_request(request: Request) -> TraceRequest:
+    """A request for an event's trace: the event's id is in the path.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    session_id = one(query, "sessionId")
-    view = parse_metrics_request({name: values for name, values in query.items() if name != "sessionId"})
-    return TraceRequest(view, None if session_id is None else uuid_of("sessionId", session_id))
+    event_id = uuid_in_path(request)
+    query = read_query(request.query, TraceQuery)
+    return TraceRequest(event_id, _metrics_request(query), query.session_id)
 
 
-def _request(
-    query: Mapping[str, Sequence[str]],
-    *,
-    default_timeframe: Timeframe,
-    granularity: Granularity | None = None,
-    breakdown: BreakdownField | None = None,
-    breakdown_key: str | None = None,
-    cursor: Cursor | None = None,
-) -> MetricsRequest:
-    start, end = time_of(query, "start"), time_of(query, "end")
-    timeframe = cast(Timeframe | None, choice(query, "timeframe", TIMEFRAMES))
-    if timeframe is not None and (start is not None or end is not None):
+def range_request(query: RangeQuery, default_timeframe: Timeframe = "week") -> MetricsRequest:
+    """A request for a range alone.
+
+    Raises:
+        InvalidParameter: naming the parameter that does not fit the others.
+    """
+    start, end = query.start, query.end
+    if query.timeframe is not None and (start is not None or end is not None):
         raise InvalidParameter("timeframe", "Send a timeframe or start and end, not both.")
     if end is not None and start is None:
         raise InvalidParameter("end", "Send start with it.")
-    request = MetricsRequest(
-        timeframe=None if start is not None else timeframe or default_timeframe,
-        start=start,
-        end=end,
-        timezone=one(query, "timezone") or "UTC",
-        granularity=granularity,
-        event_types=tuple(query.get("eventType", ())),
-        areas=tuple(query.get("area", ())),
-        user_ids=tuple(query.get("userId", ())),
-        participant_types=tuple(query.get("participantType", ())),
-        session_ids=tuple(uuid_of("sessionId", text) for text in query.get("sessionId", ())),
-        data={name.removeprefix(DATA): tuple(values) for name, values in query.items() if name.startswith(DATA)},
-        breakdown=breakdown,
-        breakdown_key=breakdown_key,
-        limit=limit_of(one(query, "limit")),
-        cursor=cursor,
-    )
+    timeframe = None if start is not None else query.timeframe or default_timeframe
+    request = MetricsRequest(timeframe=timeframe, start=start, end=end, timezone=query.timezone)
     zone = request.zone
     if start is not None and end is not None and _instant(start, zone) >= _instant(end, zone):
         raise InvalidParameter("start", "The start must be before the end.")
     return request
+
+
+def _metrics_request(query: MetricsQuery) -> MetricsRequest:
+    breakdown, key = _breakdown(query.breakdown)
+    request = _filtered(query, "week")
+    return replace(request, granularity=query.granularity, breakdown=breakdown, breakdown_key=key)
+
+
+def _events_request(query: EventsQuery) -> MetricsRequest:
+    request = _filtered(query, "all")
+    return replace(request, session_ids=query.session_id, cursor=event_cursor_of(query.cursor))
+
+
+def _filtered(query: FilterQuery, default_timeframe: Timeframe) -> MetricsRequest:
+    return replace(
+        range_request(query, default_timeframe),
+        event_types=query.event_type,
+        areas=query.area,
+        user_ids=query.user_id,
+        participant_types=query.participant_type,
+        data=query.data,
+        limit=query.limit,
+    )
 
 
 def _breakdown(text: str | None) -> tuple[BreakdownField | None, str | None]:

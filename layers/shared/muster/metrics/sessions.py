@@ -1,11 +1,11 @@
 """Sessions by their latest event, the latest first."""
 
 from typing import Any
-from uuid import UUID
 
 from psycopg import Cursor
 from psycopg.rows import RowMaker
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.metrics.cursor import to_cursor
 from muster.metrics.models import SeenSession, SessionPage
@@ -13,9 +13,9 @@ from muster.metrics.request import MetricsRequest
 from muster.metrics.windows import find_latest
 
 
-def get_recent_sessions(connection: Connection, project_id: UUID, request: MetricsRequest) -> SessionPage:
+def get_recent_sessions(connection: Connection, access: Access, request: MetricsRequest) -> SessionPage:
     """A page of the sessions that have an event in the range that passes, by the latest such event."""
-    found = find_latest(connection, project_id, request, "get_recent_sessions", _as_session)
+    found = find_latest(connection, access.project_id, request, "get_recent_sessions", _as_session)
     page = found[: request.limit]
     last = page[-1] if len(found) > request.limit else None
     # A page of sessions ends with a session: what follows it needs no event's id.

@@ -1,10 +1,9 @@
 """Answers what is known of one user."""
 
-from uuid import UUID
-
 import msgspec
 from psycopg.rows import dict_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
 from muster.metrics.models import StoredEvent, UserSummary
@@ -15,22 +14,22 @@ from muster.platform.errors import NotFound
 RECENT = 50
 
 
-def get_user(connection: Connection, project_id: UUID, user_id: str) -> UserSummary:
+def get_user(connection: Connection, access: Access, user_id: str) -> UserSummary:
     """A user's summary and latest events; costs what the user did.
 
     Raises:
         NotFound: no event of the project is the user's.
     """
-    current_state(connection, project_id)
-    with one_snapshot(connection, project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
+    current_state(connection, access.project_id)
+    with one_snapshot(connection, access.project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
         parameters = {
-            "project_id": project_id,
+            "project_id": access.project_id,
             "user_id": user_id,
             "watermark": state.watermark or 0,
             "limit": RECENT,
         }
         row = cursor.execute(query("metrics/get_user"), parameters).fetchone()
     if row is None or not row["events"]:
-        raise NotFound("No event of this project is of such a user; an event's userId says whose it is.")
+        raise NotFound("No event of this project has this userId.")
     recent = msgspec.convert(row.pop("recent"), list[StoredEvent])
     return UserSummary(**row, user_id=user_id, recent=recent)

@@ -2,8 +2,6 @@
 
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -11,11 +9,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from muster.auth.keys import PREFIX_LENGTH, Sender, hash_key, raise_if_refused
-from muster.auth.permissions import RIGHTS
-from muster.db.client import Database, call
-from muster.http.body import RawBody, read_text
-from muster.http.query_params import DEFAULT_LIMIT, check_names, limit_of, one, uuid_of
+from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
+from muster.db.client import Connection, Database, call
+from muster.http.body import read_text
+from muster.http.query_params import DEFAULT_LIMIT, PageLimit, QueryModel, read_query
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.platform.errors import (
     InvalidParameter,
@@ -47,59 +45,55 @@ class IssueIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class RedeemIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A token as sent, and whose it shall be."""
+    """A token as sent, and the user or session that redeems it."""
 
     token: Annotated[str, Meta(min_length=1, max_length=200)]
     user_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     session_id: Annotated[str, Meta(pattern=whole(UUID_PATTERN))] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TokensRequest:
-    """Which page of tokens is asked for."""
+class TokensRequest(QueryModel, frozen=True):
+    """The parameters of GET /v1/pilot-tokens."""
 
-    limit: int = DEFAULT_LIMIT
-    cursor: UUID | None = None
-    """The id of the last token of the page before."""
+    limit: PageLimit = DEFAULT_LIMIT
+    cursor: Annotated[UUID | None, Meta(description="The nextCursor of the page before: its last token's id.")] = None
 
 
-def parse_issue(text: str) -> IssueIn:
-    """Which tokens to issue, from a request's body.
+def parse_issue(request: Request) -> IssueIn:
+    """Which tokens to issue, from the body.
 
     Raises:
         InvalidParameter: naming the first field that cannot be used.
     """
-    wanted = _form(text, IssueIn)
+    wanted = _form(request, IssueIn)
     if wanted.expires_at is not None and not is_time(wanted.expires_at):
         raise InvalidParameter("expiresAt", "There is no such time.")
     return wanted
 
 
-def parse_redemption(text: str) -> RedeemIn:
-    """A token and whose it shall be, from a request's body.
+def parse_redemption(request: Request) -> RedeemIn:
+    """A token and who redeems it, from the body.
 
     Raises:
         InvalidParameter: naming the first field that cannot be used.
     """
-    sent = _form(text, RedeemIn)
+    sent = _form(request, RedeemIn)
     if sent.user_id is None and sent.session_id is None:
-        raise InvalidParameter("userId", "Send userId, sessionId or both: a token is redeemed for somebody.")
+        raise InvalidParameter("userId", "Send userId, sessionId or both: a user or a session redeems the token.")
     return sent
 
 
-def parse_tokens_request(query: Mapping[str, Sequence[str]]) -> TokensRequest:
+def parse_tokens_request(request: Request) -> TokensRequest:
     """A request for a page of tokens.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, ("limit", "cursor"))
-    cursor = one(query, "cursor")
-    return TokensRequest(limit_of(one(query, "limit")), None if cursor is None else uuid_of("cursor", cursor))
+    return read_query(request.query, TokensRequest)
 
 
-def _form(text: str, form: type[Form]) -> Form:
-    sent = decode_model(text, form)
+def _form(request: Request, form: type[Form]) -> Form:
+    sent = decode_model(read_text(request.body), form)
     if not isinstance(sent, msgspec.Struct):
         raise InvalidParameter(place_of([sent]), sent["message"])
     for fault in find_unstorable(msgspec.to_builtins(sent), []):
@@ -158,28 +152,27 @@ class Redemption(WireModel):
     redeemed_at: datetime
 
 
-def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTokens:
-    """New tokens, as a request's body describes them.
+def issue_pilot_tokens(database: Database, access: Access, request: IssueIn) -> IssuedTokens:
+    """New tokens. When the answer of the database is lost, the same tokens are sent again.
 
     Raises:
-        InvalidParameter: naming the field that cannot be used.
-        KeyRefused: the key is no admin's.
+        InvalidParameter: the tokens would have expired already.
+        KeyRefused: the key is no admin key.
         DatabaseUnavailable: none was issued.
     """
-    wanted = parse_issue(read_text(body))
-    issued = [(uuid.uuid4(), TOKEN + secrets.token_urlsafe(32)) for _ in range(wanted.count)]
+    issued = [(uuid.uuid4(), TOKEN + secrets.token_urlsafe(32)) for _ in range(request.count)]
     parameters = {
         "ids": [token_id for token_id, _ in issued],
         "hashes": [hash_key(token) for _, token in issued],
         "prefixes": [token[:PREFIX_LENGTH] for _, token in issued],
-        "participant_type": wanted.participant_type,
-        "max_uses": wanted.max_uses or 1,
-        "expires_at": wanted.expires_at,
-        "note": wanted.note,
+        "participant_type": request.participant_type,
+        "max_uses": request.max_uses or 1,
+        "expires_at": request.expires_at,
+        "note": request.note,
     }
-    answer = _call(database, sender, "issue_pilot_tokens", parameters)
-    log("INFO", "pilot_tokens_issued", request_id=sender.request_id, count=answer["issued"])
-    shared = {"participant_type": wanted.participant_type, "max_uses": parameters["max_uses"], **answer}
+    answer = database.run(_call, access, "issue_pilot_tokens", parameters)
+    log("INFO", "pilot_tokens_issued", request_id=access.request_id, count=answer["issued"])
+    shared = {"participant_type": request.participant_type, "max_uses": parameters["max_uses"], **answer}
     return IssuedTokens(
         tokens=[
             IssuedToken.read({"id": token_id, "token": token, "prefix": token[:PREFIX_LENGTH], **shared})
@@ -188,52 +181,50 @@ def issue_tokens(database: Database, sender: Sender, body: RawBody) -> IssuedTok
     )
 
 
-def get_tokens(database: Database, sender: Sender, request: TokensRequest) -> TokenPage:
+def get_pilot_tokens(connection: Connection, access: Access, request: TokensRequest) -> TokenPage:
     """A page of the project's tokens, the latest first.
 
     Raises:
-        InvalidParameter: the cursor is none of ours.
-        KeyRefused: the key is no admin's.
+        InvalidParameter: the cursor is not one that this API answers.
+        KeyRefused: the key is no admin key.
     """
     parameters = {"cursor": request.cursor, "limit": request.limit + 1}
-    found = _call(database, sender, "get_pilot_tokens", parameters)["tokens"]
+    found = _call(connection, access, "get_pilot_tokens", parameters)["tokens"]
     page = [PilotToken.read(token) for token in found[: request.limit]]
     return TokenPage(tokens=page, next_cursor=page[-1].id if len(found) > request.limit else None)
 
 
-def revoke_token(database: Database, sender: Sender, token_id: UUID) -> PilotToken:
-    """The token, which nobody redeems any more; revoking it again changes nothing.
+def revoke_pilot_token(connection: Connection, access: Access, token_id: UUID) -> PilotToken:
+    """The token, revoked; revoking it again changes nothing.
 
     Raises:
         TokenNotFound: the project has no such token.
-        KeyRefused: the key is no admin's.
+        KeyRefused: the key is no admin key.
     """
-    token = PilotToken.read(_call(database, sender, "revoke_pilot_token", {"id": token_id}))
-    log("INFO", "pilot_token_revoked", request_id=sender.request_id, token_id=token_id)
+    token = PilotToken.read(_call(connection, access, "revoke_pilot_token", {"id": token_id}))
+    log("INFO", "pilot_token_revoked", request_id=access.request_id, token_id=token_id)
     return token
 
 
-def redeem_token(database: Database, sender: Sender, body: RawBody) -> Redemption:
-    """Make a user or a session a participant; the same one again is the same redemption.
+def redeem_pilot_token(connection: Connection, access: Access, request: RedeemIn) -> Redemption:
+    """Make a user or a session a participant; redeeming again by the same one is the same redemption.
 
     Raises:
-        InvalidParameter: naming the field that cannot be used.
         TokenNotFound, TokenGone: nothing was redeemed.
-        TooManyAttempts: the token is unknown, as very many before it.
+        TooManyAttempts: the token is unknown, and so were very many before it.
+        SessionBelongsToAnotherUser: it names a session with a user who is not the session's.
         KeyRefused: the key may not write.
-        DatabaseUnavailable: send it again; it is redeemed once.
     """
-    sent = parse_redemption(read_text(body))
-    parameters = {"token_hash": hash_key(sent.token), "user_id": sent.user_id, "session_id": sent.session_id}
-    redemption = Redemption.read(_call(database, sender, "redeem_pilot_token", parameters))
-    log("INFO", "pilot_token_redeemed", request_id=sender.request_id)
+    parameters = {"token_hash": hash_key(request.token), "user_id": request.user_id, "session_id": request.session_id}
+    redemption = Redemption.read(_call(connection, access, "redeem_pilot_token", parameters))
+    log("INFO", "pilot_token_redeemed", request_id=access.request_id)
     return redemption
 
 
-def _call(database: Database, sender: Sender, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    if sender.key_hash is None:
+def _call(connection: Connection, access: Access, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if access.key_hash is None:
         raise MissingKey
-    answer = database.run(call, name, {**parameters, "key_hash": sender.key_hash})
+    answer = call(connection, name, {**parameters, "key_hash": access.key_hash})
     match answer.get("refused"):
         case "token_not_found":
             raise TokenNotFound
@@ -245,5 +236,5 @@ def _call(database: Database, sender: Sender, name: str, parameters: dict[str, A
             raise InvalidParameter("expiresAt", "Send a time to come: such tokens would have expired already.")
         case "unknown_cursor":
             raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
-    raise_if_refused(answer, RIGHTS[name])
+    access.raise_if_refused(answer)
     return answer

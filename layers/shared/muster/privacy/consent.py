@@ -1,18 +1,17 @@
-"""Keeps what users and sessions decide about being counted."""
+"""Stores what users and sessions decide about being counted."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import RIGHTS
-from muster.db.client import Database, call
-from muster.http.body import RawBody, read_text
-from muster.http.query_params import check_names, one, uuid_of
+from muster.auth.keys import Access
+from muster.db.client import Connection, call
+from muster.http.body import read_text
+from muster.http.query_params import QueryModel, read_query
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.platform.errors import Detail, InvalidParameter, RequestRefused
 from muster.platform.logging import log
@@ -22,7 +21,7 @@ from muster.validation.limits import TIME_PATTERN, UUID_PATTERN, whole
 from muster.validation.unstorable import find_unstorable
 
 Status = Literal["granted", "denied", "withdrawn"]
-# What a client must no longer hold once its user is not to be counted.
+# What a client must delete once its user is not to be counted.
 PURGED = ["queuedEvents", "userId"]
 
 
@@ -52,59 +51,58 @@ class Decision(Consent):
     """Of "queuedEvents" and "userId"; empty when it is granted."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentRequest:
-    """Whose decision is asked for."""
+class ConsentRequest(QueryModel, frozen=True):
+    """The parameters of GET /v1/consent: the user or the session whose decision is asked for."""
 
-    user_id: str | None
-    session_id: str | None
+    user_id: Annotated[str | None, Meta(description="The user's decision. Send either userId or sessionId.")] = None
+    session_id: Annotated[UUID | None, Meta(description="The session's decision.")] = None
 
 
-def put_request(database: Database, sender: Sender, body: RawBody) -> Decision:
-    """Keep a decision from a request's body; sent again, it is the same one.
+def put_consent(connection: Connection, access: Access, request: DecisionIn) -> Decision:
+    """Store a decision; sent again, it is the same one.
 
     Raises:
-        InvalidJson, RequestRefused: the body is no decision.
         SessionBelongsToAnotherUser: it names a session with a user who is not the session's.
         KeyRefused: the key may not write.
-        DatabaseUnavailable: nothing was kept.
     """
-    values, decision = _decision(read_text(body))
-    parameters = {"key_hash": sender.key_hash, "decision": msgspec.json.encode(values).decode()}
-    answer = database.run(call, "put_consent", parameters)
-    raise_if_refused(answer, RIGHTS["put_consent"])
-    log("INFO", "consent_stored", request_id=sender.request_id, status=decision.status)
+    parameters = {"key_hash": access.key_hash, "decision": msgspec.json.encode(request).decode()}
+    answer = call(connection, "put_consent", parameters)
+    access.raise_if_refused(answer)
+    log("INFO", "consent_stored", request_id=access.request_id, status=request.status)
     return Decision.read({**answer, "purge": [] if answer["status"] == "granted" else PURGED})
 
 
-def get_consent(database: Database, sender: Sender, request: ConsentRequest) -> Consent:
+def get_consent(connection: Connection, access: Access, request: ConsentRequest) -> Consent:
     """The latest decision of a user or a session.
 
     Raises:
         KeyRefused: the key is unknown or revoked.
-        DatabaseUnavailable: the database did not answer.
     """
-    parameters = {"key_hash": sender.key_hash, "user_id": request.user_id, "session_id": request.session_id}
-    answer = database.run(call, "get_consent", parameters)
-    raise_if_refused(answer, RIGHTS["get_consent"])
+    parameters = {"key_hash": access.key_hash, "user_id": request.user_id, "session_id": request.session_id}
+    answer = call(connection, "get_consent", parameters)
+    access.raise_if_refused(answer)
     return Consent.read(answer)
 
 
-def parse_consent_request(query: Mapping[str, Sequence[str]]) -> ConsentRequest:
-    """Whose decision a query string asks for.
+def parse_consent_request(request: Request) -> ConsentRequest:
+    """Whose decision is asked for.
 
     Raises:
-        InvalidParameter: it names nobody, or two.
+        InvalidParameter: the query names no user and no session, or both.
     """
-    check_names(query, ("userId", "sessionId"))
-    user_id, session_id = one(query, "userId"), one(query, "sessionId")
-    if (user_id is None) == (session_id is None):
+    query = read_query(request.query, ConsentRequest)
+    if (query.user_id is None) == (query.session_id is None):
         raise InvalidParameter("userId", "Send either userId or sessionId.")
-    return ConsentRequest(user_id, None if session_id is None else str(uuid_of("sessionId", session_id)))
+    return query
 
 
-def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:
-    fields = members(text)
+def parse_decision(request: Request) -> DecisionIn:
+    """A decision, from the body.
+
+    Raises:
+        InvalidJson, RequestRefused: naming the first field that cannot be used.
+    """
+    fields = members(read_text(request.body))
     if fields is None:
         raise RequestRefused('The body is JSON but no object; send {"userId": …, "status": …}.')
     values = {name: value for name, (value, _) in fields.items()}
@@ -120,7 +118,7 @@ def _decision(text: str) -> tuple[dict[str, Any], DecisionIn]:
         faults = [Detail(loc=["userId"], type="missing", message=message)]
     if faults:
         raise _refused(faults)
-    return values, decision
+    return decision
 
 
 def _refused(details: list[Detail]) -> RequestRefused:

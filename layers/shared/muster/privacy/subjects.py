@@ -1,7 +1,7 @@
 """Shows what is stored about a user, and erases it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,13 +9,14 @@ from uuid import UUID
 
 import msgspec
 
-from muster.auth.keys import Sender, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
-from muster.http.query_params import check_names, limit_of, one
+from muster.http.path_params import text_in_path
+from muster.http.query_params import MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.request import Request
 from muster.http.response import WireModel
-from muster.metrics.cursor import Cursor, cursor_of, to_cursor
+from muster.metrics.cursor import Cursor, event_cursor_of, to_cursor
 from muster.platform.errors import DatabaseUnavailable, InvalidParameter
 from muster.platform.logging import log
 
@@ -28,11 +29,11 @@ LONGEST_USER_ID = 200
 
 
 class Subject(WireModel, omit_defaults=True):
-    """What is stored about a user: the first page has all but the further events."""
+    """A page of what is stored about a user; only the first page has more than events."""
 
     user_id: str
     events: list[Any]
-    """The earliest first; events of nobody too, where their session is the user's alone."""
+    """The earliest first, with anonymous events of sessions that have no other user."""
     sessions: list[Any] | None = None
     consents: list[Any] | None = None
     rejections: list[Any] | None = None
@@ -41,7 +42,7 @@ class Subject(WireModel, omit_defaults=True):
 
 
 class Receipt(WireModel):
-    """What an erasure took away."""
+    """How much an erasure deleted."""
 
     receipt_id: str
     events: int
@@ -52,36 +53,48 @@ class Receipt(WireModel):
     completed_at: datetime
 
 
+class SubjectQuery(QueryModel, frozen=True):
+    """The parameters of GET /v1/subjects/{userId}."""
+
+    limit: PageLimit = MAX_LIMIT
+    cursor: PageCursor = None
+
+
 @dataclass(frozen=True, slots=True)
 class SubjectRequest:
-    """Which page is asked for."""
+    """Whose data is asked for, and which page of it."""
 
-    limit: int
-    after: Cursor | None
-
-
-def parse_subject_request(parameters: Mapping[str, Sequence[str]]) -> SubjectRequest:
-    """The page that a query string asks for; raises InvalidParameter."""
-    check_names(parameters, ("limit", "cursor"))
-    return SubjectRequest(limit_of(one(parameters, "limit") or "1000"), cursor_of(one(parameters, "cursor")))
+    user_id: str
+    limit: int = MAX_LIMIT
+    after: Cursor | None = None
 
 
-def get_subject(database: Database, sender: Sender, user_id: str, request: SubjectRequest) -> Subject:
+def parse_subject_request(request: Request) -> SubjectRequest:
+    """A request for a page of what is stored about a user; the user's id is in the path.
+
+    Raises:
+        InvalidParameter: naming the first parameter that cannot be used.
+    """
+    query = read_query(request.query, SubjectQuery)
+    return SubjectRequest(text_in_path(request), query.limit, event_cursor_of(query.cursor))
+
+
+def get_subject(connection: Connection, access: Access, request: SubjectRequest) -> Subject:
     """A page of what is stored about a user; empty where nothing is.
 
     Raises:
-        InvalidParameter: nobody can be called so.
-        KeyRefused: the key is no admin's.
+        InvalidParameter: no user can have this id.
+        KeyRefused: the key is no admin key.
         DatabaseUnavailable: the database did not answer.
     """
     parameters = {
-        "key_hash": sender.key_hash,
-        "user_id": _checked(user_id),
+        "key_hash": access.key_hash,
+        "user_id": _checked(request.user_id),
         "after": None if request.after is None else msgspec.json.encode(request.after).decode(),
         "limit": request.limit + 1,
     }
-    answer = database.run(call, "get_subject", parameters)
-    raise_if_refused(answer, RIGHTS["get_subject"])
+    answer = call(connection, "get_subject", parameters)
+    access.raise_if_refused(answer)
     found: list[dict[str, Any]] = answer.pop("events")
     events, size = list[dict[str, Any]](), 0
     for event in found[: request.limit]:
@@ -90,41 +103,41 @@ def get_subject(database: Database, sender: Sender, user_id: str, request: Subje
             break
         events.append(event)
     cursor = _after(events[-1]) if len(events) < len(found) else None
-    log("INFO", "subject_shown", request_id=sender.request_id, events=len(events), complete=cursor is None)
-    return Subject(user_id=user_id, events=events, next_cursor=cursor, **answer)
+    log("INFO", "subject_shown", request_id=access.request_id, events=len(events), complete=cursor is None)
+    return Subject(user_id=request.user_id, events=events, next_cursor=cursor, **answer)
 
 
-def erase_subject(database: Database, sender: Sender, user_id: str) -> Receipt:
-    """Erase a user: events, sessions, decisions, quarantine and redemptions; what comes again stays out.
+def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
+    """Erase a user: events, sessions, decisions, quarantine and redemptions. Erased events are ignored from then on.
 
-    Done twice it erases what has come since, and the receipt says so. Broken off, it goes on with the next call.
+    A second call erases what has been stored since. When a call ends early, the next one continues.
 
     Raises:
-        InvalidParameter: nobody can be called so.
-        KeyRefused: the key is no admin's.
+        InvalidParameter: no user can have this id.
+        KeyRefused: the key is no admin key.
         DatabaseUnavailable: not all is erased yet; send the same request again.
     """
-    who = {"key_hash": sender.key_hash, "user_id": _checked(user_id)}
+    who = {"key_hash": access.key_hash, "user_id": _checked(user_id)}
     begun = database.run(call, "begin_erasure", who)
-    raise_if_refused(begun, RIGHTS["erase_subject"])
+    access.raise_if_refused(begun)
     receipt_id = begun["receipt_id"]
     database.run(_wait_for_earlier_batches)
     until = time.monotonic() + ERASE_SECONDS
     while True:
         answer = database.run(call, "run_erasure", {**who, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
-        raise_if_refused(answer, RIGHTS["erase_subject"])
+        access.raise_if_refused(answer)
         if answer.pop("done"):
             break
         if time.monotonic() > until:
             raise _not_done("There is more to erase than one request has time for. Send the same request again.")
     receipt = Receipt.read(answer)
     counts = {name: getattr(receipt, name) for name in ("events", "sessions", "consents", "rejections", "redemptions")}
-    log("INFO", "subject_erased", request_id=sender.request_id, receipt_id=receipt_id, **counts)
+    log("INFO", "subject_erased", request_id=access.request_id, receipt_id=receipt_id, **counts)
     return receipt
 
 
 def _wait_for_earlier_batches(connection: Connection) -> None:
-    """Until no transaction is left that may not know of the erasure: it could still store what is to be erased."""
+    """Wait until every transaction knows of the erasure; an earlier one could still store what is to be erased."""
     row = connection.execute(query("privacy/get_next_transaction")).fetchone()
     horizon = row[0] if row else None
     until = time.monotonic() + WAIT_SECONDS

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from muster.auth.keys import PREFIX_LENGTH
+from muster.db.client import Connection
 from muster.db.migrate import (
     compare,
     ensure_partitions,
@@ -36,7 +37,6 @@ from muster.projects.projects import (
 )
 from muster.projects.settings import SETTINGS, read_settings
 
-Connection = psycopg.Connection[Any]
 Event = Mapping[str, Any]
 
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from muster.auth.keys import PREFIX_LENGTH, hash_key
+from muster.db.client import Connection
 from muster.db.queries import query
 from muster.http.response import WireModel
 from muster.ingest.redaction import DEFAULT_REDACTED_KEYS
@@ -18,7 +19,6 @@ from muster.platform.errors import MusterError, NotFound
 
 LOGIN = "login"
 KINDS = {"write": "mw_", "read": "mr_", "admin": "ma_"}
-Connection = psycopg.Connection[Any]
 
 
 class Project(WireModel):

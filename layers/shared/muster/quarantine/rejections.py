@@ -1,16 +1,18 @@
 """The quarantine: what was rejected and why."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from msgspec import Meta
 from psycopg.rows import class_row
 
+from muster.auth.keys import Access
 from muster.db.client import Connection, call_value
 from muster.db.queries import query
-from muster.http.query_params import DEFAULT_LIMIT, check_names, choice, limit_of, one, time_of, uuid_of
+from muster.http.query_params import DEFAULT_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.metrics.time_ranges import day_start
 from muster.platform.errors import InvalidParameter
@@ -65,26 +67,47 @@ class RejectionGroups(WireModel):
     groups: list[RejectionGroup]
 
 
+Rejections = RejectionPage | RejectionGroups
+
+
 class Replay(WireModel):
     """The answer of POST /v1/diagnostics/rejections/replay."""
 
     replayed: int
     still_rejected: int
     not_kept: int
-    """Of those still rejected, what cannot be tried: its payload was cut, or is not kept for want of consent."""
+    """Of those still rejected, how many cannot be tried: their payload was cut, or not stored for want of consent."""
     next_cursor: str | None
     """Where to go on when there was too much for one call."""
 
 
 State = Literal["pending", "replayed", "all"]
-STATES: Sequence[State] = ("pending", "replayed", "all")
-_FILTERS = ("reason", "sessionId", "userId", "eventId", "batchId", "requestId")
-_KNOWN = (*_FILTERS, "start", "end", "state", "group", "limit", "cursor")
+
+
+class RejectionsQuery(QueryModel, frozen=True):
+    """The parameters of GET /v1/diagnostics/rejections; all filters must match."""
+
+    reason: Annotated[str | None, Meta(description="Only what was rejected for this reason.")] = None
+    session_id: Annotated[str | None, Meta(description="Only of this session.")] = None
+    user_id: Annotated[str | None, Meta(description="Only of this user.")] = None
+    event_id: Annotated[str | None, Meta(description="Only of this event.")] = None
+    batch_id: Annotated[UUID | None, Meta(description="Only of this batch.")] = None
+    request_id: Annotated[str | None, Meta(description="Only of this request.")] = None
+    start: Annotated[
+        datetime | date | None, Meta(description="Received at this time or later: a time with an offset, or a UTC day.")
+    ] = None
+    end: Annotated[
+        datetime | date | None, Meta(description="Received before this time with an offset, or UTC day.")
+    ] = None
+    state: Annotated[State, Meta(description="Only those not yet replayed, only those replayed, or all.")] = "pending"
+    group: Annotated[Literal["reason"] | None, Meta(description="Counts by reason in place of rows.")] = None
+    limit: PageLimit = DEFAULT_LIMIT
+    cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)
 class RejectionsRequest:
-    """Which rejections are asked for; filters hold together."""
+    """Which rejections are asked for; all filters must match."""
 
     reason: str | None = None
     session_id: str | None = None
@@ -102,39 +125,37 @@ class RejectionsRequest:
     """The id of the last rejection of the page before."""
 
 
-def parse_rejections_request(query: Mapping[str, Sequence[str]]) -> RejectionsRequest:
+def parse_rejections_request(request: Request) -> RejectionsRequest:
     """A request for rejections.
 
     Raises:
         InvalidParameter: naming the first parameter that cannot be used.
     """
-    check_names(query, _KNOWN)
-    reason, session_id, user_id, event_id, batch_id, request_id = (one(query, name) for name in _FILTERS)
-    choice(query, "group", ("reason",))
-    start, end = (_instant(time_of(query, name)) for name in ("start", "end"))
+    query = read_query(request.query, RejectionsQuery)
+    start, end = _instant(query.start), _instant(query.end)
     if start and end and start >= end:
         raise InvalidParameter("start", "The start must be before the end.")
     return RejectionsRequest(
-        reason=reason,
-        session_id=session_id,
-        user_id=user_id,
-        event_id=event_id.lower() if event_id else None,
-        batch_id=None if batch_id is None else uuid_of("batchId", batch_id),
-        request_id=request_id,
+        reason=query.reason,
+        session_id=query.session_id,
+        user_id=query.user_id,
+        event_id=query.event_id.lower() if query.event_id else None,
+        batch_id=query.batch_id,
+        request_id=query.request_id,
         start=start,
         end=end,
-        state=cast(State, choice(query, "state", STATES) or "pending"),
-        is_grouped=one(query, "group") is not None,
-        limit=limit_of(one(query, "limit")),
-        cursor=cursor_of(one(query, "cursor")),
+        state=query.state,
+        is_grouped=query.group is not None,
+        limit=query.limit,
+        cursor=rejection_cursor_of(query.cursor),
     )
 
 
-def cursor_of(text: str | None) -> int | None:
+def rejection_cursor_of(text: str | None) -> int | None:
     """The id that a cursor is.
 
     Raises:
-        InvalidParameter: it is none of ours.
+        InvalidParameter: it is not a cursor that this API answers.
     """
     if text is None:
         return None
@@ -153,11 +174,9 @@ MAX_DAYS, MAX_ROWS, MAX_BYTES = 90, 100_000, 256 * 1024 * 1024
 TRIM_STEP = 20_000
 
 
-def get_rejections(
-    connection: Connection, project_id: UUID, request: RejectionsRequest
-) -> RejectionPage | RejectionGroups:
+def get_rejections(connection: Connection, access: Access, request: RejectionsRequest) -> Rejections:
     """A page of rejections, the newest first, or all of them by reason."""
-    parameters = {**asdict(request), "project_id": project_id}
+    parameters = {**asdict(request), "project_id": access.project_id}
     if request.is_grouped:
         with connection.cursor(row_factory=class_row(RejectionGroup)) as cursor:
             return RejectionGroups(

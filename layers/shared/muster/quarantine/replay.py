@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
@@ -11,17 +11,17 @@ import orjson
 from msgspec import Meta
 from psycopg.rows import class_row
 
-from muster.auth.keys import Access, Sender, authenticate, raise_if_refused
-from muster.auth.permissions import RIGHTS
+from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
-from muster.http.body import RawBody, read_text
+from muster.http.body import read_text
+from muster.http.request import Request
 from muster.ingest.full_path import make_payload
 from muster.ingest.parse import Batch, parse_batch
 from muster.ingest.user_agents import request_agent
 from muster.platform.errors import InvalidBatch, MissingKey, RequestRefused
 from muster.platform.logging import log
-from muster.quarantine.rejections import Replay, cursor_of
+from muster.quarantine.rejections import Replay, rejection_cursor_of
 from muster.validation.error_details import decode_model, place_of
 from muster.validation.limits import UUID_PATTERN, whole
 
@@ -40,12 +40,13 @@ class ReplayIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     cursor: str | None = None
 
 
-def parse_replay(text: str) -> ReplayIn:
-    """What to replay, from a request's body; none is as good as {}.
+def parse_replay(request: Request) -> ReplayIn:
+    """Which rejections to replay, from the body; without a body, all of them.
 
     Raises:
-        InvalidBatch: the body is no description of a replay.
+        InvalidBatch: naming the first field that cannot be used.
     """
+    text = read_text(request.body) if request.body.content else ""
     wanted = decode_model(text or "{}", ReplayIn)
     if isinstance(wanted, ReplayIn):
         return wanted
@@ -57,27 +58,24 @@ ROWS_AT_ONCE = 200
 REPLAY_SECONDS = 6.0
 
 
-def replay_request(database: Database, sender: Sender, body: RawBody) -> Replay:
-    """Replay what a request's body describes, everything where it has none; raises as replay_rejections does."""
-    return replay_rejections(database, sender, parse_replay(read_text(body) if body.content else ""))
-
-
-def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> Replay:
+def replay_rejections(database: Database, access: Access, request: ReplayIn) -> Replay:
     """Validate and store again what was rejected, with the time at which it was received first.
 
     Raises:
-        KeyRefused: the key is no admin's.
-        InvalidParameter: the cursor is none of ours.
-        DatabaseUnavailable: what was replayed until then stays so; the same call goes on.
+        KeyRefused: the key is no admin key.
+        InvalidParameter: the cursor is not one that this API answers.
+        DatabaseUnavailable: what was replayed so far stays stored; the same call continues.
     """
-    access = database.run(_access, sender)
+    if access.key_hash is None:
+        raise MissingKey
+    access = database.run(access.look_up)
     deadline = time.monotonic() + REPLAY_SECONDS
     outcomes = {"stored": 0, "rejected": 0, "not_kept": 0, "gone": 0}
-    last: int | None = cursor_of(wanted.cursor) or 0
+    last: int | None = rejection_cursor_of(request.cursor) or 0
     while last is not None and time.monotonic() < deadline:
-        rows = database.run(_pending, access.project_id, wanted, last)
+        rows = database.run(_pending, access.project_id, request, last)
         for row in rows:
-            outcomes[_replay(database, sender, row, history=wanted.history)] += 1
+            outcomes[_replay(database, access, row, history=request.history)] += 1
             last = row.id
             if time.monotonic() > deadline:
                 break
@@ -90,12 +88,6 @@ def replay_rejections(database: Database, sender: Sender, wanted: ReplayIn) -> R
         not_kept=outcomes["not_kept"],
         next_cursor=None if last is None else str(last),
     )
-
-
-def _access(connection: Connection, sender: Sender) -> Access:
-    if sender.key_hash is None:
-        raise MissingKey
-    return authenticate(connection, sender.key_hash, RIGHTS["replay_rejections"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +116,16 @@ def _pending(connection: Connection, project_id: UUID, wanted: ReplayIn, after: 
         return cursor.execute(query("quarantine/get_rejections_to_replay"), parameters).fetchall()
 
 
-def _replay(database: Database, sender: Sender, row: _Pending, *, history: bool) -> str:
+def _replay(database: Database, access: Access, row: _Pending, *, history: bool) -> str:
     if row.payload is None or len(row.payload.encode()) != row.payload_bytes:
         return "not_kept"
     batch = _read(row, row.payload)
     if batch is None or not batch.valid:
         return "rejected"
     batch_id = str(row.batch_id or uuid.uuid4())
-    payload = make_payload(sender._replace(opts_out=False), batch, batch_id=batch_id, history=history)
-    answer = database.run(call, "replay_rejection", {**payload, "key_hash": sender.key_hash, "id": row.id})
-    raise_if_refused(answer, RIGHTS["replay_rejections"])
+    payload = make_payload(replace(access, opts_out=False), batch, batch_id=batch_id, history=history)
+    answer = database.run(call, "replay_rejection", {**payload, "key_hash": access.key_hash, "id": row.id})
+    access.raise_if_refused(answer)
     return str(answer["outcome"])
 
 

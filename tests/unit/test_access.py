@@ -1,0 +1,31 @@
+"""Access says who asks, and raises what a SQL function refused."""
+
+import uuid
+
+import pytest
+
+from muster.auth.keys import Access
+from muster.auth.permissions import ADMINS
+from muster.platform.errors import InvalidKey, KeyNotAllowed, SessionBelongsToAnotherUser
+
+
+def test_a_project_is_known_only_after_the_key_was_looked_up() -> None:
+    project_id = uuid.uuid4()
+    assert Access(found_project_id=project_id).project_id == project_id
+    with pytest.raises(LookupError, match="look_up"):
+        _ = Access(key_hash=b"hash").project_id
+
+
+@pytest.mark.parametrize("error", [InvalidKey, SessionBelongsToAnotherUser])
+def test_a_refusal_raises_the_error_with_its_code(error: type[InvalidKey | SessionBelongsToAnotherUser]) -> None:
+    with pytest.raises(error):
+        Access().raise_if_refused({"refused": error.code})
+
+
+def test_a_key_of_another_kind_is_told_which_kinds_are_allowed() -> None:
+    with pytest.raises(KeyNotAllowed, match="kind admin"):
+        Access(allowed=ADMINS).raise_if_refused({"refused": "key_not_allowed"})
+
+
+def test_an_answer_without_a_refusal_raises_nothing() -> None:
+    Access().raise_if_refused({"status": "granted"})
