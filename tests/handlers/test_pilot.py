@@ -356,7 +356,7 @@ def test_metrics_events_and_exports_are_told_by_participant_type(
         path=f"/v1/diagnostics/events/{others['events'][0]['id']}",
         query=theirs,
     )
-    assert "The filter participantType leaves it out" in trace.json["verdict"]
+    assert "The filter participantType excludes it" in trace.json["verdict"]
     empty = on_metrics("GET /v1/metrics", kind="read", query={"participantType": "control"}).json["explain"]
     assert "leave one out" in empty["hint"]
 

@@ -73,9 +73,9 @@ def test_a_stored_event_is_visible_where_the_view_holds_it(post: Caller, on_diag
         ({"eventType": "other"}, "The filter eventType"),
         ({"area": "other"}, "The filter area"),
         ({"userId": "bob"}, "The filter userId"),
-        ({"participantType": "tester"}, "The filter participantType leaves it out: the event's is none"),
+        ({"participantType": "tester"}, "The filter participantType excludes it: the event's value is none"),
         ({"data.path": "/other"}, "The filter data.path"),
-        ({"start": "2026-01-01", "end": "2026-02-01"}, "after 2026-01-01T00:00:00+00:00"),
+        ({"start": "2026-01-01", "end": "2026-02-01"}, "after the range of 2026-01-01T00:00:00+00:00"),
         ({"eventType": ["page_view", "other"], "userId": "bob"}, "The filter userId"),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_time_zone_that_hides_an_event_is_named(post: Caller, on_diagnostics: 
     post(POST, a_batch(event), kind="admin")
     query = {"start": "2026-06-10", "end": "2026-06-11", "timezone": "Asia/Tokyo"}
     found = trace(on_diagnostics, event["id"], **query)
-    assert "days are those of Asia/Tokyo; those of UTC would hold it" in stage(found, "visible")["detail"]
+    assert "These are days of Asia/Tokyo. The same days of UTC include it." in stage(found, "visible")["detail"]
     assert first_not_passed(trace(on_diagnostics, event["id"], **{**query, "timezone": "UTC"})) is None
 
 

@@ -103,21 +103,25 @@ def cases(draw: st.DrawFn) -> tuple[Any, ...]:
         folds=st.integers(0, FOLDS),
     )
     start, end = sorted(draw(st.lists(times, min_size=2, max_size=2, unique=True)))
+    filters = {
+        "eventType": draw(st.just([]) | st.lists(st.sampled_from(TYPES), max_size=1)),
+        "area": draw(st.just([]) | st.lists(st.sampled_from(AREAS), max_size=2)),
+        "userId": draw(st.just([]) | st.lists(st.sampled_from(["ada", "bob"]), max_size=2)),
+        "participantType": draw(
+            st.just([]) | st.just([]) | st.lists(st.sampled_from([*PARTICIPANT_TYPES, "nothing"]), max_size=2)
+        ),
+        "data": draw(
+            st.just({}) | st.fixed_dictionaries({"colour": st.lists(st.sampled_from(["red", ""]), min_size=1)})
+        ),
+    }
     request = MetricsRequest(
         timeframe=None,
         start=start,
         end=end,
         timezone=zone,
         granularity=draw(st.sampled_from([None, "minute", "hour", "day", "week", "month"])),
-        event_types=draw(st.just(()) | st.lists(st.sampled_from(TYPES), max_size=1)),
-        areas=draw(st.just(()) | st.lists(st.sampled_from(AREAS), max_size=2)),
-        user_ids=draw(st.just(()) | st.lists(st.sampled_from(["ada", "bob"]), max_size=2)),
-        participant_types=draw(
-            st.just(()) | st.just(()) | st.lists(st.sampled_from([*PARTICIPANT_TYPES, "nothing"]), max_size=2)
-        ),
-        data=draw(st.just({}) | st.fixed_dictionaries({"colour": st.lists(st.sampled_from(["red", ""]), min_size=1)})),
-        breakdown=draw(st.sampled_from([None, "eventType", "area", "userId", "participantType", "data"])),
-        breakdown_key="colour",
+        filters={name: wanted for name, wanted in filters.items() if wanted},
+        breakdown=draw(st.sampled_from([None, "eventType", "area", "userId", "participantType", "data.colour"])),
         limit=draw(st.sampled_from([1, 2, 100])),
     )
     few = st.lists(times, max_size=3)
@@ -227,12 +231,10 @@ def store_pilot(
 
 
 def matches(event: Event, request: MetricsRequest) -> bool:
-    return (
-        (not request.event_types or event.type in request.event_types)
-        and (not request.areas or event.area in request.areas)
-        and (not request.user_ids or event.user in request.user_ids)
-        and (not request.participant_types or event.participant in request.participant_types)
-        and all(event.data.get(key) in values for key, values in request.data.items())
+    values = {"eventType": event.type, "area": event.area, "userId": event.user, "participantType": event.participant}
+    return all(
+        all(event.data.get(key) in texts for key, texts in wanted.items()) if name == "data" else values[name] in wanted
+        for name, wanted in request.filters.items()
     )
 
 
@@ -302,7 +304,7 @@ def assert_breakdown(answer: Metrics, chosen: list[Event], request: MetricsReque
         "area": lambda event: event.area,
         "userId": lambda event: event.user,
         "participantType": lambda event: event.participant,
-        "data": lambda event: event.colour,
+        "data.colour": lambda event: event.colour,
     }
     if request.breakdown is None:
         assert answer.breakdown == []

@@ -198,14 +198,14 @@ def requests(draw: st.DrawFn) -> MetricsRequest:
                 {},
                 {},
                 {},
-                {"event_types": ("view",)},
-                {"areas": ("home",)},
+                {"eventType": ("view",)},
+                {"area": ("home",)},
                 {"data": {"colour": ("red",)}},
-                {"user_ids": ("ada",)},
-                {"user_ids": ("ada", "bob"), "areas": ("home",)},
-                {"event_types": ("view", "click")},
-                {"participant_types": ("tester",)},
-                {"participant_types": ("tester", "control"), "areas": ("home",)},
+                {"userId": ("ada",)},
+                {"userId": ("ada", "bob"), "area": ("home",)},
+                {"eventType": ("view", "click")},
+                {"participantType": ("tester",)},
+                {"participantType": ("tester", "control"), "area": ("home",)},
             ]
         )
     )
@@ -218,11 +218,12 @@ def requests(draw: st.DrawFn) -> MetricsRequest:
         breakdown=draw(
             st.sampled_from([None, None, "area", "participantType"])
             if filters
-            else st.sampled_from([None, "eventType", "area", "userId", "participantType", "participantType", "data"])
+            else st.sampled_from(
+                [None, "eventType", "area", "userId", "participantType", "participantType", "data.colour"]
+            )
         ),
-        breakdown_key="colour",
         limit=draw(st.sampled_from([1, 100])),
-        **filters,
+        filters=filters,
     )
 
 
@@ -264,11 +265,7 @@ def test_rollups_answer_as_the_events_do(
         requests().map(
             lambda request: replace(
                 request,
-                event_types=(),
-                areas=(),
-                user_ids=(),
-                data={},
-                participant_types=(),
+                filters={},
                 breakdown="participantType",
             )
         ),

@@ -13,10 +13,9 @@ from muster.db.client import Connection, Database
 from muster.db.queries import query
 from muster.diagnostics.delivery import find_delivery_report
 from muster.diagnostics.queue_probe import QueueUnreachable, find_event
+from muster.diagnostics.visibility import explain_hidden
 from muster.http.response import WireModel
-from muster.metrics.overview import time_range_of
 from muster.metrics.request import TraceRequest
-from muster.metrics.visibility import hidden_by
 from muster.platform.settings import Settings
 
 StageName = Literal["received", "validated", "consent", "deduplicated", "stored", "visible"]
@@ -69,14 +68,9 @@ class Trace(WireModel):
 @dataclass(frozen=True, slots=True)
 class _Stored:
     session_id: UUID
-    user_id: str | None
-    event_type: str
-    area: str
     occurred_at: datetime
     received_at: datetime
     batch_id: UUID
-    data: dict[str, Any]
-    participant_type: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +164,13 @@ def _of_stored(
     connection: Connection, project_id: UUID, rows: list[_Stored], rejected: _Rejected | None, request: TraceRequest
 ) -> Trace:
     row = rows[0]
-    reasons, remedy = hidden_by(
+    reasons, remedy = explain_hidden(
+        connection,
         request.metrics,
-        time_range_of(connection, project_id, request.metrics),
+        project_id=project_id,
+        event_id=request.event_id,
+        session_id=row.session_id,
         occurred_at=row.occurred_at,
-        values={
-            "eventType": row.event_type,
-            "area": row.area,
-            "userId": row.user_id,
-            "participantType": row.participant_type,
-        },
-        data=row.data,
     )
     judged = None
     if rejected is not None:

@@ -7,15 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import orjson
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
 from muster.http.query_params import DATA
 from muster.metrics.models import Breakdown, Bucket, Explain, Metrics, Range, Totals
-from muster.metrics.request import MetricsRequest
+from muster.metrics.request import BREAKDOWNS, MetricsRequest
 from muster.metrics.rollups import RollupState, claim_pending_events, get_state, one_snapshot, roll_up_if_due
 from muster.metrics.time_ranges import TimeRange, boundaries
 
@@ -64,14 +64,14 @@ def _answer(
     granularity = request.granularity or time_range.granularity
     starts = boundaries(time_range, granularity, request.zone)
     parameters = {
-        "filter": filter_text(request),
+        "filter": Jsonb(request.filters),
         "project_id": project_id,
         "before": time_range.before,
         "start": time_range.start,
         "end": time_range.end,
         "starts": starts[:-1],
         "ends": starts[1:],
-        "breakdown": f"{DATA}{request.breakdown_key}" if request.breakdown == "data" else request.breakdown,
+        "breakdown": request.breakdown,
         "limit": request.limit,
     }
     dimension_value = find_dimension_value(request, state)
@@ -97,21 +97,24 @@ def _answer(
 
 def find_dimension_value(request: MetricsRequest, state: RollupState) -> DimensionValue | None:
     """The dimension value whose roll-ups answer the question; None if only the events do."""
+    if state.watermark is None:
+        return None
     keys = {f"{DATA}{key}" for key in state.keys}
-    filters = [
-        *(("eventType", values) for values in (request.event_types,) if values),
-        *(("area", values) for values in (request.areas,) if values),
-        *((f"{DATA}{key}", values) for key, values in request.data.items()),
+    if not request.filters:
+        return DimensionValue("all", None) if request.breakdown in (None, *BREAKDOWNS, *keys) else None
+    (dimension, values), *others = single_filters(request)
+    if others or len(values) > 1 or request.breakdown is not None:
+        return None
+    return DimensionValue(dimension, values[0]) if dimension in ("eventType", "area", *keys) else None
+
+
+def single_filters(request: MetricsRequest) -> list[tuple[str, Sequence[str]]]:
+    """Each filter with its values; "data" is one filter for each key, named data.<key>."""
+    by_data = request.filters.get("data", {})
+    return [
+        *((name, values) for name, values in request.filters.items() if name != "data"),
+        *((f"{DATA}{key}", values) for key, values in by_data.items()),
     ]
-    if request.user_ids or request.participant_types or state.watermark is None:
-        return None
-    if not filters:
-        known = request.breakdown != "data" or f"{DATA}{request.breakdown_key}" in keys
-        return DimensionValue("all", None) if known else None
-    if len(filters) > 1 or len(filters[0][1]) > 1 or request.breakdown is not None:
-        return None
-    dimension, values = filters[0]
-    return DimensionValue(dimension, values[0]) if dimension in ("eventType", "area") or dimension in keys else None
 
 
 def _count(
@@ -170,19 +173,6 @@ def span_of(
     return (min(times), max(times)) if times else (None, None)
 
 
-def filter_text(request: MetricsRequest) -> str:
-    """The request's filters as muster.matches_filter takes them, and "sessionId" as muster.matching_events does."""
-    filters: dict[str, Any] = {
-        "eventType": request.event_types,
-        "area": request.areas,
-        "userId": request.user_ids,
-        "participantType": request.participant_types,
-        "sessionId": [str(session_id) for session_id in request.session_ids],
-        "data": request.data,
-    }
-    return orjson.dumps({name: wanted for name, wanted in filters.items() if wanted}).decode()
-
-
 def _series(starts: Sequence[datetime], counted: Sequence[dict[str, int]], request: MetricsRequest) -> list[Bucket]:
     by_number = {row["bucket"]: row for row in counted}
     return [
@@ -225,7 +215,7 @@ def _hint(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> str:
             f"No event of this range matches, but {others} outside it do; the project's latest "
             f"event is of {latest:%Y-%m-%dT%H:%M:%SZ}. Widen the range, or ask for timeframe=all.{beside}"
         )
-    if any((request.event_types, request.areas, request.user_ids, request.participant_types, request.data)):
+    if request.filters:
         if not row["rows_outside_range_is_exact"]:
             return f"The filters match no event of the range, nor of the latest months; leave one out.{beside}"
         return f"The filters match no event of the project at any time; leave one out.{beside}"

@@ -1,9 +1,9 @@
 """Reads a metrics request from a query string, naming the parameter that cannot be used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,9 +17,9 @@ from muster.metrics.cursor import Cursor, event_cursor_of
 from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, day_start, timeframe_range
 from muster.platform.errors import InvalidParameter
 
-BreakdownField = Literal["eventType", "area", "userId", "participantType", "data"]
 Format = Literal["csv", "ndjson"]
-_FIELDS = ("eventType", "area", "userId", "participantType")
+BREAKDOWNS = ("eventType", "area", "userId", "participantType")
+"""What a breakdown groups by, besides data.<key>."""
 
 
 class RangeQuery(QueryModel, frozen=True):
@@ -39,9 +39,11 @@ class RangeQuery(QueryModel, frozen=True):
 
 
 class FilterQuery(RangeQuery, frozen=True):
-    """The parameters that choose events: values of one filter are alternatives, and all filters must match."""
+    """The filters: the values of one filter are alternatives, and all filters must match.
 
-    limit: PageLimit = DEFAULT_LIMIT
+    A new filter is a field here and a condition in the SQL function muster.matches_filter.
+    """
+
     event_type: Annotated[tuple[str, ...], Meta(description="Only events of these types.")] = ()
     area: Annotated[tuple[str, ...], Meta(description="Only events of these areas.")] = ()
     user_id: Annotated[tuple[str, ...], Meta(description="Only events of these users.")] = ()
@@ -53,10 +55,17 @@ class FilterQuery(RangeQuery, frozen=True):
         Meta(description="data.<key>=<value>: only events whose data has one of these values under the key."),
     ] = msgspec.field(default_factory=dict)
 
+    def filters(self) -> dict[str, Any]:
+        """The filters that were sent, by their names in the query string."""
+        named = ((field.name, field.encode_name) for field in msgspec.structs.fields(FilterQuery))
+        own = {field.name for field in msgspec.structs.fields(RangeQuery)}
+        return {wire: value for name, wire in named if name not in own and (value := getattr(self, name))}
+
 
 class MetricsQuery(FilterQuery, frozen=True):
     """The parameters of GET /v1/metrics."""
 
+    limit: PageLimit = DEFAULT_LIMIT
     granularity: Annotated[
         Granularity | None, Meta(description="The length of a bucket. The range's length chooses it by default.")
     ] = None
@@ -68,6 +77,7 @@ class MetricsQuery(FilterQuery, frozen=True):
 class EventsQuery(FilterQuery, frozen=True):
     """The parameters of GET /v1/metrics/events and of GET /v1/metrics/sessions."""
 
+    limit: PageLimit = DEFAULT_LIMIT
     session_id: Annotated[tuple[UUID, ...], Meta(description="Only events of these sessions.")] = ()
     cursor: PageCursor = None
 
@@ -95,23 +105,21 @@ class TraceQuery(MetricsQuery, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class MetricsRequest:
-    """What is asked for; a filter's values are alternatives, and filters hold together."""
+    """Which events to count or list."""
 
     timeframe: Timeframe | None = "week"
-    """None where start says the range."""
+    """None if the range has a start."""
     start: datetime | date | None = None
     end: datetime | date | None = None
     timezone: str = "UTC"
     granularity: Granularity | None = None
-    event_types: Sequence[str] = ()
-    areas: Sequence[str] = ()
-    user_ids: Sequence[str] = ()
-    participant_types: Sequence[str] = ()
-    session_ids: Sequence[UUID] = ()
-    """Of raw events alone."""
-    data: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    breakdown: BreakdownField | None = None
-    breakdown_key: str | None = None
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    """As muster.matches_filter takes them: {"eventType": [text…], …, "data": {key: [text…]}}.
+
+    Raw events can be filtered by "sessionId" too.
+    """
+    breakdown: str | None = None
+    """One of BREAKDOWNS or data.<key>."""
     limit: int = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
@@ -226,36 +234,28 @@ def range_request(query: RangeQuery, default_timeframe: Timeframe = "week") -> M
 
 
 def _metrics_request(query: MetricsQuery) -> MetricsRequest:
-    breakdown, key = _breakdown(query.breakdown)
-    request = _filtered(query, "week")
-    return replace(request, granularity=query.granularity, breakdown=breakdown, breakdown_key=key)
-
-
-def _events_request(query: EventsQuery) -> MetricsRequest:
-    request = _filtered(query, "all")
-    return replace(request, session_ids=query.session_id, cursor=event_cursor_of(query.cursor))
-
-
-def _filtered(query: FilterQuery, default_timeframe: Timeframe) -> MetricsRequest:
+    request = range_request(query, "week")
     return replace(
-        range_request(query, default_timeframe),
-        event_types=query.event_type,
-        areas=query.area,
-        user_ids=query.user_id,
-        participant_types=query.participant_type,
-        data=query.data,
+        request,
+        filters=query.filters(),
+        granularity=query.granularity,
+        breakdown=_breakdown(query.breakdown),
         limit=query.limit,
     )
 
 
-def _breakdown(text: str | None) -> tuple[BreakdownField | None, str | None]:
-    if text is None:
-        return None, None
-    if text in _FIELDS:
-        return cast(BreakdownField, text), None
-    if text.startswith(DATA) and text != DATA:
-        return "data", text.removeprefix(DATA)
-    raise InvalidParameter("breakdown", f"Send one of {', '.join(_FIELDS)} or data.<key>.")
+def _events_request(query: EventsQuery) -> MetricsRequest:
+    filters = query.filters()
+    if query.session_id:
+        filters["sessionId"] = [str(session_id) for session_id in query.session_id]
+    request = range_request(query, "all")
+    return replace(request, filters=filters, limit=query.limit, cursor=event_cursor_of(query.cursor))
+
+
+def _breakdown(text: str | None) -> str | None:
+    if text is None or text in BREAKDOWNS or (text.startswith(DATA) and text != DATA):
+        return text
+    raise InvalidParameter("breakdown", f"Send one of {', '.join(BREAKDOWNS)} or data.<key>.")
 
 
 def _instant(when: datetime | date, zone: ZoneInfo) -> datetime:

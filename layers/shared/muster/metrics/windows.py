@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from psycopg.rows import RowFactory
+from psycopg.types.json import Jsonb
 
 from muster.db.client import TOOK_TOO_LONG, Connection
 from muster.db.queries import query
-from muster.metrics.overview import filter_text, span_of
+from muster.metrics.overview import span_of
 from muster.metrics.request import MetricsRequest
 from muster.metrics.rollups import claim_pending_events, get_state
 from muster.platform.errors import DatabaseUnavailable
@@ -49,7 +50,7 @@ def find_latest(
     start, end = max(time_range.start, first), min(time_range.end, last + RESOLUTION)
     occurred_at, session_id, event_id = request.cursor or (None, None, None)
     parameters = {
-        "filter": filter_text(request),
+        "filter": Jsonb(request.filters),
         "project_id": project_id,
         "after_time": occurred_at,
         "after_session": session_id,
@@ -96,7 +97,7 @@ class Budget:
 
 def _windows(connection: Connection, request: MetricsRequest, parameters: dict[str, Any], span: Span) -> Iterator[Span]:
     """The windows of a span, the latest first, each four times as long as the one before."""
-    if request.session_ids:
+    if "sessionId" in request.filters:
         # The index finds them wherever they are.
         yield span
         return
@@ -111,7 +112,7 @@ def _windows(connection: Connection, request: MetricsRequest, parameters: dict[s
 
 def _spans(connection: Connection, request: MetricsRequest, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:
     """Where in the range events can be that pass the filters, the latest first."""
-    if not any((request.event_types, request.areas, request.user_ids, request.participant_types)):
+    if not request.filters.keys() - {"data"}:
         return [whole]
     days = connection.execute(
         query("metrics/get_event_days"), {**parameters, "start": whole[0], "end": whole[1]}

@@ -1,6 +1,5 @@
 -- By id alone the bloom filters find the blocks; with the session, the primary key finds the row.
-SELECT e.session_id, e.user_id, e.event_type, e.area, e.occurred_at, e.received_at, e.batch_id, e.data,
-       muster.participant_type_of(e.project_id, e.session_id) AS participant_type
+SELECT e.session_id, e.occurred_at, e.received_at, e.batch_id
   FROM muster.analytics_events e
  WHERE e.project_id = %(project_id)s AND e.id = %(event_id)s
    AND (%(session_id)s::uuid IS NULL OR e.session_id = %(session_id)s::uuid)
