@@ -10,7 +10,6 @@ run_diagnostics, which opens a connection of its own.
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
@@ -257,4 +256,4 @@ class AnalyticsService:
         return self._database.run(lambda connection: topic(connection, access.look_up(connection), request))
 
     def _access(self, operation: str) -> Access:
-        return replace(self._asker, allowed=PERMISSIONS[operation])
+        return self._asker._replace(allowed=PERMISSIONS[operation])

@@ -1,8 +1,8 @@
--- The same for roles that cannot read keys. A key's hash never leaves the database.
-CREATE OR REPLACE FUNCTION muster.authenticate(p_key_hash bytea, p_kinds text[])
-RETURNS TABLE (project_id uuid, kind text, prefix text, refused text)
+-- The project of a key for roles that cannot read keys, or why there is none. A key's hash never leaves the database.
+CREATE OR REPLACE FUNCTION muster.authenticate(p_key_hash bytea, p_kinds text[]) RETURNS TABLE (project_id uuid, refused text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
-    SELECT * FROM muster.project_of_key(p_key_hash, p_kinds)
+    SELECT k.project_id, CASE WHEN k.project_id IS NULL THEN muster.refusal_of_key(p_key_hash) END
+      FROM (SELECT) one LEFT JOIN muster.project_of_key(p_key_hash, p_kinds) k ON true
 $$;
 
 GRANT EXECUTE ON FUNCTION muster.authenticate TO muster_reader, muster_admin;

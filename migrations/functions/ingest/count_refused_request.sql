@@ -6,8 +6,8 @@ DECLARE
     v_key record;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{write,admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     PERFORM muster.quarantine(v_key.project_id, p_request_id, NULL, p_rejections);
     RETURN jsonb_build_object('project', v_key.project_id, 'prefix', v_key.prefix);

@@ -8,8 +8,8 @@ DECLARE
     v_key record;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{write,admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     RETURN muster.store_full_path(v_key.project_id, v_key.kind, p_request, p_body) || jsonb_build_object('prefix', v_key.prefix);
 END

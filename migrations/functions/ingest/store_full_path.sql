@@ -83,12 +83,9 @@ BEGIN
                 ON CONFLICT DO NOTHING;
             ELSIF v_event.session_id || ' ' || v_event.id <> ALL (v_seen) THEN
                 -- The first of two events with the same id in one batch is stored; the other is its duplicate.
-                INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, received_at, batch_id, user_id,
-                       event_type, area, data)
-                VALUES (p_project_id, v_event.session_id, v_event.id, v_event.occurred_at, v_received_at,
-                        (p_request ->> 'batchId')::uuid, v_event.user_id, v_event.event_type, v_event.area, v_event.data)
-                ON CONFLICT DO NOTHING;
-                v_is_stored := FOUND;
+                v_is_stored := muster.store_event(
+                    p_project_id, v_event.session_id, v_event.id, v_event.occurred_at, v_received_at,
+                    (p_request ->> 'batchId')::uuid, v_event.user_id, v_event.event_type, v_event.area, v_event.data);
                 IF NOT v_is_stored AND NOT EXISTS (
                     SELECT FROM muster.analytics_events e
                      WHERE e.project_id = p_project_id AND e.session_id = v_event.session_id AND e.id = v_event.id

@@ -7,8 +7,8 @@ DECLARE
     v_after timestamptz := 'infinity';
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     ELSIF p_cursor IS NOT NULL THEN
         SELECT t.created_at INTO v_after FROM muster.pilot_tokens t WHERE t.project_id = v_key.project_id AND t.id = p_cursor;
         IF NOT FOUND THEN

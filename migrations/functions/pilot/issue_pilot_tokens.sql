@@ -7,8 +7,8 @@ DECLARE
     v_key record;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     ELSIF p_expires_at <= now() THEN
         RETURN '{"refused": "expired_already"}';
     END IF;

@@ -9,8 +9,8 @@ DECLARE
     v_known muster.pilot_redemptions;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{write,admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     SELECT * INTO v_token FROM muster.pilot_tokens WHERE token_hash = p_token_hash AND project_id = v_key.project_id FOR UPDATE;
     IF NOT FOUND THEN

@@ -6,8 +6,8 @@ DECLARE
     v_token muster.pilot_tokens;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     UPDATE muster.pilot_tokens SET revoked_at = coalesce(revoked_at, now())
      WHERE project_id = v_key.project_id AND id = p_id RETURNING * INTO v_token;

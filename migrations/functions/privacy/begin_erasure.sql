@@ -7,8 +7,8 @@ DECLARE
     v_receipt_id uuid;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     v_user_hash := muster.hash_subject(v_key.project_id, p_user_id);
     UPDATE muster.projects SET has_erasures = true WHERE id = v_key.project_id AND NOT has_erasures;

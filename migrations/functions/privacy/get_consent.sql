@@ -6,8 +6,8 @@ DECLARE
     v_key record;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{write,read,admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     RETURN muster.consent_decision(v_key.project_id, coalesce(p_user_id, (
         SELECT s.user_id FROM muster.analytics_sessions s WHERE s.project_id = v_key.project_id AND s.id = p_session_id)), p_session_id);

@@ -12,8 +12,8 @@ DECLARE
     v_rest jsonb := '{}';
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     v_project_id := v_key.project_id;
     SELECT coalesce(array_agg(s.session_id) FILTER (WHERE s.is_whole), '{}'), coalesce(array_agg(s.session_id) FILTER (WHERE NOT s.is_whole), '{}')

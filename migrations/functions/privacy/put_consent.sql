@@ -12,8 +12,8 @@ DECLARE
     v_session_user_id text;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{write,admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     IF v_session_id IS NOT NULL THEN
         SELECT s.user_id INTO v_session_user_id FROM muster.analytics_sessions s

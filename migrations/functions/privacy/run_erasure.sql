@@ -15,8 +15,8 @@ DECLARE
     v_redemptions bigint := 0;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     v_project_id := v_key.project_id;
     SELECT * INTO STRICT v_erasure FROM muster.erasures r

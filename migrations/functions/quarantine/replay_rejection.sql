@@ -11,8 +11,8 @@ DECLARE
     v_stored jsonb;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     SELECT * INTO v_row FROM muster.analytics_rejections
      WHERE id = p_id AND project_id = v_key.project_id AND replayed_at IS NULL FOR UPDATE;

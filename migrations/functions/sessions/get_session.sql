@@ -6,8 +6,8 @@ DECLARE
     v_session muster.analytics_sessions;
 BEGIN
     SELECT * INTO v_key FROM muster.project_of_key(p_key_hash, '{read,admin}');
-    IF v_key.refused IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', v_key.refused);
+    IF v_key.project_id IS NULL THEN
+        RETURN jsonb_build_object('refused', muster.refusal_of_key(p_key_hash));
     END IF;
     SELECT * INTO v_session FROM muster.analytics_sessions WHERE project_id = v_key.project_id AND id = p_session_id;
     IF NOT FOUND THEN

@@ -3,8 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -23,8 +22,7 @@ from muster.platform.logging import log
 PREFIX_LENGTH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Who asks, what for, and for which project."""
 
     key_hash: bytes | None = None
@@ -60,10 +58,10 @@ class Access:
             ProjectNotChosen: there is no key, and the database has several projects or none.
         """
         if self.key_hash is None:
-            return replace(self, found_project_id=only_project(connection))
+            return self._replace(found_project_id=only_project(connection))
         project_id = authenticate(connection, self.key_hash, self.allowed)
         note_use(connection, self.key_hash)
-        return replace(self, found_project_id=project_id)
+        return self._replace(found_project_id=project_id)
 
     def raise_if_refused(self, answer: Mapping[str, Any]) -> None:
         """Raise the error that a SQL function names in `refused`; do nothing where it names none."""
@@ -101,7 +99,7 @@ def authenticate(connection: Connection, key_hash: bytes, allowed: tuple[str, ..
     """
     parameters = {"key_hash": key_hash, "kinds": list(allowed)}
     row = connection.execute(rows_of("authenticate", tuple(parameters)), parameters).fetchone()
-    project_id, _kind, _prefix, refused = row or (None, None, None, InvalidKey.code)
+    project_id, refused = row or (None, InvalidKey.code)
     Access(allowed=allowed).raise_if_refused({"refused": refused})
     return UUID(str(project_id))
 

@@ -6,7 +6,6 @@ What it accepts, the full path must accept too: parse.py is the rule, and a prop
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -81,8 +80,7 @@ class Columns(NamedTuple):
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class FastBatch:
+class FastBatch(NamedTuple):
     """A valid batch of one session and user: no id twice, no bot, nothing that PostgreSQL may refuse."""
 
     envelope: Envelope

@@ -3,9 +3,8 @@
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from muster.auth.keys import Access
@@ -25,8 +24,7 @@ BeginLine = Callable[[BatchResponse, Envelope, str], MetricsLine]
 _WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBatch:
+class StoredBatch(NamedTuple):
     """A batch that the database has stored, and the log line that was begun for it."""
 
     response: BatchResponse
@@ -70,7 +68,8 @@ def save_batch(database: Database, access: Access, text: str) -> BatchResponse:
         database, access, text, request_agent(access.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
     )
     result = stored.response.result
-    log_rejections(result, request_id=access.request_id)
+    if result["rejected"]:
+        log_rejections(result, request_id=access.request_id)
     write_ingest_line(
         stored.line,
         stored.envelope,

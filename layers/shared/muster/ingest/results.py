@@ -1,8 +1,6 @@
 """What became of a batch and its events, as the wire contract has it."""
 
-from collections import Counter
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import msgspec
@@ -52,15 +50,16 @@ def make_response(
     redacted: int | None = None,
 ) -> BatchResponse:
     """The response to a batch from the results of its events."""
-    counts = Counter(map(itemgetter("status"), events))
+    # Faster than a Counter for the few events of most batches.
+    statuses = [event["status"] for event in events]
     result: BatchResult = {
         "batchId": batch_id,
         "status": status,
         "received": len(events),
-        "accepted": counts["accepted"] + counts["queued"],
-        "duplicates": counts["duplicate"],
-        "rejected": counts["rejected"],
-        "ignored": counts["ignored"],
+        "accepted": statuses.count("accepted") + statuses.count("queued"),
+        "duplicates": statuses.count("duplicate"),
+        "rejected": statuses.count("rejected"),
+        "ignored": statuses.count("ignored"),
         **({} if redacted is None else {"redacted": redacted}),  # type: ignore[typeddict-item]  # its one optional key
         "events": list(events),
     }

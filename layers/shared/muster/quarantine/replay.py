@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -123,7 +123,7 @@ def _replay(database: Database, access: Access, row: _Pending, *, history: bool)
     if batch is None or not batch.valid:
         return "rejected"
     batch_id = str(row.batch_id or uuid.uuid4())
-    payload = make_payload(replace(access, opts_out=False), batch, batch_id=batch_id, history=history)
+    payload = make_payload(access._replace(opts_out=False), batch, batch_id=batch_id, history=history)
     answer = database.run(call, "replay_rejection", {**payload, "key_hash": access.key_hash, "id": row.id})
     access.raise_if_refused(answer)
     return str(answer["outcome"])
