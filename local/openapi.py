@@ -16,7 +16,7 @@ from local.routes import route_tables
 from muster.api.app import status_of
 from muster.api.routing import Route, resolve
 from muster.http.body import CONTENT_TYPES
-from muster.http.query_params import Parameter, parameters_of
+from muster.http.params import Parameter, parameters_of
 from muster.http.response import Error
 from muster.platform import errors
 from muster.platform.errors import MusterError

@@ -40,7 +40,7 @@ ROUTES = Routes(
             "/v1/subjects/{userId+}",
             "erase_subject",
             "Erase a user",
-            read="muster.http.path_params:text_in_path",
+            read="muster.http.params:text_in_path",
             answers="muster.privacy.subjects:Receipt",
         ),
     ],

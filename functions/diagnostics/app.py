@@ -28,7 +28,7 @@ ROUTES = Routes(
             "/v1/diagnostics/sessions/{sessionId}",
             "get_delivery_report",
             "Which batches of a session have arrived",
-            read="muster.http.path_params:uuid_in_path",
+            read="muster.http.params:uuid_in_path",
             answers="muster.diagnostics.delivery:DeliveryReport",
             errors=(NotFound,),
         ),

@@ -40,7 +40,7 @@ ROUTES = Routes(
             "/v1/metrics/users/{userId+}",
             "get_user",
             "One user's summary and latest events",
-            read="muster.http.path_params:text_in_path",
+            read="muster.http.params:text_in_path",
             answers="muster.metrics.models:UserSummary",
             errors=(NotFound,),
         ),

@@ -33,7 +33,7 @@ ROUTES = Routes(
             "/v1/pilot-tokens/{id}",
             "revoke_pilot_token",
             "Revoke a token",
-            read="muster.http.path_params:uuid_in_path",
+            read="muster.http.params:uuid_in_path",
             answers="muster.pilot.tokens:PilotToken",
             errors=(TokenNotFound,),
         ),

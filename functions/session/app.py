@@ -24,7 +24,7 @@ ROUTES = Routes(
             "/v1/sessions/{sessionId}",
             "get_session",
             "A session and what is known of it",
-            read="muster.http.path_params:uuid_in_path",
+            read="muster.http.params:uuid_in_path",
             answers="muster.sessions:KnownSession",
             errors=(NotFound,),
             keys_only=True,

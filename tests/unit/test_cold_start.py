@@ -53,12 +53,12 @@ def modules_after(function: str, event: str) -> set[str]:
         (
             "ingest",
             "ingest-batch.json",
-            ["pydantic", "muster.ingest.parse", "muster.metrics.overview", "muster.http.query_params"],
+            ["pydantic", "muster.ingest.parse", "muster.metrics.overview", "muster.http.params"],
         ),
         (
             "ingest",
             "ingest-one-bad-event.json",
-            ["pydantic", "muster.ingest.enqueue", "muster.metrics.overview", "muster.http.query_params"],
+            ["pydantic", "muster.ingest.enqueue", "muster.metrics.overview", "muster.http.params"],
         ),
         ("session", "session-put.json", ["pydantic", "muster.ingest.fast_path", "muster.metrics.overview"]),
         (

@@ -13,7 +13,7 @@ from local.routes import route_tables
 from muster import service
 from muster.api.routing import Matcher, Route, Routes, resolve
 from muster.auth.permissions import PERMISSIONS
-from muster.http.query_params import parameters_of
+from muster.http.params import parameters_of
 from muster.http.request import Request
 from muster.http.response import Response
 from muster.platform.errors import InvalidParameter, MusterError

@@ -13,8 +13,7 @@ from msgspec import Meta
 from muster.auth.keys import Access, only_project
 from muster.db.client import Connection, call
 from muster.http.body import read_text
-from muster.http.path_params import uuid_in_path
-from muster.http.query_params import uuid_of
+from muster.http.params import uuid_in_path, uuid_of
 from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.ingest.user_agents import browser_family

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from muster.db.client import Connection
 from muster.db.queries import query
-from muster.http.query_params import DATA
+from muster.http.params import DATA
 from muster.metrics.overview import single_filters, time_range_of
 from muster.metrics.request import MetricsRequest
 from muster.metrics.time_ranges import TimeRange

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.http.body import read_text
-from muster.http.query_params import read_query
+from muster.http.params import read_query
 from muster.http.request import Request
 from muster.metrics.models import Funnel, FunnelStep, Range
 from muster.metrics.overview import time_range_of

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from muster.auth.keys import Access
 from muster.db.client import Connection
 from muster.db.queries import query
-from muster.http.query_params import DATA
+from muster.http.params import DATA
 from muster.metrics.models import Breakdown, Bucket, Explain, Metrics, Range, Totals
 from muster.metrics.request import BREAKDOWNS, MetricsRequest
 from muster.metrics.rollups import RollupState, claim_pending_events, get_state, one_snapshot, roll_up_if_due

@@ -10,8 +10,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
-from muster.http.path_params import uuid_in_path
-from muster.http.query_params import DATA, DEFAULT_LIMIT, MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.params import (
+    DATA,
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    PageCursor,
+    PageLimit,
+    QueryModel,
+    read_query,
+    uuid_in_path,
+)
 from muster.http.request import Request
 from muster.metrics.cursor import Cursor, event_cursor_of
 from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, day_start, timeframe_range

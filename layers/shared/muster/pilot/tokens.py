@@ -12,7 +12,7 @@ from msgspec import Meta
 from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
 from muster.db.client import Connection, Database, call
 from muster.http.body import read_text
-from muster.http.query_params import DEFAULT_LIMIT, PageLimit, QueryModel, read_query
+from muster.http.params import DEFAULT_LIMIT, PageLimit, QueryModel, read_query
 from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.platform.errors import (

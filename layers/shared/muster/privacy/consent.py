@@ -10,7 +10,7 @@ from msgspec import Meta
 from muster.auth.keys import Access
 from muster.db.client import Connection, call
 from muster.http.body import read_text
-from muster.http.query_params import QueryModel, read_query
+from muster.http.params import QueryModel, read_query
 from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.platform.errors import Detail, InvalidParameter, RequestRefused

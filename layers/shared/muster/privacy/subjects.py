@@ -12,8 +12,7 @@ import msgspec
 from muster.auth.keys import Access
 from muster.db.client import Connection, Database, call
 from muster.db.queries import query
-from muster.http.path_params import text_in_path
-from muster.http.query_params import MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.params import MAX_LIMIT, PageCursor, PageLimit, QueryModel, read_query, text_in_path
 from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.metrics.cursor import Cursor, event_cursor_of, to_cursor

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 from muster.auth.keys import Access
 from muster.db.client import Connection, call_value
 from muster.db.queries import query
-from muster.http.query_params import DEFAULT_LIMIT, PageCursor, PageLimit, QueryModel, read_query
+from muster.http.params import DEFAULT_LIMIT, PageCursor, PageLimit, QueryModel, read_query
 from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.metrics.time_ranges import day_start

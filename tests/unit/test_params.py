@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from muster.http.query_params import DEFAULT_LIMIT, PageLimit, QueryModel, read_query
+from muster.http.params import DEFAULT_LIMIT, PageLimit, QueryModel, read_query
 from muster.platform.errors import InvalidParameter
 
 ID = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"

@@ -1,4 +1,4 @@
-"""Reads a query string into a model, and names the parameter that cannot be used."""
+"""Reads the parameters of a path and of a query string, and names the one that cannot be used."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from muster.http.request import Request
 from muster.platform.errors import InvalidParameter
 from muster.validation.limits import MAX_INT4, UUID_PATTERN
 
@@ -167,3 +168,19 @@ def _time(name: str, text: str) -> datetime | date:
 
 
 _READERS: Mapping[type, Callable[[str, str], Any]] = {str: _text, UUID: uuid_of, datetime: _time}
+
+
+def text_in_path(request: Request) -> str:
+    """The path's one parameter."""
+    ((_, text),) = request.path_parameters.items()
+    return text
+
+
+def uuid_in_path(request: Request) -> UUID:
+    """The path's one parameter, a UUID.
+
+    Raises:
+        InvalidParameter: it is no UUID.
+    """
+    ((name, text),) = request.path_parameters.items()
+    return uuid_of(name, text)
