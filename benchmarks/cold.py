@@ -163,8 +163,8 @@ def _starts(build: Path, folder: Path, routes: Sequence[str], keys: Mapping[str,
 
 
 def _pydantic(folder: Path) -> Path:
-    """A layer of what pydantic is made of beside its core, which ours has; with bytecode, as built layers have it."""
-    for name in ("pydantic", "annotated_types", "typing_inspection"):
+    """A layer with pydantic and its dependencies, with bytecode, as built layers have it."""
+    for name in ("pydantic", "pydantic_core", "annotated_types", "typing_inspection"):
         package = importlib.util.find_spec(name)
         if package is None or package.origin is None:
             raise RuntimeError(f"{name} is not installed; run this by make bench-cold.")

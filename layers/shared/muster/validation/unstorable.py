@@ -1,4 +1,4 @@
-"""Finds and names what JSON and pydantic let through and PostgreSQL refuses: NUL, half surrogate pairs, NaN."""
+"""Finds and names values that JSON allows and PostgreSQL refuses: NUL, half surrogate pairs, NaN."""
 
 import re
 from collections.abc import Iterator
