@@ -274,6 +274,8 @@ def test_schema_when_a_part_of_it_is_dropped(on_diagnostics: Caller, database_ur
     with psycopg.connect(database_url, autocommit=True) as connection:
         for each in found.values():
             connection.execute(each["remedy"].encode())
+        connection.execute("RESET ROLE")
+        migrate(connection, MIGRATIONS)
     assert troubles(on_diagnostics) == {}
 
 

@@ -260,10 +260,12 @@ def test_tables_are_missing(operator: Operator) -> None:
     assert "42P01" in {line["sqlstate"] for line in operator.find("database-errors")}
     verified = json.loads(operator.follow(question, "sh"))
     assert (verified["status"], verified["tables"]["analytics_sessions"]["exists"]) == ("different", False)
+    _, migrate = operator.unused[question][0]
     migrated = json.loads(operator.follow(question, "sh"))
     assert (migrated["status"], migrated["applied"]) == ("different", [])
     for remedy in operator.remedies():
         operator.sql(remedy)
+    assert json.loads(operator.shell(migrate))["status"] == "ok"
     assert operator.follow(question, "sh").strip() == "ok"
     operator.finish(question)
 

@@ -12,6 +12,7 @@ from local.cli.schema import TARGET, describe
 from local.postgres import start_postgres
 from muster.db.migrate import migrate
 from muster.db.schema import expected_schema, read_schema, table_names, verify
+from muster.db.schema_diff import MIGRATE
 from tests.support.databases import MIGRATIONS, Cluster
 from tests.support.folders import open_folder
 
@@ -32,7 +33,15 @@ def mend(connection: Connection) -> list[str]:
     for difference in found:
         connection.execute(difference.remedy.encode())
         connection.execute("RESET ROLE")
+    if any(MIGRATE in difference.remedy for difference in found):
+        migrate(connection, MIGRATIONS)
     return [difference.object for difference in found]
+
+
+def assert_found(connection: Connection, broken: str, expected: str) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute(broken.encode())
+        assert expected in [difference.object for difference in verify(connection).differences], broken
 
 
 def assert_found_and_mended(connection: Connection, broken: str, *expected: str) -> None:
@@ -117,12 +126,45 @@ def test_a_dropped_and_a_changed_index_are_found_and_mended(database: Connection
             assert_found_and_mended(database, f"DROP INDEX muster.{name}; {other}", f"index muster.{name}")
 
 
-def test_a_dropped_and_a_changed_function_are_found_and_mended(database: Connection) -> None:
-    for signature, function in SCHEMA["functions"].items():
+def read_definitions(connection: Connection) -> dict[str, str]:
+    """The text of each function by its signature."""
+    with connection.transaction():
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        rows = connection.execute(
+            "SELECT proname || '(' || pg_get_function_identity_arguments(oid) || ')', pg_get_functiondef(oid)"
+            " FROM pg_proc WHERE pronamespace = 'muster'::regnamespace"
+        ).fetchall()
+    return {str(signature): str(definition) for signature, definition in rows}
+
+
+def test_every_dropped_and_every_changed_function_is_found(database: Connection) -> None:
+    for signature, definition in read_definitions(database).items():
         place = f"function muster.{signature}"
-        assert_found_and_mended(database, f"DROP FUNCTION muster.{signature} CASCADE", place)
-        changed = function["definition"].replace("AS $function$", "AS $function$ /* changed */", 1)
-        assert_found_and_mended(database, changed, place)
+        assert_found(database, f"DROP FUNCTION muster.{signature} CASCADE", place)
+        assert_found(database, definition.replace("AS $function$", "AS $function$ /* changed */", 1), place)
+
+
+def test_dropped_and_changed_functions_are_repaired_together(database: Connection) -> None:
+    definitions = read_definitions(database)
+    dropped, changed = "note_decisions()", next(name for name in definitions if name.startswith("upsert_session("))
+    broken = definitions[changed].replace("AS $function$", "AS $function$ /* changed */", 1)
+    assert_found_and_mended(
+        database,
+        f"{broken}; DROP FUNCTION muster.{dropped} CASCADE",
+        f"function muster.{changed}",
+        f"function muster.{dropped}",
+        "trigger note_decisions of muster.analytics_consent",
+    )
+    assert read_definitions(database) == definitions
+
+
+def test_all_functions_and_the_partitions_come_back(database: Connection) -> None:
+    for signature in SCHEMA["functions"]:
+        database.execute(f"DROP FUNCTION muster.{signature} CASCADE".encode())
+    partition = read_schema(database)["partitions"][-1]
+    broken = f"DROP TABLE muster.{partition}"
+    assert_found_and_mended(database, broken, f"function muster.{next(iter(SCHEMA['functions']))}")
+    assert partition in read_schema(database)["partitions"]
 
 
 def test_a_revoked_grant_is_found_and_mended(database: Connection) -> None:

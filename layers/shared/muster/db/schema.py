@@ -15,10 +15,9 @@ import psycopg
 from muster.db.client import Connection
 from muster.db.migrate import get_applied, get_function_checksum
 from muster.db.queries import query
-from muster.db.schema_diff import Difference, as_owner, differences
+from muster.db.schema_diff import MIGRATE, Difference, as_owner, differences
 
 Schema = dict[str, Any]
-_MIGRATE = '-- Invoke the function migrate with {"action": "migrate"}, or run: make migrate'
 _RECORDS = ("muster.schema_migrations", "muster.schema_functions")
 
 
@@ -91,7 +90,7 @@ def _history_differences(
         name, checksum = shipped.get(version) or applied[version]
         place = f"migration {name}"
         if version not in applied:
-            remedy = _record_migration(version, name, checksum) if record_is_lost else _MIGRATE
+            remedy = _record_migration(version, name, checksum) if record_is_lost else MIGRATE
             listed.append(Difference(place, "missing", "applied", None, remedy))
         elif version not in shipped:
             remedy = "-- Deploy the version of Muster that has this migration, or a later one."
@@ -102,10 +101,10 @@ def _history_differences(
     checksum = expected["functions_checksum"]
     known = get_function_checksum(connection) if _has_columns(found, "schema_functions", "checksum") else None
     if known is None or (known != checksum and record_is_lost):
-        remedy = _record_functions(checksum) if record_is_lost else _MIGRATE
+        remedy = _record_functions(checksum) if record_is_lost else MIGRATE
         listed.append(Difference("migration functions", "missing", "recorded as applied", None, remedy))
     elif known != checksum:
-        listed.append(Difference("migration functions", "different", "as shipped", "of another version", _MIGRATE))
+        listed.append(Difference("migration functions", "different", "as shipped", "of another version", MIGRATE))
     return listed
 
 

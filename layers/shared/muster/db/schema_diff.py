@@ -14,11 +14,12 @@ Problem = Literal["missing", "different", "unexpected"]
 OWNER = "muster_owner"
 MONTHS_AHEAD = 2
 COLUMN_PARTS = ("type", "not_null", "default", "identity")
+MIGRATE = '-- Invoke the function migrate with {"action": "migrate"}, or run: make migrate'
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference; `remedy` can be pasted into psql."""
+    """One difference. `remedy` can be pasted into psql; functions and triggers need a run of migrate after it."""
 
     object: str
     problem: Problem
@@ -46,7 +47,7 @@ def differences(expected: Schema, found: Schema) -> list[Difference]:
         *_functions(expected, found),
         *_triggers(expected, found),
         *_grants(expected, found),
-        *_partitions(found),
+        *_partitions(expected, found),
     ]
 
 
@@ -203,20 +204,22 @@ def _indexes(expected: Schema, found: Schema) -> Iterator[Difference]:
             yield Difference(f"index muster.{name}", "unexpected", None, found["indexes"][key], remedy)
 
 
+# Functions and triggers are replaced all together whenever no checksum of their files is recorded.
+_REPLACE = as_owner("DELETE FROM muster.schema_functions") + f" {MIGRATE}"
+
+
 def _functions(expected: Schema, found: Schema) -> Iterator[Difference]:
     for signature, function in expected["functions"].items():
         place = f"function muster.{signature}"
         present = found["functions"].get(signature)
         if present is None:
-            # PostgreSQL grants a new function to everyone: revoke that before anyone can use it.
-            revoke = f"REVOKE ALL ON FUNCTION muster.{signature} FROM PUBLIC"
-            yield Difference(place, "missing", "a function", None, as_owner(function["definition"], revoke))
+            yield Difference(place, "missing", "a function", None, _REPLACE)
         elif present["owner"] != function["owner"]:
             remedy = f"ALTER FUNCTION muster.{signature} OWNER TO {function['owner']};"
             was, is_now = f"owned by {function['owner']}", f"owned by {present['owner']}"
             yield Difference(place, "different", was, is_now, remedy)
-        elif present["definition"] != function["definition"]:
-            yield Difference(place, "different", "as shipped", "another text", as_owner(function["definition"]))
+        elif present["sha256"] != function["sha256"]:
+            yield Difference(place, "different", "as shipped", "another text", _REPLACE)
     for signature in found["functions"].keys() - expected["functions"].keys():
         remedy = f"DROP FUNCTION muster.{signature};"
         yield Difference(f"function muster.{signature}", "unexpected", None, "a function", remedy)
@@ -227,10 +230,9 @@ def _triggers(expected: Schema, found: Schema) -> Iterator[Difference]:
         table, _, name = key.partition(".")
         place = f"trigger {name} of muster.{table}"
         if key not in found["triggers"]:
-            yield Difference(place, "missing", definition, None, as_owner(definition))
+            yield Difference(place, "missing", definition, None, _REPLACE)
         elif found["triggers"][key] != definition:
-            remedy = as_owner(f"DROP TRIGGER {name} ON muster.{table}", definition)
-            yield Difference(place, "different", definition, found["triggers"][key], remedy)
+            yield Difference(place, "different", definition, found["triggers"][key], _REPLACE)
     for key in found["triggers"].keys() - expected["triggers"].keys():
         table, _, name = key.partition(".")
         if table in expected["tables"]:
@@ -241,8 +243,10 @@ def _triggers(expected: Schema, found: Schema) -> Iterator[Difference]:
 def _grants(expected: Schema, found: Schema) -> Iterator[Difference]:
     wanted = [tuple(grant) for grant in expected["grants"]]
     present = {tuple(grant) for grant in found["grants"]}
+    # The file of a missing function grants what the function needs.
+    missing = {f"FUNCTION muster.{signature}" for signature in expected["functions"].keys() - found["functions"].keys()}
     for object_name, privilege, role in wanted:
-        if (object_name, privilege, role) not in present:
+        if (object_name, privilege, role) not in present and object_name not in missing:
             statement = f"GRANT {_on(object_name, privilege)} TO {role}"
             place = f"grant of {privilege} on {object_name} to {role}"
             yield Difference(place, "missing", "granted", None, as_owner(statement))
@@ -263,7 +267,7 @@ def _on(object_name: str, privilege: str) -> str:
     return f"{privilege} ON {kind} {name}"
 
 
-def _partitions(found: Schema) -> Iterator[Difference]:
+def _partitions(expected: Schema, found: Schema) -> Iterator[Difference]:
     now = datetime.now(UTC)
     present = set(found["partitions"])
     if "analytics_events" in found["tables"] and "analytics_events_default" not in present:
@@ -276,5 +280,7 @@ def _partitions(found: Schema) -> Iterator[Difference]:
         name = f"analytics_events_{year:04d}_{month:02d}"
         if name not in present:
             first = f"{year:04d}-{month:02d}-01"
-            remedy = as_owner(f"SELECT muster.ensure_partitions('{first}', '{first}')")
+            has_functions = expected["functions"].keys() <= found["functions"].keys()
+            statement = f"SELECT muster.ensure_partitions('{first}', '{first}')"
+            remedy = as_owner(statement) if has_functions else MIGRATE
             yield Difference(f"partition muster.{name}", "missing", f"the month of {first}", None, remedy)

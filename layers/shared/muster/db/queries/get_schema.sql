@@ -1,5 +1,5 @@
 -- What the schema muster holds, in a form that is the same on PostgreSQL 15 to 18: without partitions, and without NOT NULL
--- constraints, which belong to their columns. Functions are in the order in which they were created.
+-- constraints, which belong to their columns. A function is its owner and the SHA-256 of its definition.
 WITH relation AS (
     SELECT c.* FROM pg_class c
      WHERE c.relnamespace = to_regnamespace('muster') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -53,7 +53,9 @@ SELECT json_build_object(
          WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))),
     'functions', (
         SELECT coalesce(json_object_agg(p.signature,
-                   json_build_object('owner', p.proowner::regrole, 'definition', pg_get_functiondef(p.oid)) ORDER BY p.oid), '{}')
+                   json_build_object('owner', p.proowner::regrole,
+                                     'sha256', encode(sha256(convert_to(pg_get_functiondef(p.oid), 'UTF8')), 'hex'))
+                   ORDER BY p.proname, p.oid), '{}')
           FROM routine p WHERE p.prokind = 'f'),
     'triggers', (
         SELECT coalesce(json_object_agg(c.relname || '.' || t.tgname,
