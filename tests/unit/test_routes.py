@@ -102,7 +102,7 @@ def test_the_body_model_of_a_route_is_what_it_reads(route: Route) -> None:
         try:
             resolve(str(route.read))(asked(route, body=body))
         except MusterError as error:
-            return "There is no such field" in error.message + json.dumps(error.details)
+            return "This field is unknown" in error.message + json.dumps(error.details)
         return False
 
     assert not unknown_fields(dict.fromkeys(fields))

@@ -101,25 +101,25 @@ class Database:
             raise self._explained(error, is_answer_lost=is_answer_lost) from error
 
     def execute_value(
-        self, statement: bytes, values: Sequence[str | None], *, meanwhile: Callable[[], T]
+        self, statement: bytes, values: Sequence[str | None], *, while_waiting: Callable[[], T]
     ) -> tuple[bytes, T]:
-        """Run a statement with parameters $1, $2 … that returns one value, and call `meanwhile` while it runs.
+        """Run a statement with parameters $1, $2 … that returns one value, and call `while_waiting` while it runs.
 
-        Returns the value's text and the result of `meanwhile`, which may be called twice. Raises as `run` does.
+        Returns the value's text and the result of `while_waiting`, which may be called twice. Raises as `run` does.
         Ingest uses this: it calls libpq directly, because a cursor would cost a tenth of a batch of fifty.
         """
         encoded = [None if value is None else value.encode() for value in values]
-        return self.run(self._execute_value, statement, encoded, meanwhile)
+        return self.run(self._execute_value, statement, encoded, while_waiting)
 
     def _execute_value(
-        self, connection: Connection, statement: bytes, values: Sequence[bytes | None], meanwhile: Callable[[], T]
+        self, connection: Connection, statement: bytes, values: Sequence[bytes | None], while_waiting: Callable[[], T]
     ) -> tuple[bytes, T]:
         name = self._prepare(connection, statement) if self.settings.database_prepares else None
         if name is None:
             connection.pgconn.send_query_params(statement, values)
         else:
             connection.pgconn.send_query_prepared(name, values)
-        made = meanwhile()
+        made = while_waiting()
         try:
             value = _result(connection).get_value(0, 0)
         except pg.FeatureNotSupported:

@@ -1,1 +1,1 @@
-"""The way of a batch into the database."""
+"""Takes batches of events: validates them, and stores or queues them."""
