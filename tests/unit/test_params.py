@@ -92,5 +92,5 @@ def test_a_parameter_that_cannot_be_used_is_named(sent: Mapping[str, Sequence[st
 
 
 def test_a_route_that_filters_by_no_data_says_so() -> None:
-    with pytest.raises(InvalidParameter, match="takes userId"):
+    with pytest.raises(InvalidParameter, match="accepts userId"):
         read_query({"data.plan": ["pilot"]}, Narrow)
