@@ -12,7 +12,7 @@ from muster.api.routing import Routes, resolve
 from muster.auth.keys import hash_key, note_use
 from muster.db.client import Database
 from muster.http.request import Request
-from muster.http.response import Response, error_response, json_response
+from muster.http.response import Response, error_response, json_response, route_not_found
 from muster.platform import errors
 from muster.platform.errors import MusterError
 from muster.platform.logging import log, work_for
@@ -64,8 +64,7 @@ def lambda_handler_for(routes: Routes) -> Handler:
 def _answer(routes: Routes, request: Request) -> Response:
     found = routes.find(request.method, request.path)
     if found is None:
-        message = "This route does not exist. GET /openapi.json lists the routes."
-        return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)
+        return route_not_found(request.id)
     route, request.path_parameters = found
     if route.handle is not None:
         return route.handle(request)

@@ -27,7 +27,7 @@ _known: dict[bytes, tuple[float, list[str]]] = {}
 
 
 def check_origin(database: Database, request: Request, key_hash: bytes) -> None:
-    """Refuse a page whose origin may not use this key. It costs one statement a minute for each key with an origin.
+    """Refuse a page from an origin that may not use this key. Costs one statement a minute for each key and function.
 
     Raises:
         OriginNotAllowed: the deployment or the key's project does not allow the page's origin.

@@ -13,7 +13,8 @@ from typing import Any
 
 from muster.api.routing import Routes
 from muster.http.request import Request
-from muster.http.response import Response, error_response
+from muster.http.response import Response, error_response, route_not_found
+from muster.platform.errors import NotFound
 
 # The best compression first.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
@@ -35,15 +36,14 @@ def lambda_handler_for_files(routes: Routes) -> Callable[[dict[str, Any], Any], 
         request = Request(event, context.aws_request_id)
         found = routes.find(request.method, request.path)
         if found is None:
-            return _not_found(request, "This route does not exist. GET /openapi.json lists the routes.").payload(
-                request.id
-            )
+            return route_not_found(request.id).payload(request.id)
         route, request.path_parameters = found
         assert route.handle is not None  # noqa: S101 - for the type checker: routes for files have one
         try:
             response = route.handle(request)
         except FileNotFoundError:
-            response = _not_found(request, "This file does not exist. It may be from an old version; reload the page.")
+            message = "This file does not exist. It may be from an old version; reload the page."
+            response = error_response(request.id, HTTPStatus.NOT_FOUND, code=NotFound.code, message=message)
         return response.payload(request.id)
 
     return lambda_handler
@@ -92,7 +92,3 @@ def _packed(path: Path, _written_at: int, accepted: frozenset[str]) -> tuple[str
         if encoding in accepted and packed.exists():
             return encoding, base64.b64encode(packed.read_bytes()).decode(), etag
     return None, base64.b64encode(plain).decode(), etag
-
-
-def _not_found(request: Request, message: str) -> Response:
-    return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)

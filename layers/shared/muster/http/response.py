@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
-from muster.platform.errors import Detail
+from muster.platform.errors import Detail, NotFound
 
 JSON = "application/json"
 
@@ -38,7 +38,7 @@ def json_response(value: Any, status: int = HTTPStatus.OK) -> Response:
 
 
 class WireModel(msgspec.Struct, rename="camel"):
-    """A model whose fields are camelCase in JSON and snake_case in Python."""
+    """A model with camelCase names in JSON and snake_case names in Python."""
 
     @classmethod
     def read(cls, answer: Mapping[str, Any]) -> Self:
@@ -68,3 +68,9 @@ def error_response(
     return json_response(
         Error(error=Failure(code=code, message=message, request_id=request_id, details=details)), status
     )
+
+
+def route_not_found(request_id: str) -> Response:
+    """The response to a request that matches no route."""
+    message = "This route does not exist. GET /openapi.json lists the routes."
+    return error_response(request_id, HTTPStatus.NOT_FOUND, code=NotFound.code, message=message)

@@ -1,1 +1,1 @@
-"""Takes batches of events: validates them, and stores or queues them."""
+"""Ingest: validates batches of events, and stores or queues them."""

@@ -13,7 +13,7 @@ from muster.platform.settings import Settings
 
 
 class DatabaseTimer:
-    """Measures the time that the database takes from the timer's construction."""
+    """Measures the time in the database, from the construction of the timer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

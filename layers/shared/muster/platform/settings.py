@@ -14,7 +14,7 @@ class Settings:
     """The settings of one function."""
 
     database_url: str = ""
-    """Host and login in one URL. Empty if another setting holds the login, or if buffered ingest has no database."""
+    """Host and login in one URL. Empty if other settings hold the login, or if buffered ingest has no database."""
     database_host: str | None = None
     """Host of RDS or its proxy, for IAM logins: the login is `database_role`, the password a signed token."""
     database_port: int = 5432
