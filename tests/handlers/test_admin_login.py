@@ -100,7 +100,7 @@ def test_a_login_for_several_projects_names_one(
     allow_logins(owner, other.id)
     post("POST /v1/events", a_batch())
     both = claims(project.id, other.id)
-    assert refused(ask(on_metrics, both), "name one by its id in x-muster-project")
+    assert refused(ask(on_metrics, both), "Send the id of one in x-muster-project")
     answers = [ask(on_metrics, both, **{"x-muster-project": str(each.id)}) for each in (project, other)]
     found = [answer.json["totals"]["events"] for answer in answers]
     assert found == [1, 0]
@@ -124,8 +124,8 @@ def test_a_project_that_the_token_is_not_for_stays_closed(
         (claims(muster_projects="tests"), "has no project id"),
         (claims(groups="3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"), "has no project id"),
         (claims(uuid.uuid4()), "This project does not accept logins"),
-        (claims(uuid.uuid4(), iss="https://evil.example"), "another issuer"),
-        ({}, "another issuer"),
+        (claims(uuid.uuid4(), iss="https://evil.example"), "issuer is not AdminJwtIssuer"),
+        ({}, "issuer is not AdminJwtIssuer"),
     ],
 )
 def test_a_token_that_opens_nothing_is_a_403_that_says_why(
@@ -148,7 +148,7 @@ def test_a_deployment_without_an_issuer_takes_no_login(
     on_metrics: Caller, project: Project, owner: psycopg.Connection[Any]
 ) -> None:
     on_metrics.environment.setenv("ADMIN_JWT_ISSUER", "")
-    assert refused(ask(on_metrics, claims(project.id, iss="")), "another issuer")
+    assert refused(ask(on_metrics, claims(project.id, iss="")), "issuer is not AdminJwtIssuer")
 
 
 def test_a_token_that_no_gateway_has_verified_is_an_unknown_key(
