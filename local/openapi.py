@@ -37,7 +37,7 @@ ERRORS = {
     413: "Over 1 MB as sent or 4 MB inflated.",
     415: "A content type or encoding that is not read.",
     429: "Too many requests, or too many unknown tokens; send it again later.",
-    503: "The database cannot be reached; nothing was stored. Send the same request again.",
+    503: "The database cannot be reached or did not answer. Send the same request again.",
 }
 HEADERS = {
     "export_events": {

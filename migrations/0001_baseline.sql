@@ -1,7 +1,7 @@
--- Roles, the schema, and the record of what was migrated.
--- This file starts as the login that migrates, which must be able to create roles; everything after it runs as muster_owner.
+-- Roles, the schema, and the record of applied migrations.
+-- This file starts as the login that migrates, which must be able to create roles. Later files run as muster_owner.
 
--- Roles belong to the cluster. Another database's Muster may have created them already, even at this moment.
+-- Roles belong to the whole cluster. A migration of another database may have created them, or may be doing so now.
 DO $$
 DECLARE
     v_role text;
@@ -10,22 +10,22 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I %s', v_role, CASE WHEN v_role = 'muster_owner' THEN 'NOLOGIN' ELSE 'LOGIN' END);
-                -- An invocation of a function ends after ten seconds. A statement that it left running must not outlive it.
+                -- A function is stopped after ten seconds; its statements must stop before that.
                 EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', v_role,
                                CASE v_role WHEN 'muster_owner' THEN '0' ELSE '8s' END);
                 EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', v_role,
                                CASE v_role WHEN 'muster_owner' THEN '30s' ELSE '3s' END);
                 EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', v_role, '15s');
                 EXECUTE format('ALTER ROLE %I SET timezone = %L', v_role, 'UTC');
-                -- On RDS a function logs in with an IAM token.
+                -- On RDS, functions log in with IAM tokens.
                 IF v_role <> 'muster_owner' AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN
                     EXECUTE format('GRANT rds_iam TO %I', v_role);
                 END IF;
             EXCEPTION WHEN duplicate_object OR unique_violation THEN
-                NULL; -- another database's migration created it between our check and our statement
+                NULL; -- another database's migration created it after the check above
             END;
         END IF;
-        -- From PostgreSQL 16 on, the creator of a role is a member of it but may not act as it.
+        -- Since PostgreSQL 16, the creator of a role is its member but may not act as it.
         IF NOT pg_has_role(current_user, v_role,
                            CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
             EXECUTE format('GRANT %I TO %I', v_role, current_user);
@@ -38,7 +38,7 @@ CREATE SCHEMA muster AUTHORIZATION muster_owner;
 SET LOCAL ROLE muster_owner;
 GRANT USAGE ON SCHEMA muster TO muster_ingest, muster_people, muster_reader, muster_admin;
 
--- PostgreSQL lets everyone execute a new function. We grant by name instead.
+-- PostgreSQL lets PUBLIC execute new functions. Each function's file grants it to roles instead.
 ALTER DEFAULT PRIVILEGES FOR ROLE muster_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 -- One row for each numbered migration.
@@ -50,7 +50,7 @@ CREATE TABLE muster.schema_migrations (
     duration_ms double precision NOT NULL
 );
 
--- One row: the set of functions and triggers that was applied last.
+-- One row: the functions and triggers that were applied last.
 CREATE TABLE muster.schema_functions (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     checksum text NOT NULL,

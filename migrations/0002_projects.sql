@@ -7,13 +7,13 @@ CREATE TABLE muster.projects (
     consent_mode text NOT NULL DEFAULT 'opt_out' CHECK (consent_mode IN ('off', 'opt_out', 'opt_in')),
     allowed_origins text[] NOT NULL DEFAULT '{*}',
     event_window_days integer NOT NULL DEFAULT 365 CHECK (event_window_days > 0),
-    retention_days integer CHECK (retention_days > 0), -- null keeps events for ever
-    rollup_keys text[] NOT NULL DEFAULT '{}', -- keys of data that events are rolled up by
+    retention_days integer CHECK (retention_days > 0), -- null keeps events forever
+    rollup_keys text[] NOT NULL DEFAULT '{}', -- keys of data that are dimensions of the roll-ups
     honors_signals boolean NOT NULL DEFAULT false, -- "Sec-GPC: 1" and "DNT: 1" deny consent unless the user decided otherwise
     identifies_backwards boolean NOT NULL DEFAULT false, -- a session's earlier anonymous events become its user's
-    redacted_keys text[] NOT NULL, -- keys of data that are not stored; their default is in muster.ingest.redaction
+    redacted_keys text[] NOT NULL, -- keys of data that are not stored; the default is in muster/ingest/redaction.py
     redacts_cards boolean NOT NULL DEFAULT true,
-    -- Ingest skips a check while its flag is false.
+    -- While a flag is false, ingest skips the check.
     has_decisions boolean NOT NULL DEFAULT false, -- a consent decision was recorded
     has_erasures boolean NOT NULL DEFAULT false, -- a user was erased
     created_at timestamptz NOT NULL DEFAULT now()
@@ -27,7 +27,7 @@ CREATE TABLE muster.api_keys (
     key_hash bytea NOT NULL UNIQUE CHECK (octet_length(key_hash) = 32),
     note text,
     created_at timestamptz NOT NULL DEFAULT now(),
-    last_used_at timestamptz, -- to the hour
+    last_used_at timestamptz, -- updated once an hour
     revoked_at timestamptz
 );
 CREATE INDEX api_keys_project ON muster.api_keys (project_id);

@@ -1,6 +1,6 @@
--- Consent, erasure, and the tokens of pilot studies.
+-- Consent, erasure, and pilot tokens.
 
--- Every decision is kept; the latest one counts.
+-- Consent decisions. All are kept; the latest one applies.
 CREATE TABLE muster.analytics_consent (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id uuid NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE muster.analytics_consent (
     data_usage_accepted boolean,
     decided_at timestamptz NOT NULL DEFAULT now(),
     received_at timestamptz NOT NULL DEFAULT now(),
-    carried_over_from bigint, -- the session's decision that this copy for its user repeats
+    carried_over_from bigint, -- the session's decision that was copied to its user
     CHECK (user_id IS NOT NULL OR session_id IS NOT NULL)
 );
 CREATE INDEX analytics_consent_user ON muster.analytics_consent (project_id, user_id, decided_at) WHERE user_id IS NOT NULL;
@@ -19,7 +19,7 @@ CREATE INDEX analytics_consent_session ON muster.analytics_consent (project_id, 
 CREATE UNIQUE INDEX analytics_consent_carried_over ON muster.analytics_consent (project_id, user_id, carried_over_from)
  WHERE carried_over_from IS NOT NULL;
 
--- Sessions whose earlier anonymous events become their user's once no roll-up is running.
+-- Sessions that got a user. Their earlier anonymous events get this user too, as soon as no roll-up is running.
 CREATE TABLE muster.pending_identities (
     project_id uuid NOT NULL,
     session_id uuid NOT NULL,
@@ -27,12 +27,12 @@ CREATE TABLE muster.pending_identities (
     PRIMARY KEY (project_id, session_id)
 );
 
--- Erasures. An erased user is not stored, only recognised by a hash: a late or repeated batch brings nothing back.
+-- Erasures. Only a hash of the erased user is stored, so that late or repeated batches are recognised and ignored.
 CREATE TABLE muster.erasures (
     receipt_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id uuid NOT NULL REFERENCES muster.projects,
     user_hash uuid NOT NULL,
-    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- what happened before and arrives later is erased too
+    requested_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- earlier events that arrive later are erased too
     completed_at timestamptz,
     events bigint NOT NULL DEFAULT 0,
     sessions bigint NOT NULL DEFAULT 0,
@@ -46,7 +46,7 @@ CREATE TABLE muster.erased_sessions (
     project_id uuid NOT NULL,
     session_hash uuid NOT NULL,
     erased_at timestamptz NOT NULL,
-    is_whole boolean NOT NULL, -- it held no other user's events, so its anonymous events were erased too
+    is_whole boolean NOT NULL, -- the session had no other user, so its anonymous events were erased too
     PRIMARY KEY (project_id, session_hash)
 );
 
@@ -54,7 +54,7 @@ CREATE TABLE muster.erased_events (
     project_id uuid NOT NULL,
     event_hash uuid NOT NULL,
     session_hash uuid NOT NULL,
-    was_stored boolean NOT NULL, -- false: it arrived after the erasure and was ignored; the row lets "where is my event" find it
+    was_stored boolean NOT NULL, -- false: the event arrived after the erasure and was ignored; the event trace finds it here
     PRIMARY KEY (project_id, event_hash, session_hash)
 );
 
@@ -73,8 +73,8 @@ CREATE TABLE muster.pilot_tokens (
 );
 CREATE INDEX pilot_tokens_project ON muster.pilot_tokens (project_id, created_at);
 
--- Who redeemed which token: a user, a session, or both. A user who brings another session to a redemption gets a further row
--- of the same time and uses the token once.
+-- The redemptions of tokens by a user, a session, or both. If the user redeems again from another session, another row with the
+-- same time is added and the token is not used again.
 CREATE TABLE muster.pilot_redemptions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id uuid NOT NULL,
@@ -88,7 +88,7 @@ CREATE TABLE muster.pilot_redemptions (
 CREATE INDEX pilot_redemptions_user ON muster.pilot_redemptions (project_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX pilot_redemptions_session ON muster.pilot_redemptions (project_id, session_id) WHERE session_id IS NOT NULL;
 
--- Unknown tokens that were tried, counted in a window of a minute: one row for each project.
+-- The number of unknown tokens that were tried within a minute: one row for each project.
 CREATE TABLE muster.pilot_attempts (
     project_id uuid PRIMARY KEY REFERENCES muster.projects,
     since timestamptz NOT NULL DEFAULT now(),

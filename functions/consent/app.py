@@ -1,4 +1,4 @@
-"""Stores decisions about consent, shows what is stored about a user, and erases it."""
+"""Stores consent decisions, shows everything stored about a user, and erases users."""
 
 from muster.api.app import lambda_handler_for
 from muster.api.routing import Route, Routes
@@ -11,7 +11,7 @@ ROUTES = Routes(
             "PUT",
             "/v1/consent",
             "put_consent",
-            "Store a decision",
+            "Store a consent decision",
             read="muster.privacy.consent:parse_decision",
             body="muster.privacy.consent:DecisionIn",
             answers="muster.privacy.consent:Decision",
@@ -21,7 +21,7 @@ ROUTES = Routes(
             "GET",
             "/v1/consent",
             "get_consent",
-            "The decision that counts for a user or a session",
+            "The current consent of a user or a session",
             read="muster.privacy.consent:parse_consent_request",
             query="muster.privacy.consent:ConsentRequest",
             answers="muster.privacy.consent:Consent",

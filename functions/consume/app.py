@@ -9,15 +9,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from muster.api.app import database
 from muster.ingest.consume import store_message
 
-# A message that fails stays in the queue by itself; that all of them fail is no reason to fail the invocation too.
+# Only failed messages stay in the queue. The invocation succeeds even if all of them fail.
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def store(record: SQSRecord) -> None:
-    """One message."""
+    """Store one message."""
     store_message(database(), record.body)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    """Which messages must stay in the queue."""
+    """Store the messages; returns those that failed and must stay in the queue."""
     return process_partial_response(event=event, record_handler=store, processor=processor, context=context)

@@ -1,4 +1,4 @@
-"""Says what works and what does not, where an event is, and what was rejected."""
+"""Checks the system, traces events, reports deliveries, and shows the quarantine."""
 
 from muster.api.app import lambda_handler_for
 from muster.api.routing import Route, Routes
@@ -11,7 +11,7 @@ ROUTES = Routes(
             "GET",
             "/v1/diagnostics",
             "run_diagnostics",
-            "Every check with its remedy",
+            "All checks with their remedies",
             answers="muster.diagnostics.report:Diagnostics",
         ),
         Route(
@@ -45,7 +45,7 @@ ROUTES = Routes(
             "POST",
             "/v1/diagnostics/rejections/replay",
             "replay_rejections",
-            "Store what was rejected, where today's rules accept it",
+            "Store rejected events that are valid now",
             read="muster.quarantine.replay:parse_replay",
             body="muster.quarantine.replay:ReplayIn",
             is_body_optional=True,

@@ -17,7 +17,7 @@ ROUTES = Routes(
             respond="muster.api.responses:batch_response",
             keys_only=True,
         ),
-        Route("OPTIONS", "/{proxy+}", "answer_preflight", "What a browser may send", handle=answer_preflight),
+        Route("OPTIONS", "/{proxy+}", "answer_preflight", "CORS preflight", handle=answer_preflight),
     ],
 )
 

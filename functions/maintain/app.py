@@ -1,4 +1,4 @@
-"""Runs the scheduled work: roll-ups every few minutes, maintenance every hour, data retention every day."""
+"""Runs scheduled work: roll-ups every few minutes, maintenance every hour, data retention every day."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,13 +18,13 @@ WORK: dict[str, Callable[[Connection, Settings], dict[str, Any]]] = {
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Do {"work": "maintain" | "roll_up" | "retention"}; with {"dryRun": true} retention only says what it would do."""
+    """Run {"work": "maintain" | "roll_up" | "retention"}. With {"dryRun": true}, retention only reports."""
     work_for(context.aws_request_id)
     settings, name = load_settings(), event.get("work", "maintain")
     if name not in WORK:
-        raise ValueError(f"There is no such work as {name!r}; send one of {', '.join(WORK)}.")
+        raise ValueError(f"The work {name!r} is unknown. Send one of {', '.join(WORK)}.")
     dry_run = event.get("dryRun", False)
     if not isinstance(dry_run, bool) or (dry_run and name != "retention"):
-        raise ValueError("dryRun is true or false, and only retention has it.")
+        raise ValueError("dryRun must be true or false, and only retention accepts it.")
     with connect(settings) as connection:
         return expire(connection, settings, dry_run=True) if dry_run else WORK[name](connection, settings)

@@ -1,4 +1,4 @@
-"""Answers metrics."""
+"""Serves metrics, funnels, cohorts and raw events."""
 
 from muster.api.app import lambda_handler_for
 from muster.api.routing import Route, Routes
@@ -11,7 +11,7 @@ ROUTES = Routes(
             "GET",
             "/v1/metrics",
             "get_metrics",
-            "Totals, series and breakdown of a range",
+            "Totals, time series and breakdown",
             read="muster.metrics.request:parse_metrics_request",
             query="muster.metrics.request:MetricsQuery",
             answers="muster.metrics.models:Metrics",
@@ -36,7 +36,7 @@ ROUTES = Routes(
         ),
         Route(
             "GET",
-            # The gateway has decoded the path: a user's id may hold slashes.
+            # API Gateway has decoded the path, so a user id may have slashes.
             "/v1/metrics/users/{userId+}",
             "get_user",
             "One user's summary and latest events",
@@ -48,7 +48,7 @@ ROUTES = Routes(
             "POST",
             "/v1/metrics/funnel",
             "get_funnel",
-            "How many take step after step",
+            "Conversion through a sequence of steps",
             read="muster.metrics.funnel:parse_funnel_request",
             body="muster.metrics.funnel:FunnelIn",
             answers="muster.metrics.models:Funnel",
@@ -57,7 +57,7 @@ ROUTES = Routes(
             "GET",
             "/v1/metrics/retention",
             "get_retention",
-            "How many come back, by when they first came",
+            "Retention by cohort: users who come back",
             read="muster.metrics.request:parse_retention_request",
             query="muster.metrics.request:RetentionQuery",
             answers="muster.metrics.models:Retention",
@@ -66,7 +66,7 @@ ROUTES = Routes(
             "GET",
             "/v1/metrics/export",
             "export_events",
-            "Raw events as a file, a page at a time",
+            "Raw events as a file, page by page",
             read="muster.metrics.request:parse_export_request",
             query="muster.metrics.request:ExportQuery",
             respond="muster.api.responses:export_response",

@@ -1,4 +1,4 @@
-"""Creates and verifies the schema, projects and keys: at a deployment, and by direct invocation."""
+"""Creates and verifies the schema, and manages projects and keys: on deployment and by direct invocation."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from muster.projects.custom_resource import answer_custom_resource, is_custom_re
 
 
 def lambda_handler(event: dict[str, Any], _: object) -> dict[str, Any]:
-    """The action that the event names; what cannot be done fails the invocation, or the deployment, with a sentence."""
+    """Run the action in the event. An error fails the invocation or the deployment, with a message."""
     if is_custom_resource(event):
         return answer_custom_resource(event, lambda: _run({"action": "migrate"}))
     return _run(event)

@@ -1,4 +1,4 @@
-"""Issues, lists, revokes and redeems the tokens of pilot studies."""
+"""Issues, lists, revokes and redeems pilot tokens."""
 
 from http import HTTPStatus
 
@@ -13,7 +13,7 @@ ROUTES = Routes(
             "POST",
             "/v1/pilot-tokens",
             "issue_pilot_tokens",
-            "New tokens, in clear this one time",
+            "Issue tokens; only this response shows them",
             read="muster.pilot.tokens:parse_issue",
             body="muster.pilot.tokens:IssueIn",
             answers="muster.pilot.tokens:IssuedTokens",
@@ -23,7 +23,7 @@ ROUTES = Routes(
             "GET",
             "/v1/pilot-tokens",
             "get_pilot_tokens",
-            "The tokens and their state",
+            "The tokens with their state",
             read="muster.pilot.tokens:parse_tokens_request",
             query="muster.pilot.tokens:TokensRequest",
             answers="muster.pilot.tokens:TokenPage",
@@ -41,7 +41,7 @@ ROUTES = Routes(
             "POST",
             "/v1/pilot-tokens/redeem",
             "redeem_pilot_token",
-            "Make a user or a session a participant",
+            "Redeem a token for a user or a session",
             read="muster.pilot.tokens:parse_redemption",
             body="muster.pilot.tokens:RedeemIn",
             answers="muster.pilot.tokens:Redemption",

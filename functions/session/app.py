@@ -23,7 +23,7 @@ ROUTES = Routes(
             "GET",
             "/v1/sessions/{sessionId}",
             "get_session",
-            "A session and what is known of it",
+            "A session",
             read="muster.http.params:uuid_in_path",
             answers="muster.sessions:KnownSession",
             errors=(NotFound,),

@@ -1,4 +1,4 @@
-"""Serves the dashboard, the browser client and the API's description: files, and nothing of the database."""
+"""Serves files: the dashboard, the browser client and the API's description. It has no access to the database."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BUILT = HERE / "static"
-# Whatever gets into the page, it can load nothing from elsewhere, send nothing elsewhere, and no page can frame it.
+# Limits injected code: the page can load and send nothing across origins, and no page can frame it.
 POLICY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
-# Any site may load the client, also one that asks its resources whether they mind.
+# Any site may load the client, including a site with Cross-Origin-Embedder-Policy.
 FOR_ALL_SITES = {"cross-origin-resource-policy": "cross-origin"}
 
 
 def get_dashboard(request: Request) -> Response:
-    """The dashboard, or how to build it."""
+    """The dashboard, or a page that says how to build it."""
     page = BUILT / "index.html"
     return file_response(request, page if page.exists() else HERE / "not-built.html", headers=POLICY)
 
 
 def get_asset(request: Request) -> Response:
-    """A part of the dashboard; its name changes with its content."""
-    # The name is one segment of a path that is decoded: what stands before its last slash does not count.
+    """A file of the dashboard. Its name changes with its content, so it can be cached forever."""
+    # The path is decoded, so the name may have slashes; only the last part counts.
     name = Path(request.path_parameters["name"]).name
     return file_response(request, BUILT / "assets" / name, is_immutable=True)
 
@@ -59,7 +59,7 @@ ROUTES = Routes(
             "GET",
             "/assets/{name}",
             "get_asset",
-            "A part of the dashboard",
+            "A file of the dashboard",
             handle=get_asset,
             content_types=SCRIPT,
             errors=(NotFound,),

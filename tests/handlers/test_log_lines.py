@@ -156,7 +156,7 @@ def test_folding_is_a_line_of_its_own(
     assert answer == {"status": "ok", "rolledUp": {"events": 2, "complete": True}}
     (line,) = written(capsys)["rollup_result"]
     assert is_golden("rollup_result", line)
-    with pytest.raises(ValueError, match="send one of maintain, roll_up, retention"):
+    with pytest.raises(ValueError, match="Send one of maintain, roll_up, retention"):
         maintain.lambda_handler({"work": "rest"}, Context())
 
 
@@ -185,7 +185,7 @@ def test_retention_is_a_line_for_each_project_and_one_for_all(
 def test_what_may_have_been_meant_as_a_dry_run_is_not_done(
     environment: pytest.MonkeyPatch, event: dict[str, object]
 ) -> None:
-    with pytest.raises(ValueError, match="dryRun is true or false"):
+    with pytest.raises(ValueError, match="dryRun must be true or false"):
         maintain.lambda_handler(event, Context())
 
 

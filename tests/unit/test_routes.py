@@ -84,7 +84,7 @@ def test_a_plain_function_reads_nothing_else_and_needs_no_key(route: Route) -> N
 @each([route for route in ROUTES if route.query is not None])
 def test_the_query_model_of_a_route_is_what_it_reads(route: Route) -> None:
     names = [one.name if one.kind is not dict else "data.<key>" for one in parameters_of(resolve(str(route.query)))]
-    with pytest.raises(InvalidParameter, match=f"This route takes {', '.join(names)}.$"):
+    with pytest.raises(InvalidParameter, match=f"The route accepts {', '.join(names)}.$"):
         resolve(str(route.read))(asked(route, {"no_such_parameter": "1"}))
 
 
@@ -102,7 +102,7 @@ def test_the_body_model_of_a_route_is_what_it_reads(route: Route) -> None:
         try:
             resolve(str(route.read))(asked(route, body=body))
         except MusterError as error:
-            return "There is no such field" in error.message + json.dumps(error.details)
+            return "This field is unknown" in error.message + json.dumps(error.details)
         return False
 
     assert not unknown_fields(dict.fromkeys(fields))

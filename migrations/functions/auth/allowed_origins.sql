@@ -1,4 +1,4 @@
--- The origins whose pages may use a key's project; null for an unknown or revoked key.
+-- The web origins that may use a key; null for an unknown or revoked key.
 CREATE OR REPLACE FUNCTION muster.allowed_origins(p_key_hash bytea) RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
     SELECT p.allowed_origins FROM muster.api_keys k JOIN muster.projects p ON p.id = k.project_id

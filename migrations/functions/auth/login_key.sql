@@ -1,5 +1,5 @@
--- The hash of the key that stands for a project's JWT logins; null if the project takes none. No text has this hash, so no
--- request can send the key. Revoking it ends the logins.
+-- The hash of the key that stands for a project's JWT logins; null if the project does not accept them. No text has this hash, so no
+-- request can send the key. Revoking the key ends the logins.
 CREATE OR REPLACE FUNCTION muster.login_key(p_project_id uuid) RETURNS bytea
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
     SELECT k.key_hash FROM muster.api_keys k

@@ -1,5 +1,5 @@
--- Notes when a key was last used, to the hour. Functions call it once an hour for each key, after their work. If another call
--- notes the key at this moment, nothing is left to do: no request waits, and nothing else locks the row.
+-- Notes that a key was used, at most once an hour for each key. Functions call it after their work. If another call is updating the
+-- same key, this one skips it, so no request waits for a lock.
 CREATE OR REPLACE FUNCTION muster.note_key_use(p_key_hash bytea) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
     UPDATE muster.api_keys SET last_used_at = now()

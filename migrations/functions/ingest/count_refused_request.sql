@@ -1,5 +1,4 @@
--- Counts a request that was refused as a whole in the quarantine, so that it is accounted for.
--- Answers {"project", "prefix"}, or {"refused"}.
+-- Counts a refused request in the quarantine. Returns {"project", "prefix"}, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.count_refused_request(p_key_hash bytea, p_request_id text, p_rejections jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

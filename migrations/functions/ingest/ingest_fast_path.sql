@@ -1,10 +1,10 @@
--- Stores a batch of one session and one user by the fast path of ingest: one statement for all of its events.
+-- The fast path of ingest: stores a batch of one session and one user, with one statement for all events.
 --
--- The columns of the events arrive as texts. The values of each are joined by U+001F, which occurs in no JSON text and in no
--- valid value. p_first_at and p_last_at are the earliest and the latest of p_times. p_received_at is null unless the batch
--- waited in a queue. p_redacted_keys are the keys of data that the caller has looked for and not found.
--- Answers 'accepted <events> <project id>' when every event is stored, 'needs_full_path' when none is, because
--- ingest_full_path has to decide for each event, or 'refused <invalid_key | key_not_allowed>'.
+-- p_ids, p_times, p_event_types, p_areas and p_data have one value for each event, joined by U+001F, which occurs in no JSON text
+-- and no valid value. p_first_at and p_last_at are the earliest and the latest of p_times. p_received_at is null unless the batch
+-- comes from the queue. p_redacted_keys are the keys of data that the caller has checked: p_data has none of them.
+-- Returns 'accepted <events> <project id>' if all events were stored, 'needs_full_path' if none was stored because
+-- ingest_full_path must check each event, or 'refused <invalid_key | key_not_allowed>'.
 CREATE OR REPLACE FUNCTION muster.ingest_fast_path(
     p_key_hash bytea, p_batch_id uuid, p_session_id uuid, p_user_id text, p_sequence integer, p_dropped bigint,
     p_sent_at timestamptz, p_received_at timestamptz, p_browser text, p_context jsonb, p_redacted_keys text[],
@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION muster.ingest_fast_path(
     p_ids text, p_times text, p_event_types text, p_areas text, p_data text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    -- First of all: an erasure waits for every transaction that has begun, and one without a number is in no snapshot.
+    -- Must be first: an erasure waits for all running transactions, but sees only those with a transaction id.
     v_xid CONSTANT bigint := pg_current_xact_id()::text::bigint;
     v_received_at CONSTANT timestamptz := coalesce(p_received_at, now());
     v_project_id uuid;
@@ -39,7 +39,7 @@ BEGIN
         END IF;
     END IF;
     IF p_count = 1 THEN
-        -- Most batches of some clients are one event. This spares them a subtransaction that writes, and the splitting of texts.
+        -- Some clients mostly send single events. This avoids the splitting of texts, and a subtransaction that writes.
         BEGIN
             v_data := p_data;
         EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
@@ -53,21 +53,21 @@ BEGIN
         BEGIN
             INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, received_at, batch_id, xid, user_id,
                    event_type, area, data)
-            -- Side by side in the SELECT list: in FROM, each unnest would keep all of its rows before it gives the first.
+            -- In the SELECT list, because in FROM each unnest would materialise all of its rows first.
             SELECT v_project_id, p_session_id, unnest(string_to_array(p_ids, chr(31)))::uuid,
                    unnest(string_to_array(p_times, chr(31)))::timestamptz, v_received_at, p_batch_id, v_xid, v_user_id,
                    unnest(string_to_array(p_event_types, chr(31))), unnest(string_to_array(p_areas, chr(31))),
                    unnest(string_to_array(p_data, chr(31)))::jsonb;
             GET DIAGNOSTICS v_stored = ROW_COUNT;
-            -- A foreign trigger may have kept a row out. Such a row must not be answered as stored.
+            -- A trigger that is not Muster's may have skipped a row. The response must not say that it was stored.
             IF v_stored <> p_count THEN
-                RAISE unique_violation USING MESSAGE = 'not every event of the batch was stored';
+                RAISE unique_violation USING MESSAGE = 'some events of the batch were not stored';
             END IF;
         EXCEPTION WHEN unique_violation OR data_exception OR program_limit_exceeded THEN
             RETURN 'needs_full_path';
         END;
     END IF;
-    v_created := muster.upsert_session( -- PERFORM would plan a statement for it
+    v_created := muster.upsert_session( -- not PERFORM, which would plan a statement
         v_project_id, false, p_session_id, p_user_id, p_first_at, p_last_at, NULL, p_count, p_sequence, p_dropped,
         (extract(epoch FROM v_received_at - p_sent_at) * 1000)::bigint, p_browser, p_context);
     RETURN 'accepted ' || p_count || ' ' || v_project_id;

@@ -1,9 +1,9 @@
--- Stores any batch by the full path of ingest. The key's kind decides what it may do, never the request.
--- p_request and p_body are those of store_full_path, and so is the answer, with the key's "prefix"; or {"refused"}.
+-- The full path of ingest: stores any batch, event by event. Only the key's kind decides what is allowed, never the request.
+-- p_request and p_body are those of store_full_path. Returns its result with the key's "prefix", or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.ingest_full_path(p_key_hash bytea, p_request jsonb, p_body text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    -- First of all, as in store_full_path.
+    -- Must be first, as in store_full_path.
     v_xid CONSTANT xid8 := pg_current_xact_id();
     v_key record;
 BEGIN

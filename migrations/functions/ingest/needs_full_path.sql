@@ -1,5 +1,5 @@
--- Whether the events of a session and user must be decided one by one: because of consent, an erasure, redaction, or an
--- anonymous session that becomes a user's. ingest_fast_path asks only if the project uses one of these.
+-- Whether a batch must be stored event by event, because of consent, an erasure, redaction, or an anonymous session that gets a
+-- user. ingest_fast_path calls this only if the project uses one of these.
 CREATE OR REPLACE FUNCTION muster.needs_full_path(p_project_id uuid, p_session_id uuid, p_user_id text, p_data text,
                                                   p_redacted_keys text[]) RETURNS boolean
 LANGUAGE sql STABLE AS $$
@@ -8,7 +8,7 @@ LANGUAGE sql STABLE AS $$
             SELECT p.consent_mode = 'opt_in' AND c.status IS DISTINCT FROM 'granted'
                    OR p.consent_mode = 'opt_out' AND c.status IN ('denied', 'withdrawn')
               FROM (SELECT muster.consent_status(p.id, p_user_id, p_session_id) AS status) c)
-        -- Even with consent switched off: a session's decision carries over to its user for when it is switched on again.
+        -- Even in consent mode off: a session's decision carries over to its user, and applies if consent is switched on again.
         OR p.has_decisions AND p_user_id IS NOT NULL AND EXISTS (
             SELECT FROM muster.analytics_consent c
              WHERE c.project_id = p.id AND c.session_id = p_session_id AND c.user_id IS NULL

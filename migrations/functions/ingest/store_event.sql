@@ -1,4 +1,4 @@
--- Stores one event; false if it was stored before, or if a foreign trigger kept it out.
+-- Stores one event. Returns false if it was stored before, or if a trigger that is not Muster's skipped it.
 CREATE OR REPLACE FUNCTION muster.store_event(p_project_id uuid, p_session_id uuid, p_id uuid, p_occurred_at timestamptz,
     p_received_at timestamptz, p_batch_id uuid, p_user_id text, p_event_type text, p_area text, p_data jsonb) RETURNS boolean
 LANGUAGE plpgsql AS $$

@@ -1,26 +1,26 @@
--- Stores a batch event by event, each in a subtransaction, so that no event takes its neighbours with it.
+-- Stores a batch event by event, each in a subtransaction, so that a bad event does not affect the others.
 --
 -- p_request: {"requestId", "batchId", "sessionId", "userId", "sequence", "dropped", "sentAt", "optsOut",
---   "receivedAt": when the batch arrived, if it waited in a queue or is replayed,
---   "indexes": [index in the request…] of the events of p_body, absent if they are all of the request's,
+--   "receivedAt": when the batch arrived, if it comes from the queue or is replayed,
+--   "indexes": [index in the request…] of the events in p_body; absent if p_body has all events of the request,
 --   "bots": [position in p_body…], "contexts": {session id: {"browser", "context"}},
---   "identities": [[session id, user id]…] the first user that is named with each session,
---   "rejections": [as muster.quarantine takes them]}
--- p_body: {"events": [event…]} as the client sent them, each with an id.
--- p_kind: the kind of key that may do this. An admin key may store events of any age since 1970.
--- Answers {"project", "windowDays", "accepted", "redacted": values left out, "others": [[position, status, reason]…]} where
--- status is duplicate, rejected or ignored.
+--   "identities": [[session id, user id]…], the first user named in each session,
+--   "rejections": [rejection…] in the form that muster.quarantine expects}
+-- p_body: {"events": [event…]} as sent by the client, each with an id.
+-- p_kind: the kind of the key. An admin key may store events of any time since 1970.
+-- Returns {"project", "windowDays", "accepted", "redacted": number of redacted values, "others": [[position, status, reason]…]},
+-- where status is duplicate, rejected or ignored.
 CREATE OR REPLACE FUNCTION muster.store_full_path(p_project_id uuid, p_kind text, p_request jsonb, p_body text) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
-    -- First of all: an erasure waits for every transaction that has begun, and one without a number is in no snapshot.
+    -- Must be first: an erasure waits for all running transactions, but sees only those with a transaction id.
     v_xid CONSTANT xid8 := pg_current_xact_id();
     v_project muster.projects;
     v_session_id CONSTANT uuid := p_request ->> 'sessionId';
     v_received_at CONSTANT timestamptz := coalesce((p_request ->> 'receivedAt')::timestamptz, now());
     v_oldest timestamptz;
     v_opts_out boolean;
-    v_body json; -- not jsonb, which refuses what one bad event may hold
+    v_body json; -- not jsonb, which would refuse all events because of one unstorable value
     v_raw record;
     v_event record;
     v_reason text;
@@ -29,10 +29,10 @@ DECLARE
     v_redacted integer := 0;
     v_others jsonb := '[]';
     v_rejections jsonb := p_request -> 'rejections';
-    v_seen text[] := '{}'; -- session and id of this batch's events that are stored, by it or before
-    v_session_ids uuid[] := '{}'; -- of each stored event: its session,
-    v_user_ids text[] := '{}'; -- the user that it names,
-    v_times timestamptz[] := '{}'; -- and its time
+    v_seen text[] := '{}'; -- session and id of the events of this batch that are stored now or were stored before
+    v_session_ids uuid[] := '{}'; -- the session of each event that this batch stores
+    v_user_ids text[] := '{}'; -- the user that each of these events names
+    v_times timestamptz[] := '{}'; -- the time of each of these events
     v_session record;
 BEGIN
     SELECT * INTO STRICT v_project FROM muster.projects WHERE id = p_project_id;
@@ -82,7 +82,7 @@ BEGIN
                 VALUES (p_project_id, v_event.occurred_at, v_event.id, v_reason, (p_request ->> 'batchId')::uuid)
                 ON CONFLICT DO NOTHING;
             ELSIF v_event.session_id || ' ' || v_event.id <> ALL (v_seen) THEN
-                -- The first of two events with the same id in one batch is stored; the other is its duplicate.
+                -- If two events of a batch have the same id, the first is stored and the second is a duplicate.
                 v_is_stored := muster.store_event(
                     p_project_id, v_event.session_id, v_event.id, v_event.occurred_at, v_received_at,
                     (p_request ->> 'batchId')::uuid, v_event.user_id, v_event.event_type, v_event.area, v_event.data);
@@ -90,7 +90,7 @@ BEGIN
                     SELECT FROM muster.analytics_events e
                      WHERE e.project_id = p_project_id AND e.session_id = v_event.session_id AND e.id = v_event.id
                        AND e.occurred_at = v_event.occurred_at) THEN
-                    -- A foreign trigger kept it out. It is no duplicate, and must not be answered as one.
+                    -- A trigger that is not Muster's skipped the event. The response must not say that it is a duplicate.
                     RAISE data_exception USING MESSAGE = 'the event was not stored';
                 END IF;
                 v_seen := v_seen || (v_event.session_id || ' ' || v_event.id);
@@ -111,7 +111,7 @@ BEGIN
             v_rejections := v_rejections || jsonb_build_object(
                 'index', v_raw.index, 'reason', 'storage_error',
                 'details', jsonb_build_array(jsonb_build_object('loc', '[]'::jsonb, 'type', 'sqlstate_' || lower(SQLSTATE),
-                    'message', 'PostgreSQL refuses a value of this event.')),
+                    'message', 'PostgreSQL cannot store a value of this event.')),
                 'payload', v_raw.payload, 'payloadBytes', octet_length(v_raw.payload),
                 'sessionId', p_request ->> 'sessionId', 'userId', p_request ->> 'userId');
         END;
@@ -124,17 +124,17 @@ BEGIN
                min(s.at) AS first_at, max(s.at) AS last_at, count(*) FILTER (WHERE s.is_event) AS events
           FROM (SELECT t.id, t.user_id, t.at, true AS is_event FROM unnest(v_session_ids, v_user_ids, v_times) AS t(id, user_id, at)
                 UNION ALL
-                -- The batch was received whatever became of its events, so its number is no gap in its own session. A batch
-                -- with ignored events does not create a session.
+                -- The batch was received even if no event was stored, so its number must not be a gap in its session. A batch with
+                -- ignored events does not create a session.
                 SELECT v_session_id, p_request ->> 'userId', v_received_at, false
                  WHERE v_session_id <> ALL (v_session_ids) AND coalesce(p_request ->> 'sequence', p_request ->> 'dropped') IS NOT NULL
                    AND (NOT jsonb_path_exists(v_others, '$[*][1] ? (@ == "ignored")')
                         OR EXISTS (SELECT FROM muster.analytics_sessions WHERE project_id = p_project_id AND id = v_session_id))
-                   -- Sent again, it changes nothing.
+                   -- A repeated batch changes nothing.
                    AND NOT EXISTS (SELECT FROM muster.analytics_sessions a WHERE a.project_id = p_project_id AND a.id = v_session_id
                                       AND coalesce(a.batches @> (p_request ->> 'sequence')::integer, true)
                                       AND a.dropped >= coalesce((p_request ->> 'dropped')::bigint, 0))) s
-         GROUP BY s.id ORDER BY s.id -- in one order, so that two batches of many sessions cannot deadlock
+         GROUP BY s.id ORDER BY s.id -- ordered, so that two batches with many sessions cannot deadlock
     LOOP
         PERFORM muster.upsert_session(
             p_project_id, v_project.identifies_backwards, v_session.id, v_session.user_id, v_session.first_at, v_session.last_at, NULL,

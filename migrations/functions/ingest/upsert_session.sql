@@ -1,10 +1,10 @@
--- Creates a session or brings it up to date: the only statement that does. Answers whether it was created; null if a foreign
--- trigger kept it out.
+-- Creates or updates a session; no other statement does. Returns whether it was created; null if a trigger that is not Muster's
+-- skipped the row.
 --
--- A known user is never replaced. A batch that names another one is counted in user_conflicts; put_session refuses it.
--- p_first_at and p_last_at are the times of the batch's first and last event, or of the session's start and end as a client
--- says; null leaves the known time. With p_identifies_backwards, a session that was anonymous and gets a user gives the user
--- its earlier events.
+-- The user of a session is never replaced. A batch with another user is counted in user_conflicts; put_session refuses it.
+-- p_first_at and p_last_at are the times of the batch's first and last event, or the start and the end of the session as sent by the
+-- client; null keeps the stored time. With p_identifies_backwards, the earlier events of an anonymous session that gets a user become
+-- events of this user.
 CREATE OR REPLACE FUNCTION muster.upsert_session(
     p_project_id uuid, p_identifies_backwards boolean, p_session_id uuid, p_user_id text, p_first_at timestamptz, p_last_at timestamptz,
     p_ended_at timestamptz, p_events bigint, p_sequence integer, p_dropped bigint, p_clock_skew_ms bigint, p_browser text,
@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION muster.upsert_session(
 LANGUAGE plpgsql AS $$
 DECLARE
     v_was_anonymous boolean := false;
-    v_is_one_users boolean;
+    v_has_one_user boolean;
     v_created boolean;
 BEGIN
     IF p_identifies_backwards AND p_user_id IS NOT NULL THEN
@@ -38,8 +38,8 @@ BEGIN
            browser = coalesce(excluded.browser, s.browser),
            context = s.context || excluded.context,
            updated_at = now()
-    RETURNING s.xmax = 0, s.user_conflicts = 0 INTO v_created, v_is_one_users;
-    IF v_was_anonymous AND v_is_one_users THEN
+    RETURNING s.xmax = 0, s.user_conflicts = 0 INTO v_created, v_has_one_user;
+    IF v_was_anonymous AND v_has_one_user THEN
         PERFORM muster.claim_session(p_project_id, p_session_id, p_user_id);
     END IF;
     RETURN v_created;

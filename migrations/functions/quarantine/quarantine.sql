@@ -1,6 +1,6 @@
--- Puts rejected events and refused requests into the quarantine.
+-- Adds rejected events and refused requests to the quarantine.
 -- p_rejections: [{"index", "reason", "details", "payload", "payloadBytes", "eventId", "sessionId", "userId", "occurredAt"}…]
--- Beyond ten thousand rejections of a project in an hour, one row for each reason and hour counts the rest.
+-- After ten thousand rejections of a project within an hour, further ones are only counted, in one row for each reason and hour.
 CREATE OR REPLACE FUNCTION muster.quarantine(p_project_id uuid, p_request_id text, p_batch_id uuid, p_rejections jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -32,7 +32,7 @@ BEGIN
            LATERAL (SELECT CASE WHEN r.reason = 'timestamp_out_of_range' THEN jsonb_build_array(jsonb_build_object(
                            'loc', jsonb_build_array('events', r.index, 'timestamp'), 'type', r.reason, 'message',
                            'The event is older than the project''s window or more than 24 hours ahead of the server.')) END AS details) d
-     ORDER BY f.fingerprint, r.index -- in one order, so that two batches cannot deadlock
+     ORDER BY f.fingerprint, r.index -- ordered, so that two batches cannot deadlock
     ON CONFLICT (project_id, fingerprint) DO UPDATE SET
            attempts = q.attempts + 1, last_received_at = now(), replayed_at = NULL, payload = excluded.payload,
            user_id = excluded.user_id;

@@ -1,10 +1,10 @@
--- Stores a rejected event or request again, under today's rules, as received when it arrived first.
--- p_request and p_body are those of store_full_path; "history": true in p_request lets events be as old as an admin key may send.
--- Answers {"outcome": "stored" | "rejected" | "gone", "accepted", "others"}, or {"refused"}.
+-- Tries to store a rejected event or request under the current rules, with its original time of receipt.
+-- p_request and p_body are those of store_full_path. With "history": true in p_request, events may be as old as with an admin key.
+-- Returns {"outcome": "stored" | "rejected" | "gone", "accepted", "others"}, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.replay_rejection(p_key_hash bytea, p_id bigint, p_request jsonb, p_body text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
-    -- First of all, as in store_full_path.
+    -- Must be first, as in store_full_path.
     v_xid CONSTANT xid8 := pg_current_xact_id();
     v_key record;
     v_row muster.analytics_rejections;
@@ -19,7 +19,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN '{"outcome": "gone"}';
     END IF;
-    -- An event that is rejected again changes nothing: it is in the quarantine already.
+    -- An event that is rejected again is rolled back, because it is in the quarantine already.
     BEGIN
         v_stored := muster.store_full_path(v_row.project_id,
             CASE WHEN (p_request ->> 'history')::boolean THEN 'admin' ELSE 'write' END,

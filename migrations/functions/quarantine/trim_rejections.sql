@@ -1,5 +1,5 @@
--- Deletes the oldest rejections: those older than p_days, and those beyond p_most of a project or beyond p_bytes of its payloads.
--- At most p_step at once; answers how many.
+-- Deletes rejections that are older than p_days, and the oldest ones of a project beyond p_most rows or p_bytes of payloads.
+-- Deletes at most p_step; returns the number deleted.
 CREATE OR REPLACE FUNCTION muster.trim_rejections(p_days integer, p_most integer, p_bytes bigint, p_step integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

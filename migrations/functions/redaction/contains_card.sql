@@ -1,4 +1,4 @@
--- Whether a text contains what looks like a payment card number: a network's first digits and length, and a valid check digit.
+-- Whether a text contains a likely payment card number: the first digits and the length of a card network, and a valid check digit.
 CREATE OR REPLACE FUNCTION muster.contains_card(p_text text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT EXISTS (

@@ -1,5 +1,5 @@
--- The data of an event without what the project does not store, and how many values were left out. Data that contains nothing of
--- the kind costs one look at its text.
+-- Redacts an event's data by the project's rules; returns the remaining data and the number of redacted values. Data without
+-- anything to redact costs only one search of its text.
 CREATE OR REPLACE FUNCTION muster.redact(p_value jsonb, p_project muster.projects, OUT value jsonb, OUT redacted integer)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- The payload of a rejected event without what the project does not store. A payload need not be JSON; null if it contains
--- something of the kind and cannot be parsed.
+-- Redacts the payload of a rejected event by the project's rules. A payload may not be JSON; returns null if it needs redaction but
+-- cannot be parsed.
 CREATE OR REPLACE FUNCTION muster.redact_payload(p_payload text, p_project muster.projects) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

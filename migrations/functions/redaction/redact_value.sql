@@ -1,4 +1,4 @@
--- A JSON value without the given keys and, with p_cards, without card numbers, at any depth; and how many values were left out.
+-- Removes the given keys and, with p_cards, card numbers from a JSON value at any depth; returns the rest and the number removed.
 CREATE OR REPLACE FUNCTION muster.redact_value(p_value jsonb, p_keys text[], p_cards boolean, OUT value jsonb, OUT redacted integer)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- What GET /v1/sessions/{sessionId} calls: the session with its participant type, or {"refused"}.
+-- GET /v1/sessions/{sessionId}: returns the session with its participant type, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.get_session(p_key_hash bytea, p_session_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

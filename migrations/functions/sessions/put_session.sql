@@ -1,4 +1,4 @@
--- What PUT /v1/sessions/{sessionId} calls: store_session for a key, or {"refused"}.
+-- PUT /v1/sessions/{sessionId}: checks the key and returns the result of store_session, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.put_session(p_key_hash bytea, p_session_id uuid, p_change jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- A session as it is answered. It is active for 30 minutes after its last event, unless it has ended.
+-- A session as JSON for the API. It is active for 30 minutes after its last event, unless it has ended.
 CREATE OR REPLACE FUNCTION muster.session_json(p_session muster.analytics_sessions, p_created boolean) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(

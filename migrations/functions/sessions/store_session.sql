@@ -1,6 +1,6 @@
--- Creates or updates a session as a client describes it.
+-- Creates or updates a session.
 -- p_change: {"userId", "startedAt", "endedAt", "context", "browser", "sequence", "dropped"}, each optional.
--- Answers the session, or {"refused": "session_belongs_to_another_user"} and changes nothing.
+-- Returns the session. If it has another user, changes nothing and returns {"refused": "session_belongs_to_another_user"}.
 CREATE OR REPLACE FUNCTION muster.store_session(p_project_id uuid, p_session_id uuid, p_change jsonb) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE

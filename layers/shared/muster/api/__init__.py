@@ -1,1 +1,1 @@
-"""HTTP in front of the service: routes, keys, origins, logins, files."""
+"""The HTTP layer: routes, authentication, CORS, logins and static files."""

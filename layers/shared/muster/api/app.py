@@ -1,4 +1,4 @@
-"""Between API Gateway and the service: keys in, JSON out, and the one place that knows status codes."""
+"""Handles API Gateway requests: authenticates, calls the service, and maps results and errors to HTTP responses."""
 
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from muster.api.routing import Routes, resolve
 from muster.auth.keys import hash_key, note_use
 from muster.db.client import Database
 from muster.http.request import Request
-from muster.http.response import Response, error_response, json_response
+from muster.http.response import Response, error_response, json_response, route_not_found
 from muster.platform import errors
 from muster.platform.errors import MusterError
 from muster.platform.logging import log, work_for
@@ -22,7 +22,7 @@ from muster.service import AnalyticsService
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
-# By the nearest type of the error's own line of descent.
+# The status of an error is that of its closest base class in this table.
 STATUS: Mapping[type[MusterError], HTTPStatus] = {
     errors.MissingKey: HTTPStatus.UNAUTHORIZED,
     errors.InvalidKey: HTTPStatus.UNAUTHORIZED,
@@ -42,7 +42,7 @@ STATUS: Mapping[type[MusterError], HTTPStatus] = {
 
 
 def lambda_handler_for(routes: Routes) -> Handler:
-    """The function that Lambda calls; errors are answered as the wire contract says."""
+    """Make the function that Lambda calls; it turns every error into an error response."""
 
     def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = Request(event, context.aws_request_id)
@@ -50,7 +50,7 @@ def lambda_handler_for(routes: Routes) -> Handler:
         try:
             response = _answer(routes, request)
             _note_use(request)
-        except Exception as error:  # whatever it is, the client must hear that nothing is known to be stored
+        except Exception as error:  # the client gets an error response even for a bug
             response = _error_response(request, error)
         if request.origin is not None:
             response.headers = {**response.headers, **cors_headers(request)}
@@ -64,12 +64,11 @@ def lambda_handler_for(routes: Routes) -> Handler:
 def _answer(routes: Routes, request: Request) -> Response:
     found = routes.find(request.method, request.path)
     if found is None:
-        message = "There is no such route; see the API's description."
-        return error_response(request.id, HTTPStatus.NOT_FOUND, code="not_found", message=message)
+        return route_not_found(request.id)
     route, request.path_parameters = found
     if route.handle is not None:
         return route.handle(request)
-    # The key comes first: a request without one is not read.
+    # The key is checked before the request is parsed.
     operation = getattr(service(request) if route.kinds else public_service(), route.operation)
     answer = operation(resolve(route.read)(request)) if route.read else operation()
     response: Response = resolve(route.respond)(answer) if route.respond else json_response(answer, route.status)
@@ -77,13 +76,13 @@ def _answer(routes: Routes, request: Request) -> Response:
 
 
 def _note_use(request: Request) -> None:
-    # Without a connection the database has not checked the key: ingest has queued the batch, and consume checks it.
+    # Buffered ingest has no connection and cannot check the key; consume does so.
     if request.key_used is not None and database().is_open:
         note_use(database().connection(), request.key_used)
 
 
 def _reconnect() -> None:
-    # What the snapshot knows is of another time: credentials, and perhaps the address.
+    # The snapshot's credentials are out of date, and the database's address may be.
     database.cache_clear()
     if database().settings.ingest_mode != "buffered":
         database().connection()
@@ -91,15 +90,15 @@ def _reconnect() -> None:
 
 @cache
 def database() -> Database:
-    """This environment's database, whose connection outlives the invocation."""
+    """The database of this environment. Its connection stays open between invocations."""
     return Database(load_settings())
 
 
 def service(request: Request) -> AnalyticsService:
-    """The service for the request's key, or for its login.
+    """The service for the request's key or login.
 
     Raises:
-        KeyRefused: the request has no key, or it may not be used so; only the database knows whether it is a key.
+        KeyRefused: the key is missing, or the origin or the login is not allowed. The operation itself checks the key.
     """
     claims = request.claims
     key = "login" if claims is not None else request.key
@@ -122,16 +121,16 @@ def public_service() -> AnalyticsService:
 
 
 def status_of(error: type[MusterError]) -> HTTPStatus:
-    """The status of the response to an error."""
+    """The HTTP status of an error."""
     return next(STATUS[kind] for kind in error.__mro__ if kind in STATUS)
 
 
 def _error_response(request: Request, error: Exception) -> Response:
     if not isinstance(error, MusterError):
-        # The frames, not the message: a message may hold what a client sent.
+        # Log the frames but not the message, which may have values from a client.
         frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
         log("ERROR", "unexpected_error", error=type(error).__name__, frames=frames)
-        message = "Something unexpected went wrong; nothing is known to be stored. Send the same request again."
+        message = "An unexpected error occurred. Send the same request again. The function's log has the cause."
         return error_response(request.id, HTTPStatus.INTERNAL_SERVER_ERROR, code=MusterError.code, message=message)
     status = status_of(type(error))
     log(

@@ -1,7 +1,7 @@
-"""Which web pages may use a project's key, and the headers that tell their browsers.
+"""Checks which web origins may use a project's key, and makes the CORS headers.
 
-A page is refused before anything is stored, for a browser that may not read an answer has sent its request all the
-same. Only browsers send an origin: programs can leave it out or make one up, and so it is no secret's protection.
+CORS alone only keeps a browser from reading the response, so a request from a forbidden origin is refused before
+anything is stored. This does not protect a secret key: programs can leave the origin out or fake it.
 """
 
 import time
@@ -14,7 +14,7 @@ from muster.platform.errors import OriginNotAllowed
 from muster.platform.settings import load_allowed_origins
 
 ANY = "*"
-# A change of allowedOrigins is in force everywhere after so long; a revoked key is refused at once all the same.
+# How long a change of allowedOrigins takes to apply everywhere. A revoked key is refused immediately.
 KEPT_SECONDS = 60.0
 PREFLIGHT = {
     "access-control-allow-methods": "GET,POST,PUT,DELETE",
@@ -22,32 +22,32 @@ PREFLIGHT = {
     "access-control-max-age": "86400",
 }
 EXPOSED = "x-request-id,x-next-cursor,retry-after"
-# By the key's hash: until when the answer holds, and the origins. Only keys that the database knows are cached.
+# Key hash → when the entry expires, and the origins. Only keys that the database knows are cached.
 _known: dict[bytes, tuple[float, list[str]]] = {}
 
 
 def check_origin(database: Database, request: Request, key_hash: bytes) -> None:
-    """Refuse a page that may not use this key: nothing where no page asks, a statement a minute where one does.
+    """Refuse a page from an origin that may not use this key. Costs one statement a minute for each key and function.
 
     Raises:
         OriginNotAllowed: the deployment or the key's project does not allow the page's origin.
-        DatabaseUnavailable: it cannot be known; nothing was stored.
+        DatabaseUnavailable: the project's origins cannot be read.
     """
     origin = request.origin
     if origin is None or _is_our_own(request, origin):
         return
     request.is_origin_refused = not _is_in(load_allowed_origins(), origin)
-    # Buffered, ingest has no way to the database: the deployment's origins are all that it knows.
+    # Buffered ingest cannot reach the database, so it knows only the deployment's origins.
     if not request.is_origin_refused and not database.settings.only_queues:
         allowed = _allowed_by_project(database, key_hash)
-        # A key that is not known is refused by who knows it.
+        # None means that the key is unknown; the operation refuses it.
         request.is_origin_refused = allowed is not None and not _is_in(allowed, origin)
     if request.is_origin_refused:
         raise OriginNotAllowed
 
 
 def cors_headers(request: Request) -> dict[str, str]:
-    """The headers of a response that say whether the page may read it."""
+    """The headers that say whether the page may read the response."""
     origin = request.origin
     if origin is None:
         return {}
@@ -57,7 +57,7 @@ def cors_headers(request: Request) -> dict[str, str]:
 
 
 def answer_preflight(request: Request) -> Response:
-    """What a browser may send. It asks without a key, so the project is not known; the request itself is checked."""
+    """Answer a preflight request. It has no key and so no project; the request that follows is checked fully."""
     origin = request.origin
     is_allowed = origin is not None and _is_in(load_allowed_origins(), origin)
     return Response("", HTTPStatus.NO_CONTENT, "text/plain", PREFLIGHT if is_allowed else {})
@@ -65,7 +65,7 @@ def answer_preflight(request: Request) -> Response:
 
 def _allowed_by_project(database: Database, key_hash: bytes) -> list[str] | None:
     until, allowed = _known.get(key_hash, (0.0, None))
-    # Not the monotonic clock: it stands still while the environment is frozen.
+    # Not the monotonic clock, which stops while the environment is frozen.
     now = time.time()
     if allowed is None or now > until:
         allowed = database.run(_get_allowed_origins, key_hash)
@@ -84,5 +84,5 @@ def _is_in(allowed: list[str], origin: str) -> bool:
 
 
 def _is_our_own(request: Request, origin: str) -> bool:
-    # The dashboard is served by this API; browsers name its origin with a POST.
+    # The dashboard is served by this API, and its POST requests have an origin too.
     return origin.partition("://")[2] == request.header("host")

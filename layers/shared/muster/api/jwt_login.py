@@ -1,8 +1,8 @@
-"""A login at an identity provider in place of an admin key: who was let in acts for a project of the token's claim.
+"""Accepts a JWT from an identity provider in place of an admin key.
 
-The gateway has verified the token's signature, issuer, audience and time, and writes what the token says where only it
-can. The projects are the ids that the claim AdminJwtClaim holds. Each must take logins, by a key of the kind
-login; where there are several, the request names one in the header x-muster-project.
+API Gateway has verified the token's signature, issuer, audience and time. The claim AdminJwtClaim lists the ids of the
+projects. A project accepts logins if it has a key of the kind login. If the token has several projects, the request
+names one in the header x-muster-project.
 """
 
 import re
@@ -24,32 +24,32 @@ def key_of_login(database: Database, request: Request, claims: Mapping[str, obje
     """The hash of the key that stands for this login.
 
     Raises:
-        LoginNotAllowed: it opens no project, or not the one that the request names.
-        DatabaseUnavailable: it cannot be known.
+        LoginNotAllowed: the login gives no access to a project, or not to the one that the request names.
+        DatabaseUnavailable: the project's login key cannot be read.
     """
     project_id = _project(database.settings, request, claims)
     key_hash = database.run(_get_login_key, project_id)
     if key_hash is None:
         raise LoginNotAllowed(
-            "The project takes no logins; let it with the action create_key of the function migrate, of the kind login."
+            "This project does not accept logins. Create a key of the kind login with the migrate action create_key."
         )
     return key_hash
 
 
 def _project(settings: Settings, request: Request, claims: Mapping[str, object]) -> UUID:
     if not settings.admin_jwt_issuer or claims.get("iss") != settings.admin_jwt_issuer:
-        raise LoginNotAllowed("The token is of another issuer than AdminJwtIssuer.")
+        raise LoginNotAllowed("The token's issuer is not AdminJwtIssuer. Log in with that issuer.")
     words = _BETWEEN.split(str(claims.get(settings.admin_jwt_claim) or ""))
     projects = {UUID(word) for word in words if re.fullmatch(UUID_PATTERN, word)}
     if not projects:
-        raise LoginNotAllowed(f"The token's claim '{settings.admin_jwt_claim}' holds no project's id; put it in there.")
+        raise LoginNotAllowed(f"The token's claim '{settings.admin_jwt_claim}' has no project id. Add one.")
     named = request.header(PROJECT_HEADER)
     if named is None:
         if len(projects) > 1:
-            raise LoginNotAllowed(f"The token is for several projects; name one by its id in {PROJECT_HEADER}.")
+            raise LoginNotAllowed(f"The token has several projects. Send the id of one in {PROJECT_HEADER}.")
         return projects.pop()
     if not re.fullmatch(UUID_PATTERN, named) or UUID(named) not in projects:
-        raise LoginNotAllowed(f"The token is not for the project of {PROJECT_HEADER}.")
+        raise LoginNotAllowed(f"The project in {PROJECT_HEADER} is not one of the token's projects.")
     return UUID(named)
 
 

@@ -1,4 +1,4 @@
-"""The responses that are more than the JSON of a model."""
+"""Responses that are not just the JSON of a model."""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def batch_response(response: "BatchResponse") -> Response:
-    """200 for a committed batch, 202 for a queued one. Ingest has made the JSON text already."""
+    """200 for a committed batch, 202 for a queued one. Ingest has already serialised the result."""
     return Response(response.text, HTTPStatus.ACCEPTED if response.result["status"] == "queued" else HTTPStatus.OK)
 
 
 def export_response(page: "ExportPage") -> Response:
-    """A part of a file; the header x-next-cursor leads to the next part."""
+    """One page of an export; the header x-next-cursor has the cursor of the next page."""
     headers = {"x-next-cursor": page.next_cursor} if page.next_cursor else {}
     return Response(page.text, content_type=page.content_type, headers=headers)

@@ -1,9 +1,7 @@
-"""A function's table of routes, and the one matcher of paths.
+"""A function's table of routes, and the path matcher.
 
-API Gateway has found the function already; finding the route among the function's few takes one look into a table.
-A framework's resolver would cost a cold start 100 ms of CPU.
-
-This module imports no database: the function `web` and the local gateway use it too.
+API Gateway has already chosen the function, which has only a few routes. A framework's router would cost a cold start
+100 ms of CPU. This module does not import the database, because the function `web` and the local gateway use it too.
 """
 
 import pkgutil
@@ -22,76 +20,73 @@ if TYPE_CHECKING:
     from muster.platform.errors import MusterError
 
 ANY = "ANY"
-"""The method of a route that takes every method."""
+"""The method of a route for every method."""
 DEFAULT_PATH = "$default"
-"""The path of a route that takes every path."""
+"""The path of a route for every path."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """One route: its method and path, the operation behind it, and the models that it reads and answers.
+    """One route: its method and path, its operation, and the models of its request and response.
 
-    A reference is a text such as "muster.metrics.request:parse_metrics_request". It is resolved at the first request
-    that needs it, so that a cold start imports what its one route needs and nothing else. The handler calls
+    A reference is a string such as "muster.metrics.request:parse_metrics_request". The first request that needs it
+    resolves it, so a cold start imports only what that request needs. The handler calls
 
         respond(AnalyticsService.<operation>(read(request)))
     """
 
     method: str
     path: str
-    """{name} stands for one segment, {name+} for the rest of the path."""
+    """{name} matches one segment, {name+} the rest of the path."""
     operation: str
-    """Its name in PERMISSIONS, in AnalyticsService and, as operationId, in the API's description."""
+    """The operation's name in PERMISSIONS, in AnalyticsService and, as operationId, in the API's description."""
     summary: str
     read: str | None = None
-    """Reference to a function that turns the Request into the operation's request model.
-
-    Absent where the operation takes none.
-    """
+    """Reference to the function that turns the Request into the operation's request model; None if it has none."""
     query: str | None = None
-    """Reference to the QueryModel that `read` reads the query string into."""
+    """Reference to the QueryModel that `read` parses the query string into."""
     body: str | None = None
-    """Reference to the model that `read` reads the body into."""
+    """Reference to the model that `read` parses the body into."""
     is_body_optional: bool = False
     answers: str | Mapping[int, str] | None = None
-    """Reference to the response's model, which may be a union, or one reference for each status."""
+    """Reference to the response's model, which may be a union; or one reference for each status."""
     errors: Sequence["type[MusterError]"] = ()
-    """The errors of this route alone. The API's description adds those that a key, `read` and a body bring."""
+    """Errors that only this route has. The API's description adds the errors of its key, `read` and body."""
     status: int = HTTPStatus.OK
     respond: str | None = None
-    """Reference to a function that turns the operation's value into a Response; JSON of the value by default."""
+    """Reference to a function that turns the operation's result into a Response; by default, the result as JSON."""
     content_types: Sequence[str] = ("application/json",)
-    """Of the response."""
+    """The content types of the response."""
     keys_only: bool = False
-    """Whether the second API, which takes logins, leaves the route out. It never has routes that need no key."""
+    """Whether the second API, which accepts logins, omits the route. It always omits routes that need no key."""
     handle: "Callable[[Request], Response] | None" = None
-    """A plain function that answers in place of an operation: for files, and for a browser's preflight request."""
+    """A function that makes the response without an operation: for files and preflight requests."""
 
     def __post_init__(self) -> None:
         if self.operation not in PERMISSIONS:
             raise LookupError(
-                f"The operation {self.operation} is not in PERMISSIONS of muster/auth/permissions.py; "
-                "list there the kinds of key that it allows."
+                f"The operation {self.operation} is not in PERMISSIONS. Add it, with the kinds of key that it allows, "
+                "in muster/auth/permissions.py."
             )
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of key that the operation allows; empty where it needs none."""
+        """The kinds of key that the operation allows; empty if it needs no key."""
         return PERMISSIONS[self.operation]
 
     @property
     def takes_logins(self) -> bool:
-        """Whether the second API, which takes logins, has the route."""
+        """Whether the second API, which accepts logins, has the route."""
         return bool(self.kinds) and not self.keys_only
 
     @property
     def key(self) -> str:
-        """The method and the path, a rest written as one segment: "GET /v1/subjects/{userId}"."""
+        """The method and the path, with {name+} written as {name}: "GET /v1/subjects/{userId}"."""
         return f"{self.method} {self.path.replace('+}', '}')}"
 
 
 class Routes:
-    """The routes of one function; the API's description lists them under `tag`."""
+    """The routes of one function. The API's description groups them under `tag`."""
 
     def __init__(self, tag: str, routes: Sequence[Route]) -> None:
         self.tag = tag
@@ -102,13 +97,13 @@ class Routes:
         return iter(self._routes)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a decoded path with its path parameters; None where there is none."""
+        """The route of a decoded path, with its path parameters; None if no route matches."""
         return self._matcher.find(method, path)
 
 
 @cache
 def resolve(reference: str) -> Any:
-    """What a reference names; its module is imported when it is first asked for."""
+    """The object that a reference names. The first call imports its module."""
     return pkgutil.resolve_name(reference)
 
 
@@ -124,9 +119,9 @@ R = TypeVar("R", bound=_Matched)
 
 
 class Matcher(Generic[R]):
-    """Finds the route of a request among any with a method and a path, as an HTTP API of API Gateway does.
+    """Finds the route of a request by the rules of API Gateway's HTTP APIs.
 
-    The most specific path wins: fixed segments before {name} before {name+} before $default, then a method before ANY.
+    The most specific path wins: fixed segments before {name}, {name+} and $default; then a method before ANY.
     """
 
     def __init__(self, routes: Iterable[R]) -> None:
@@ -135,7 +130,7 @@ class Matcher(Generic[R]):
         self._patterns = [each for each in patterns if not each.is_fixed]
 
     def find(self, method: str, path: str) -> tuple[R, dict[str, str]] | None:
-        """The route of a decoded path with its path parameters; None where there is none."""
+        """The route of a decoded path, with its path parameters; None if no route matches."""
         fixed = self._fixed.get((method, path)) or self._fixed.get((ANY, path))
         if fixed is not None:
             return fixed, {}
@@ -159,7 +154,7 @@ class _Pattern(Generic[R]):
         if self.route.path == DEFAULT_PATH:
             return re.compile(".*", re.DOTALL)
         parts = re.split(r"(\{[^}]+\})", self.route.path)
-        return re.compile("".join(map(_expression_of, parts)), re.DOTALL)
+        return re.compile("".join(map(_to_expression, parts)), re.DOTALL)
 
     @property
     def rank(self) -> tuple[bool, list[int], bool]:
@@ -167,7 +162,7 @@ class _Pattern(Generic[R]):
         return (self.route.path == DEFAULT_PATH, kinds, self.route.method == ANY)
 
 
-def _expression_of(part: str) -> str:
+def _to_expression(part: str) -> str:
     if part.startswith("{"):
         return "(.+)" if part.endswith("+}") else "([^/]+)"
     return re.escape(part)

@@ -1,1 +1,1 @@
-"""Keys, and what each kind may do."""
+"""API keys, and what each kind of key may do."""

@@ -1,4 +1,4 @@
-"""Who asks: a key, hashed before it goes anywhere, or without one the database's only project."""
+"""Authenticates a request by its key's hash. Without a key, it acts for the database's only project."""
 
 import hashlib
 import time
@@ -23,12 +23,12 @@ PREFIX_LENGTH = 8
 
 
 class Access(NamedTuple):
-    """Who asks, what for, and for which project."""
+    """The key of a request, the operation it asks for, and its project once that is known."""
 
     key_hash: bytes | None = None
     """The SHA-256 of the key. None acts for the database's only project."""
     key_prefix: str = ""
-    """The key's first characters, which show its kind."""
+    """The first characters of the key, which show its kind."""
     request_id: str = ""
     user_agent: str = ""
     opts_out: bool = False
@@ -36,25 +36,25 @@ class Access(NamedTuple):
     allowed: tuple[str, ...] = ()
     """The kinds of key that the operation allows."""
     found_project_id: UUID | None = None
-    """The key's project, once look_up has found it."""
+    """The key's project, set by look_up."""
 
     @property
     def project_id(self) -> UUID:
         """The key's project.
 
         Raises:
-            LookupError: nothing has looked the key up; a SQL function that takes the key checks it instead.
+            LookupError: look_up was not called, because a SQL function checks the key instead.
         """
         if self.found_project_id is None:
-            raise LookupError("The key was not looked up; call look_up first.")
+            raise LookupError("The project is not known. Call look_up first.")
         return self.found_project_id
 
     def look_up(self, connection: Connection) -> "Access":
-        """This access with the key's project, and the use of the key noted.
+        """Find the key's project, and note that the key was used; returns this access with the project.
 
         Raises:
             InvalidKey: the key is unknown or revoked.
-            KeyNotAllowed: the key is of a kind that the operation does not allow.
+            KeyNotAllowed: the operation does not allow this kind of key.
             ProjectNotChosen: there is no key, and the database has several projects or none.
         """
         if self.key_hash is None:
@@ -64,7 +64,7 @@ class Access(NamedTuple):
         return self._replace(found_project_id=project_id)
 
     def raise_if_refused(self, answer: Mapping[str, Any]) -> None:
-        """Raise the error that a SQL function names in `refused`; do nothing where it names none."""
+        """Raise the error that a SQL function returned in `refused`, if there is one."""
         refusal = answer.get("refused")
         if refusal is None:
             return
@@ -80,10 +80,10 @@ _REFUSALS: Mapping[str, type[InvalidKey | SessionBelongsToAnotherUser]] = {
 
 
 def hash_key(key: str | None) -> bytes:
-    """The SHA-256 by which the database knows a key.
+    """The SHA-256 that the database stores of a key.
 
     Raises:
-        MissingKey: when there is none.
+        MissingKey: there is no key.
     """
     if not key:
         raise MissingKey
@@ -91,11 +91,11 @@ def hash_key(key: str | None) -> bytes:
 
 
 def authenticate(connection: Connection, key_hash: bytes, allowed: tuple[str, ...]) -> UUID:
-    """The project that a key opens.
+    """The project of a key.
 
     Raises:
         InvalidKey: the key is unknown or revoked.
-        KeyNotAllowed: the key is of a kind that is not in `allowed`.
+        KeyNotAllowed: the key's kind is not in `allowed`.
     """
     parameters = {"key_hash": key_hash, "kinds": list(allowed)}
     row = connection.execute(rows_of("authenticate", tuple(parameters)), parameters).fetchone()
@@ -105,10 +105,10 @@ def authenticate(connection: Connection, key_hash: bytes, allowed: tuple[str, ..
 
 
 def only_project(connection: Connection) -> UUID:
-    """The database's project, where there is exactly one.
+    """The database's only project.
 
     Raises:
-        ProjectNotChosen: there are several, or none.
+        ProjectNotChosen: there are several projects, or none.
     """
     projects = connection.execute(query("auth/get_project_ids")).fetchall()
     if len(projects) != 1:
@@ -117,13 +117,13 @@ def only_project(connection: Connection) -> UUID:
 
 
 NOTED_FOR_SECONDS = 3600.0
-# By hash, until when it is noted; only keys that the database knows come here.
+# Key hash → when its use must be noted again. Only keys that the database knows get here.
 _noted: dict[bytes, float] = {}
 
 
 def note_use(connection: Connection, key_hash: bytes) -> None:
-    """Note that the key was used, unless this process has within the hour; no failure of it is the request's."""
-    # Not the monotonic clock: it stands still while the environment is frozen.
+    """Note that the key was used, at most once an hour in each process. A failure is logged, not raised."""
+    # Not the monotonic clock, which stops while the environment is frozen.
     now = time.time()
     if now < _noted.get(key_hash, 0.0):
         return

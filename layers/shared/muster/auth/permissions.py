@@ -1,4 +1,4 @@
-"""What each kind of key may do. This module imports no database, so that routes of files can use it."""
+"""What each kind of key may do. This module does not import the database, because routes for files use it too."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ ADMINS = ("admin",)
 EVERY_KEY = ("write", "read", "admin")
 PUBLIC = ()
 
-# The kinds of key that each operation allows. A route, the service and its topic share the operation's name; a route
-# whose operation is not listed here cannot be made. SQL functions that take a key check its kind in the statement that
-# does the work: tests compare them with this table, and call every route with every kind of key.
+# The kinds of key that each operation allows. A route, its service method and its topic function share the operation's
+# name, and Route refuses an operation that is not listed here. SQL functions that take a key check its kind themselves:
+# tests compare them with this table, and call every route with every kind of key.
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "save_batch": WRITERS,
     "put_session": WRITERS,

@@ -1,1 +1,1 @@
-"""The connection, the statements, the migrations and the check of the schema."""
+"""The connection, the statements, the migrations and the schema check."""

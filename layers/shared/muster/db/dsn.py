@@ -1,4 +1,4 @@
-"""Where the database is and how to log in to it: a URL, a secret, or a token of IAM."""
+"""The connection string of the database: from a URL, a secret, or an IAM token."""
 
 import json
 from functools import cache
@@ -15,7 +15,7 @@ _CA_BUNDLE = "rds-ca.pem"
 
 
 def login_of(settings: Settings, *, refetch: bool = False) -> str:
-    """The connection string of this moment; `refetch` asks for the secret again, since it may have been rotated.
+    """The current connection string; `refetch` reads the secret again, in case it was rotated.
 
     Raises:
         DatabaseUnavailable: the secret cannot be read.
@@ -46,12 +46,12 @@ def login_of(settings: Settings, *, refetch: bool = False) -> str:
 
 
 def may_have_changed(settings: Settings) -> bool:
-    """Whether a refused login may succeed with what is fetched anew."""
+    """Whether a refused login may succeed with a new secret or token."""
     return settings.database_secret_arn is not None or bool(settings.database_host and not settings.database_url)
 
 
 def ca_bundle() -> str:
-    """The path of the certificates that sign RDS's own, in every region."""
+    """The path of the CA certificates of RDS in all regions."""
     return str(resources.files("muster.db") / _CA_BUNDLE)
 
 
@@ -72,7 +72,7 @@ def _from_secret(secret: str) -> str:
 
 @cache
 def _secret(arn: str, region: str) -> str:
-    import boto3  # noqa: PLC0415 - 333 ms of CPU, for those alone who keep the login in a secret
+    import boto3  # noqa: PLC0415 - costs 333 ms of CPU, and only a secret needs it
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
     try:
@@ -80,5 +80,5 @@ def _secret(arn: str, region: str) -> str:
         return str(client.get_secret_value(SecretId=arn)["SecretString"])
     except (BotoCoreError, ClientError) as error:
         raise DatabaseUnavailable(
-            "The secret with the database's login cannot be read; nothing was stored. Send the same request again."
+            "The secret that holds the database login cannot be read. Send the same request again."
         ) from error

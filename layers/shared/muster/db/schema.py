@@ -1,6 +1,6 @@
-"""Compares the database's schema with what the shipped migrations create.
+"""Compares the database's schema with what the migrations create.
 
-What they create is recorded in schema.json by `make schema`, from a database that they made; a test proves it.
+`make schema` records what they create in schema.json; a test keeps that file up to date.
 """
 
 import json
@@ -23,12 +23,12 @@ _RECORDS = ("muster.schema_migrations", "muster.schema_functions")
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether the schema is what it should be; each difference has the statement that repairs it."""
+    """The result of a comparison; each difference has the statement that repairs it."""
 
     differences: list[Difference]
-    """What must be repaired."""
+    """Missing or different objects, which must be repaired."""
     unexpected: list[Difference]
-    """What is there as well: harmless, but not created by a migration."""
+    """Harmless objects that no migration creates."""
 
     @property
     def verified(self) -> bool:
@@ -37,14 +37,14 @@ class Verification:
 
 
 def verify(connection: Connection) -> Verification:
-    """Compare everything that migrations create, roles and their settings included; any login can do it."""
+    """Compare everything that migrations create, including roles and their settings. Any login can do it."""
     expected, found = expected_schema(), read_schema(connection)
     listed = differences(expected, found)
     try:
         with connection.transaction():
             listed += _history_differences(connection, expected, found, listed)
     except psycopg.errors.InsufficientPrivilege:
-        pass  # the differences in grants say so
+        pass  # the missing grant is among the differences
     return Verification(
         differences=[difference for difference in listed if difference.problem != "unexpected"],
         unexpected=[difference for difference in listed if difference.problem == "unexpected"],
@@ -52,9 +52,9 @@ def verify(connection: Connection) -> Verification:
 
 
 def read_schema(connection: Connection) -> Schema:
-    """What is in the database now, in the form of schema.json without its record of migrations."""
+    """The database's schema in the form of schema.json, without the record of migrations."""
     with connection.transaction():
-        # PostgreSQL leaves out of a definition what the search path finds.
+        # PostgreSQL omits a schema's name from definitions if the schema is in the search path.
         connection.execute("SET LOCAL search_path = pg_catalog")
         row = connection.execute(query("db/get_schema")).fetchone()
     found = row[0] if row else {}
@@ -63,21 +63,21 @@ def read_schema(connection: Connection) -> Schema:
 
 @cache
 def expected_schema() -> Schema:
-    """What the shipped migrations create."""
+    """The schema that the migrations create."""
     return dict(json.loads((resources.files("muster.db") / "schema.json").read_text("utf-8")))
 
 
 def table_names() -> list[str]:
-    """Every table that the migrations create, in their order."""
+    """All tables that the migrations create, in order of creation."""
     return list(expected_schema()["tables"])
 
 
 def _history_differences(
     connection: Connection, expected: Schema, found: Schema, rest: Sequence[Difference]
 ) -> list[Difference]:
-    """Differences between what is shipped and what is recorded as applied.
+    """Differences between the shipped migrations and those recorded as applied.
 
-    If everything that the migrations create is there, only the record was lost, and the remedy restores it.
+    If all objects exist, only the record was lost, and the remedy restores it.
     """
     record_is_lost = all(
         difference.problem == "unexpected" or any(table in difference.object for table in _RECORDS)
@@ -94,17 +94,17 @@ def _history_differences(
             listed.append(Difference(place, "missing", "applied", None, remedy))
         elif version not in shipped:
             remedy = "-- Deploy the version of Muster that has this migration, or a later one."
-            listed.append(Difference(place, "different", "shipped", "applied by a newer version", remedy))
+            listed.append(Difference(place, "different", "part of this version", "from a newer version", remedy))
         elif shipped[version] != applied[version]:
-            remedy = "-- Restore the migration's file as it was applied, and put the change into a new migration."
-            listed.append(Difference(place, "different", "as it was applied", "another text now", remedy))
+            remedy = "-- Restore the migration file, and put the change into a new migration."
+            listed.append(Difference(place, "different", "unchanged", "edited since it was applied", remedy))
     checksum = expected["functions_checksum"]
     known = get_function_checksum(connection) if _has_columns(found, "schema_functions", "checksum") else None
     if known is None or (known != checksum and record_is_lost):
         remedy = _record_functions(checksum) if record_is_lost else MIGRATE
         listed.append(Difference("migration functions", "missing", "recorded as applied", None, remedy))
     elif known != checksum:
-        listed.append(Difference("migration functions", "different", "as shipped", "of another version", MIGRATE))
+        listed.append(Difference("migration functions", "different", "as shipped", "from another version", MIGRATE))
     return listed
 
 

@@ -1,7 +1,7 @@
-"""Names the differences between two schemas, each with the SQL that repairs it.
+"""Finds the differences between two schemas, each with the SQL that repairs it.
 
-They come in an order in which their remedies work one after another: roles, the schema, tables, columns, constraints,
-indexes, functions, triggers, grants, partitions.
+Their order lets the remedies run one after another: roles, the schema, tables, columns, constraints, indexes,
+functions, triggers, grants, partitions.
 """
 
 from collections.abc import Iterator
@@ -29,14 +29,16 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """The difference as a sentence."""
         if self.problem == "different":
             return f"{self.object} is {self.found}; it should be {self.expected}."
-        return f"{self.object} is {'missing' if self.problem == 'missing' else 'there, but no migration creates it'}."
+        if self.problem == "missing":
+            return f"{self.object} is missing."
+        return f"{self.object} exists, but no migration creates it."
 
 
 def differences(expected: Schema, found: Schema) -> list[Difference]:
-    """All differences, in the order in which their remedies work."""
+    """All differences, in the order in which to run their remedies."""
     return [
         *_roles(expected, found),
         *_schema_owner(expected, found),
@@ -52,7 +54,7 @@ def differences(expected: Schema, found: Schema) -> list[Difference]:
 
 
 def as_owner(*statements: str) -> str:
-    """The statements, to be run as the role that owns all of it."""
+    """The statements, run as the role that owns the schema."""
     return " ".join([f"SET ROLE {OWNER};", *(f"{statement.rstrip(';')};" for statement in statements), "RESET ROLE;"])
 
 
@@ -103,7 +105,7 @@ def _tables(expected: Schema, found: Schema) -> Iterator[Difference]:
             remedy = f"ALTER TABLE muster.{name} OWNER TO {table['owner']};"
             yield Difference(place, "different", f"owned by {table['owner']}", f"owned by {present['owner']}", remedy)
         if present["partitioned"] != table["partitioned"]:
-            remedy = f"ALTER TABLE muster.{name} RENAME TO {name}_old; -- then verify again, and copy the rows back"
+            remedy = f"ALTER TABLE muster.{name} RENAME TO {name}_old; -- then verify again and copy the rows back"
             was, is_now = (f"partitioned by {part['partitioned'] or 'nothing'}" for part in (table, present))
             yield Difference(place, "different", was, is_now, as_owner(remedy))
     for name in found["tables"]:
@@ -219,7 +221,7 @@ def _functions(expected: Schema, found: Schema) -> Iterator[Difference]:
             was, is_now = f"owned by {function['owner']}", f"owned by {present['owner']}"
             yield Difference(place, "different", was, is_now, remedy)
         elif present["sha256"] != function["sha256"]:
-            yield Difference(place, "different", "as shipped", "another text", _REPLACE)
+            yield Difference(place, "different", "as shipped", "changed", _REPLACE)
     for signature in found["functions"].keys() - expected["functions"].keys():
         remedy = f"DROP FUNCTION muster.{signature};"
         yield Difference(f"function muster.{signature}", "unexpected", None, "a function", remedy)
@@ -254,7 +256,7 @@ def _grants(expected: Schema, found: Schema) -> Iterator[Difference]:
         statement = as_owner(f"REVOKE {_on(object_name, privilege)} FROM {role}")
         place = f"grant of {privilege} on {object_name} to {role}"
         if role == "PUBLIC":
-            yield Difference(place, "different", "not granted", "granted to everyone", statement)
+            yield Difference(place, "different", "not granted", "granted to PUBLIC", statement)
         else:
             yield Difference(place, "unexpected", None, "granted", statement)
 

@@ -1,1 +1,1 @@
-"""One request and one response of API Gateway."""
+"""A request from API Gateway, and the response to it."""

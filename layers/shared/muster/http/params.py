@@ -1,4 +1,4 @@
-"""Reads the parameters of a path and of a query string, and names the one that cannot be used."""
+"""Reads path and query parameters, and names the one that is invalid."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -22,19 +22,19 @@ DATA = "data."
 _TIME = re.compile(r"^(\d{4})-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)$")
 _DAY = re.compile(r"^(\d{4})-\d\d-\d\d$")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
-# A plus sign that was not percent-encoded arrives as a space.
+# In a query string, an unencoded plus sign means a space.
 _SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d(:?\d\d)?)$")
 
-PageLimit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="The most rows of a page.")]
-PageCursor = Annotated[str | None, Meta(description="The nextCursor of the page before.")]
+PageLimit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="The maximum number of rows on a page.")]
+PageCursor = Annotated[str | None, Meta(description="The nextCursor of the previous page.")]
 
 
 class QueryModel(msgspec.Struct, frozen=True, rename="camel"):
     """A query string. Each field is one parameter: its type, allowed values, default and description.
 
     A field's type is str, int (with bounds in Meta), UUID, a Literal, or datetime | date (a time with an offset, or a
-    day); each may be None too. A tuple of one of these is a parameter that may be sent several times. A mapping named
-    `data` takes the parameters data.<key>, each with all of its values.
+    day); each may also be None. A tuple of one of these is a parameter that may be repeated. A mapping named `data`
+    holds the parameters data.<key>, each with all of its values.
     """
 
 
@@ -43,25 +43,25 @@ M = TypeVar("M", bound=QueryModel)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter, as a field of a QueryModel declares it."""
+    """A parameter that a field of a QueryModel declares."""
 
     name: str
-    """As in the query string."""
+    """The name in the query string."""
     field: str
     kind: type
     """str, int, UUID or datetime; dict for data.<key>."""
     choices: tuple[str, ...]
-    """The allowed values; empty where any is."""
+    """The allowed values; empty if any value is allowed."""
     is_repeated: bool
     meta: Meta
     default: object
 
 
 def read_query(query: Mapping[str, Sequence[str]], model: type[M]) -> M:
-    """The model that a query string is; `query` has all values of each parameter by its name.
+    """Read a query string into a model; `query` maps each parameter name to its values.
 
     Raises:
-        InvalidParameter: it names the first parameter that cannot be used.
+        InvalidParameter: names the first invalid parameter.
     """
     parameters = parameters_of(model)
     _check_names(query, parameters)
@@ -71,15 +71,15 @@ def read_query(query: Mapping[str, Sequence[str]], model: type[M]) -> M:
 
 @cache
 def parameters_of(model: type[QueryModel]) -> tuple[Parameter, ...]:
-    """The parameters that a model declares, in the order of its fields."""
+    """The parameters of a model, in the order of its fields."""
     return tuple(_parameter(field) for field in msgspec.structs.fields(model))
 
 
 def uuid_of(name: str, text: str) -> UUID:
-    """The UUID that a text is.
+    """Parse a UUID.
 
     Raises:
-        InvalidParameter: it is none; the error names the parameter `name`.
+        InvalidParameter: the text is not a UUID; the error names the parameter `name`.
     """
     if re.fullmatch(UUID_PATTERN, text):
         return UUID(text)
@@ -91,7 +91,7 @@ def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:
     if get_origin(kind) is Annotated:
         kind, meta = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
-        # A time or a day is one kind of text, which the first of its types names.
+        # `datetime | date` is one kind of parameter; its first type stands for it.
         kind = next(each for each in get_args(kind) if each is not NoneType)
     is_repeated = get_origin(kind) is tuple
     if is_repeated:
@@ -104,19 +104,19 @@ def _parameter(field: msgspec.structs.FieldInfo) -> Parameter:
 
 
 def _check_names(query: Mapping[str, Sequence[str]], parameters: Sequence[Parameter]) -> None:
-    """Refuse parameters that the route does not have, and values that no parameter can have."""
+    """Refuse unknown parameters, and values that no parameter may have."""
     known = [f"{DATA}<key>" if parameter.kind is dict else parameter.name for parameter in parameters]
     takes_data = f"{DATA}<key>" in known
     for name, values in query.items():
         is_data = takes_data and name.startswith(DATA) and name != DATA
         if name not in known and not is_data:
-            message = f"There is no such parameter. This route takes {', '.join(known)}."
+            message = f"This parameter is unknown. The route accepts {', '.join(known)}."
             raise InvalidParameter(name[:100], message)
         if any("\0" in text for text in (name, *values)):
-            message = "No stored value holds the character U+0000; leave it out."
+            message = "Stored values never have the character U+0000; leave it out."
             raise InvalidParameter(name.replace("\0", "\ufffd")[:100], message)
         if "" in values and not is_data:
-            raise InvalidParameter(name, "It is empty; send a value or leave it out.")
+            raise InvalidParameter(name, "The value is empty. Send a value, or leave the parameter out.")
 
 
 def _is_sent(query: Mapping[str, Sequence[str]], parameter: Parameter) -> bool:
@@ -130,7 +130,7 @@ def _read(query: Mapping[str, Sequence[str]], parameter: Parameter) -> object:
     if parameter.is_repeated:
         return tuple(_value(parameter, text) for text in values)
     if len(values) > 1:
-        raise InvalidParameter(parameter.name, "Send it once.")
+        raise InvalidParameter(parameter.name, "Send this parameter only once.")
     return _value(parameter, values[0])
 
 
@@ -147,7 +147,7 @@ def _value(parameter: Parameter, text: str) -> object:
 def _number(parameter: Parameter, text: str) -> int:
     least, most = int(parameter.meta.ge or 0), int(parameter.meta.le or MAX_INT4)
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
-        raise InvalidParameter(parameter.name, f"Send a number from {least} to {most}.")
+        raise InvalidParameter(parameter.name, f"Send a whole number from {least} to {most}.")
     return int(text)
 
 
@@ -162,8 +162,11 @@ def _time(name: str, text: str) -> datetime | date:
         if form is not None and _FIRST_YEAR <= int(form[1]) <= _LAST_YEAR:
             return date.fromisoformat(text) if _DAY.match(text) else datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidParameter(name, "There is no such time.") from error
-    message = "Send a time with an offset, such as 2026-05-17T10:05:03Z, or a day, such as 2026-05-17, after 1970."
+        raise InvalidParameter(name, "This time does not exist.") from error
+    message = (
+        f"Send a time with an offset, such as 2026-05-17T10:05:03Z, or a day, such as 2026-05-17, from {_FIRST_YEAR} "
+        f"to {_LAST_YEAR}."
+    )
     raise InvalidParameter(name, message)
 
 
@@ -171,16 +174,16 @@ _READERS: Mapping[type, Callable[[str, str], Any]] = {str: _text, UUID: uuid_of,
 
 
 def text_in_path(request: Request) -> str:
-    """The path's one parameter."""
+    """The only path parameter."""
     ((_, text),) = request.path_parameters.items()
     return text
 
 
 def uuid_in_path(request: Request) -> UUID:
-    """The path's one parameter, a UUID.
+    """The only path parameter, a UUID.
 
     Raises:
-        InvalidParameter: it is no UUID.
+        InvalidParameter: it is not a UUID.
     """
     ((name, text),) = request.path_parameters.items()
     return uuid_of(name, text)

@@ -1,4 +1,4 @@
-"""One request, as an HTTP API of API Gateway hands it over in its payload format 2.0."""
+"""A request in the payload format 2.0 of API Gateway's HTTP APIs."""
 
 import base64
 import binascii
@@ -33,33 +33,33 @@ class Request:
         """Decoded."""
         self.path_parameters: Mapping[str, str] = {}
         headers: Mapping[str, str] = event.get("headers") or {}
-        # API Gateway writes their names small; sam local does not.
+        # API Gateway sends header names in lower case; sam local does not.
         self._headers = headers if "".join(headers).islower() else {name.lower(): headers[name] for name in headers}
         self.origin: str | None = self._headers.get("origin")
-        """The web page that sends it, where a browser says so."""
+        """The origin of the web page that sent the request; only browsers send it."""
         self.is_origin_refused = False
         self.key_used: bytes | None = None
-        """The hash of the key that its route has acted by; none until then, and on routes that need none."""
+        """The hash of the key that authorised the request; None before that, and on routes that need no key."""
 
     @property
     def route_key(self) -> str | None:
-        """The route by the gateway's name."""
+        """The route's name in API Gateway, such as "POST /v1/events"."""
         return self._event.get("routeKey")
 
     def header(self, name: str) -> str | None:
-        """A header by its name in small letters; None where it was not sent."""
+        """A header by its lower-case name; None if it was not sent."""
         return self._headers.get(name)
 
     @property
     def claims(self) -> Mapping[str, Any] | None:
-        """What the gateway has read of a token that it verified; only the gateway writes there."""
+        """The claims of a JWT that API Gateway has verified; a client cannot set them."""
         authorizer: Mapping[str, Any] = self._event["requestContext"].get("authorizer") or {}
         found: Mapping[str, Any] | None = (authorizer.get("jwt") or {}).get("claims")
         return found
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query's parameters, all values of each, without the key."""
+        """The query parameters with all of their values, without the key."""
         found: dict[str, list[str]] = {}
         for name, value in self._parameters():
             if name != "key":
@@ -68,7 +68,7 @@ class Request:
 
     @property
     def body(self) -> RawBody:
-        """The body as API Gateway handed it over."""
+        """The body as received from API Gateway."""
         return RawBody(
             content=self._event.get("body"),
             is_base64=bool(self._event.get("isBase64Encoded")),
@@ -79,10 +79,10 @@ class Request:
 
     @property
     def key(self) -> str | None:
-        """The key that came with it: as a bearer token, as the user name of basic authentication, or in the query.
+        """The key: a bearer token, the user name of basic authentication, or the query parameter `key`.
 
         Raises:
-            InvalidKey: what came is none of these.
+            InvalidKey: the basic authentication is malformed.
         """
         scheme, _, credentials = (self.header("authorization") or "").strip().partition(" ")
         if scheme.lower() == "bearer":
@@ -99,5 +99,5 @@ class Request:
 
 
 def body_of(request: Request) -> RawBody:
-    """The body as API Gateway handed it over, for an operation that reads it itself."""
+    """The body as received from API Gateway, for an operation that decodes it itself."""
     return request.body

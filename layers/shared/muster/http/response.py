@@ -1,4 +1,4 @@
-"""One response, as API Gateway takes it in its payload format 2.0."""
+"""A response in the payload format 2.0 of API Gateway's HTTP APIs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import msgspec
 
-from muster.platform.errors import Detail
+from muster.platform.errors import Detail, NotFound
 
 JSON = "application/json"
 
 
 @dataclass(slots=True)
 class Response:
-    """A response of text, or of bytes as base64."""
+    """A response. The body is text, or bytes in base64."""
 
     body: str
     status: int = HTTPStatus.OK
@@ -23,7 +23,7 @@ class Response:
     is_base64: bool = False
 
     def payload(self, request_id: str) -> dict[str, Any]:
-        """What the function returns to Lambda."""
+        """The value that the function returns to Lambda."""
         return {
             "statusCode": int(self.status),
             "headers": {"Content-Type": self.content_type, "x-request-id": request_id, **self.headers},
@@ -33,21 +33,21 @@ class Response:
 
 
 def json_response(value: Any, status: int = HTTPStatus.OK) -> Response:
-    """A JSON response; models are camelCase in it."""
+    """A JSON response from a model or any other JSON value."""
     return Response(msgspec.json.encode(value).decode(), status)
 
 
 class WireModel(msgspec.Struct, rename="camel"):
-    """A model that is camelCase on the wire and snake_case here."""
+    """A model with camelCase names in JSON and snake_case names in Python."""
 
     @classmethod
     def read(cls, answer: Mapping[str, Any]) -> Self:
-        """From JSON of the database, whose names are those here and whose times are texts."""
+        """Build the model from the database's JSON, where names are snake_case and times are strings."""
         return msgspec.convert({each.encode_name: answer[each.name] for each in msgspec.structs.fields(cls)}, cls)
 
 
 class Failure(WireModel):
-    """What is wrong with a request, and what to do."""
+    """The error of a failed request, and how to fix it."""
 
     code: str
     message: str
@@ -56,7 +56,7 @@ class Failure(WireModel):
 
 
 class Error(WireModel):
-    """The body of every response to a request that failed."""
+    """The body of every error response."""
 
     error: Failure
 
@@ -64,7 +64,13 @@ class Error(WireModel):
 def error_response(
     request_id: str, status: int, *, code: str, message: str, details: Sequence[Detail] = ()
 ) -> Response:
-    """The response to a request that failed; `message` is a sentence that says what to do."""
+    """An error response; `message` says what is wrong and how to fix it."""
     return json_response(
         Error(error=Failure(code=code, message=message, request_id=request_id, details=details)), status
     )
+
+
+def route_not_found(request_id: str) -> Response:
+    """The response to a request that matches no route."""
+    message = "This route does not exist. GET /openapi.json lists the routes."
+    return error_response(request_id, HTTPStatus.NOT_FOUND, code=NotFound.code, message=message)

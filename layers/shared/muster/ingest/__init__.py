@@ -1,1 +1,1 @@
-"""The way of a batch into the database."""
+"""Ingest: validates batches of events, and stores or queues them."""

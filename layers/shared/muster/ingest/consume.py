@@ -1,4 +1,4 @@
-"""Buffered ingest: stores the batches that enqueue.py queued, by the same two paths as direct ingest."""
+"""Buffered ingest, second half: stores the batches that enqueue.py queued, on the same two paths as direct ingest."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -23,11 +23,11 @@ _IDS = {"request_id": "requestId", "batch_id": "batchId", "session_id": "session
 
 
 def store_message(database: Database, text: str) -> None:
-    """Store the batch of a message. That it comes again, or out of order, changes nothing.
+    """Store the batch in a message. Messages may be repeated or out of order.
 
     Raises:
-        DatabaseUnavailable: it is not stored; it must stay in the queue.
-        ValueError: it is not one of Muster's messages.
+        DatabaseUnavailable: the batch may not be stored; the message must stay in the queue.
+        ValueError: this is not one of Muster's messages.
     """
     message = unpack(text)
     work_for(message["requestId"])
@@ -40,7 +40,8 @@ def store_message(database: Database, text: str) -> None:
     )
     try:
         if "refusal" in message:
-            _quarantine(database, access, message, message["refusal"], rejected=0)  # ingest has counted it
+            # rejected=0, because ingest has counted it.
+            _quarantine(database, access, message, message["refusal"], rejected=0)
         else:
             _store(database, access, message)
     except KeyRefused as refusal:
@@ -84,18 +85,18 @@ def _store(database: Database, access: Access, message: dict[str, Any]) -> None:
         if not _is_permanent(error):
             raise
         log("ERROR", "batch_quarantined", sqlstate=error.sqlstate, batch_id=message["batchId"])
-        _quarantine(database, access, message, _whole(message["body"], error), rejected=message["count"])
+        _quarantine(database, access, message, _batch_rejection(message["body"], error), rejected=message["count"])
     except RequestRefused as refusal:
-        # Ingest of another version accepted it. It is counted in the quarantine.
+        # Another version of ingest accepted this batch. store_batch has put it into the quarantine.
         log("ERROR", "batch_quarantined", reason=refusal.code, batch_id=message["batchId"])
     else:
         _write(stored, message, timer)
 
 
 def _write(stored: StoredBatch, message: dict[str, Any], timer: DatabaseTimer) -> None:
-    # Ingest has counted and logged what validation rejected.
+    # Ingest has already counted and logged the events that validation rejected.
     result = stored.response.result
-    log_stored_rejections(stored.response.result, stored.invalid, request_id=message["requestId"])
+    log_stored_rejections(result, stored.invalid, request_id=message["requestId"])
     times = timer.read()
     received_at = datetime.fromisoformat(message["receivedAt"])
     stored.line.write(
@@ -112,17 +113,16 @@ def _write(stored: StoredBatch, message: dict[str, Any], timer: DatabaseTimer) -
 
 
 def _is_permanent(error: DatabaseUnavailable) -> bool:
-    """Whether PostgreSQL refuses what the message holds, and always would; 23514 is a missing partition."""
+    """Whether PostgreSQL will never accept this batch. A missing partition (23514) is not permanent."""
     state = error.sqlstate or ""
     return state[:2] in ("22", "23") and state != CheckViolation.sqlstate
 
 
-def _whole(body: str, error: DatabaseUnavailable) -> dict[str, Any]:
-    """The message as one rejection, because no single event of it is at fault."""
+def _batch_rejection(body: str, error: DatabaseUnavailable) -> dict[str, Any]:
+    """One rejection for the whole batch, because PostgreSQL does not say which event is invalid."""
     kind = f"sqlstate_{(error.sqlstate or '').lower()}"
-    refusal = InvalidBatch(
-        "PostgreSQL refuses this batch.", details=[Detail(loc=[], type=kind, message="PostgreSQL refuses this batch.")]
-    )
+    message = "PostgreSQL cannot store this batch."
+    refusal = InvalidBatch(message, details=[Detail(loc=[], type=kind, message=message)])
     return refusal_row(refusal, body) | {"reason": "storage_error"}
 
 
@@ -156,7 +156,7 @@ def _quarantine(
 
 
 def _log_refused(database: Database, message: dict[str, Any], refusal: KeyRefused) -> None:
-    # Its project is unknown, so it has no quarantine: the alarm on this number is all that is left.
+    # Without a valid key there is no project and so no quarantine. An alarm watches this metric.
     where = {name: message[key] for name, key in _IDS.items()}
     log("ERROR", "batch_refused", reason=refusal.code, key_prefix=message["keyPrefix"], **where)
     settings = database.settings

@@ -1,4 +1,4 @@
-"""Buffered ingest: validates a batch and queues it durably; consume.py stores it."""
+"""Buffered ingest, first half: validates a batch and queues it durably. consume.py stores it."""
 
 import json
 import time
@@ -28,12 +28,12 @@ _READ_PREFIX = "mr_"
 
 
 def queue_request(settings: Settings, access: Access, body: RawBody) -> BatchResponse:
-    """Queue a batch durably. Valid events are `queued`; consent, age and duplicates are decided when it is stored.
+    """Queue a batch durably. Valid events are `queued`; consent, age and duplicates are checked when they are stored.
 
     Raises:
-        RequestRefused: nothing of it was queued; the refusal is queued for the quarantine.
-        KeyRefused: the key's prefix is not that of a key that may write; only the database knows all keys.
-        DatabaseUnavailable: it is not known to be queued; the same batch may be sent again.
+        RequestRefused: the batch was not queued; the refusal is queued for the quarantine.
+        KeyRefused: the key's prefix is not that of a write or admin key. Only the database can check the whole key.
+        DatabaseUnavailable: it is unknown whether the batch is queued; the same batch may be sent again.
     """
     _check_kind(access)
     agent = request_agent(access.user_agent)
@@ -66,7 +66,7 @@ def _queue_refusal(settings: Settings, access: Access, refusal: RequestRefused, 
     try:
         send(settings, [pack(message)])
     except DatabaseUnavailable as error:
-        # The client must hear what is wrong with its request even while it cannot be counted.
+        # The client gets the error of its request even if the refusal cannot be counted.
         log("WARN", "refusal_not_counted", reason=refusal.code, error=error.code)
 
 
@@ -91,7 +91,7 @@ def _check_kind(access: Access) -> None:
 
 
 def _messages(header: dict[str, Any], text: str, *, count: int, first_index: int = 0) -> Iterator[str]:
-    """The batch in as few messages as SQS's limit allows; each says the index of its first event."""
+    """The messages of a batch, which is halved until each part fits into SQS's limit. Each has its first index."""
     message = pack({**header, "count": count, "firstIndex": first_index, "body": text})
     if len(message) <= MAX_MESSAGE_BYTES or count <= 1:
         yield message

@@ -1,16 +1,16 @@
-"""The id of an event that came without one: derived from its content, so that a retry derives the same."""
+"""Derives the id of an event without one from its content, so that a retry has the same id."""
 
 import hashlib
 import json
 import uuid
 from typing import Any
 
-# Of Muster's own; changing it, or the form below, would make every retry across the change a second event.
+# Do not change this or the format below: an event that is retried after the change would be stored twice.
 _NAMESPACE = uuid.UUID("6d757374-6572-8000-8000-6576656e7473")
 
 
 def derive_event_id(session_id: str, user_id: str | None, event: dict[str, Any]) -> str:
-    """A UUID (version 8) of session, user, type, area, timestamp as sent, and data with its keys sorted."""
+    """A version 8 UUID from the session, user, type, area, timestamp as sent, and data with sorted keys."""
     content = [
         session_id.lower(),
         user_id,

@@ -1,6 +1,6 @@
-"""The fast path, which almost every batch takes: columns of texts, cut from the body and stored by one SQL function.
+"""The fast path, for almost every batch: sends the events as columns of strings to one SQL function.
 
-What it accepts, the full path must accept too: parse.py is the rule, and a property test compares the two.
+parse.py has the rules. Whatever the fast path accepts, the full path must accept too; a property test compares the two.
 """
 
 import json
@@ -37,7 +37,7 @@ _UUID_LENGTH, _DASHES = 36, (8, 13, 18, 23)
 _HEXADECIMAL, _DIGITS = b"0123456789abcdef", b"0123456789"
 _NANOSECONDS = re.compile(r"[.][0-9]{7}")
 _NO_DATA = msgspec.Raw(b"{}")
-_LONGEST_NAME = 100
+_MAX_NAME_LENGTH = 100
 
 _PARAMETERS = 19
 _STORE = f"SELECT muster.ingest_fast_path({', '.join(f'${n}' for n in range(1, _PARAMETERS + 1))})".encode()
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    # Types, ids, names and times are checked for all events at once, which is several times as fast as one by one.
+    # Types, ids, names and times are checked for all events at once, which is several times faster than one by one.
     eventType: str  # noqa: N815 - as on the wire
     timestamp: str
     id: str | None = None
@@ -69,7 +69,7 @@ _DECODER = msgspec.json.Decoder(_Batch)
 
 
 class Columns(NamedTuple):
-    """The values of a batch's events, joined by U+001F, and the first and the last of the times."""
+    """The first and the last time of a batch's events, and the values of each field joined by U+001F."""
 
     first: str
     last: str
@@ -81,7 +81,7 @@ class Columns(NamedTuple):
 
 
 class FastBatch(NamedTuple):
-    """A valid batch of one session and user: no id twice, no bot, nothing that PostgreSQL may refuse."""
+    """A valid batch of one session and user, without duplicate ids, bots or values that PostgreSQL might refuse."""
 
     envelope: Envelope
     ids: list[str]
@@ -92,13 +92,13 @@ class FastBatch(NamedTuple):
 
 
 def read_fast_batch(text: str, agent: Agent) -> FastBatch | None:
-    """The batch that a request's body is; None if it needs the full path, whatever the reason.
+    """Parse the body of a request; None if the batch needs the full path for any reason.
 
     `agent` is the user agent of the request.
     """
-    # One character is found ten times as fast as two, and most batches escape nothing.
-    escapes = "\\" in text
-    if (escapes and "\\u0000" in text) or agent.is_bot:
+    # Finding one character is ten times faster than finding two, and most batches have no escapes.
+    has_escapes = "\\" in text
+    if (has_escapes and "\\u0000" in text) or agent.is_bot:
         return None
     try:
         batch = _DECODER.decode(text)
@@ -114,8 +114,8 @@ def read_fast_batch(text: str, agent: Agent) -> FastBatch | None:
         len(set(ids)) != len(ids)
         or (context and (context_faults(context, []) or "userAgent" in context))
         or ("sentAt" in envelope and time_faults(envelope, ["sentAt"], []))
-        # Half a surrogate pair outside of data; only an escape can bring it here.
-        or (escapes and ("\\ud" in text or "\\uD" in text) and not _is_json(text))
+        # A lone surrogate outside of data, which only an escape can contain.
+        or (has_escapes and ("\\ud" in text or "\\uD" in text) and not _is_json(text))
     ):
         return None
     return FastBatch(
@@ -123,7 +123,7 @@ def read_fast_batch(text: str, agent: Agent) -> FastBatch | None:
         ids=ids,
         columns=columns,
         browser=agent.browser,
-        # Not orjson: a context may hold integers of any length, as PostgreSQL does.
+        # Not orjson, which refuses the long integers that PostgreSQL can store.
         context=json.dumps(context) if context else "{}",
     )
 
@@ -135,15 +135,15 @@ def store_fast_batch(
     *,
     batch_id: str,
     received_at: str | None,
-    meanwhile: Callable[[], T],
+    while_waiting: Callable[[], T],
 ) -> tuple[tuple[int, str] | None, T]:
-    """Store a batch: the number of events and the project, or None if nothing is stored since it needs the full path.
+    """Store a batch; returns the number of events and the project, or None if the batch needs the full path.
 
-    Also returns what `meanwhile` made while the database worked.
+    In that case nothing was stored. Also returns the result of `while_waiting`, which runs while the database works.
 
     Raises:
         KeyRefused: the key may not write events.
-        DatabaseUnavailable: nothing was stored; the same batch may be sent again.
+        DatabaseUnavailable: the database did not confirm the batch; the same batch may be sent again.
     """
     envelope = batch.envelope
     sequence, dropped = envelope.get("sequence"), envelope.get("dropped")
@@ -162,7 +162,7 @@ def store_fast_batch(
         str(len(batch.ids)),
         *batch.columns,
     ]
-    answer, made = database.execute_value(_STORE, values, meanwhile=meanwhile)
+    answer, made = database.execute_value(_STORE, values, while_waiting=while_waiting)
     if answer == b"needs_full_path":
         return None, made
     kind, value, *project = answer.decode().split()
@@ -178,19 +178,19 @@ def _columns(batch: _Batch) -> Columns | None:
     data = _data(events)
     if data is None:
         return None
-    given = [event.id for event in events]
-    if None in given:
-        given = [_derived_id(batch, event) if event.id is None else event.id for event in events]
-    ids = SEPARATOR.join(cast("list[str]", given)).lower()
+    given_ids = [event.id for event in events]
+    if None in given_ids:
+        given_ids = [_derived_id(batch, event) if event.id is None else event.id for event in events]
+    ids = SEPARATOR.join(cast("list[str]", given_ids)).lower()
     times = [event.timestamp for event in events]
     event_types = [event.eventType for event in events]
     areas = [event.area or "unknown" for event in events]
     if not _are_uuids(ids, len(events)) or not all(map(_is_name, {*event_types, *areas})):
         return None
-    ends = _ends(times)
-    if ends is None:
+    bounds = _time_bounds(times)
+    if bounds is None:
         return None
-    return Columns(*ends, ids, SEPARATOR.join(times), SEPARATOR.join(event_types), SEPARATOR.join(areas), data)
+    return Columns(*bounds, ids, SEPARATOR.join(times), SEPARATOR.join(event_types), SEPARATOR.join(areas), data)
 
 
 def _derived_id(batch: _Batch, event: _Event) -> str:
@@ -198,41 +198,41 @@ def _derived_id(batch: _Batch, event: _Event) -> str:
         "eventType": event.eventType,
         "area": event.area,
         "timestamp": event.timestamp,
-        # As the full path decodes it, with integers of any length. It was found to be JSON.
+        # Decoded as on the full path, with integers of any length. _data has checked that it is JSON.
         "data": json.loads(bytes(event.data)),
     }
     return derive_event_id(batch.sessionId or "", batch.userId, content)
 
 
 def _are_uuids(joined: str, number: int) -> bool:
-    """Whether all are UUIDs in small letters: checked all at once, which is ten times as fast as one by one."""
+    """Whether all ids are lower-case UUIDs. Checking all at once is ten times faster than one by one."""
     if number == 1:
         return _UUID.match(joined) is not None
     stride = _UUID_LENGTH + 1
     if len(joined) != number * stride - 1 or any(joined[place::stride].strip("-") for place in _DASHES):
         return False
-    others = joined.encode("utf-8", "replace").translate(None, _HEXADECIMAL)
-    return others == (b"----" + _SEPARATOR) * (number - 1) + b"----"
+    rest = joined.encode("utf-8", "replace").translate(None, _HEXADECIMAL)
+    return rest == (b"----" + _SEPARATOR) * (number - 1) + b"----"
 
 
-def _ends(times: list[str]) -> tuple[str, str] | None:
-    """The earliest and the latest; None if not all are valid times."""
+def _time_bounds(times: list[str]) -> tuple[str, str] | None:
+    """The earliest and the latest time; None if one is invalid or if Python cannot compare them reliably."""
     try:
         parsed = list(map(datetime.fromisoformat, times))
     except ValueError:
         return None
     if len(times) == 1:
         return (times[0], times[0]) if _TIME.match(times[0]) else None
-    if _have_one_form(times):
+    if _have_same_utc_format(times):
         return min(times), max(times)
-    # PostgreSQL rounds what Python cuts off, so only it can compare such times.
+    # Python truncates the seventh digit of a fraction and PostgreSQL rounds it, so only PostgreSQL can compare them.
     if not all(map(_TIME.match, times)) or _NANOSECONDS.search(SEPARATOR.join(times)):
         return None
     return times[parsed.index(min(parsed))], times[parsed.index(max(parsed))]
 
 
-def _have_one_form(times: list[str]) -> bool:
-    """Whether all are written like the first, in UTC: then their texts sort as the times do."""
+def _have_same_utc_format(times: list[str]) -> bool:
+    """Whether all times are in UTC and in the format of the first one, so that they sort as strings."""
     first, joined = times[0], "".join(times)
     suffix = first[-1:] if first[-1:] == "Z" else first[-6:]
     return (
@@ -251,7 +251,7 @@ def _data(events: list[_Event]) -> str | None:
     texts = [event.data for event in events]
     joined = b",".join(texts)
     try:
-        # It refuses numbers over 1e308 and half surrogate pairs, which the decoder of the batch accepts.
+        # orjson refuses numbers over 1e308 and lone surrogates, which the batch's decoder accepts in Raw values.
         values = orjson.loads(b"[" + joined + b"]")
     except orjson.JSONDecodeError:
         return None
@@ -266,7 +266,7 @@ def _data(events: list[_Event]) -> str | None:
 
 
 def _is_name(name: str) -> bool:
-    return 1 <= len(name) <= _LONGEST_NAME and not name.isspace() and name.isprintable()
+    return 1 <= len(name) <= _MAX_NAME_LENGTH and not name.isspace() and name.isprintable()
 
 
 def _is_json(text: str) -> bool:

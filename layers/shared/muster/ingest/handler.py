@@ -1,4 +1,4 @@
-"""The way of a batch: read, stored by the fast path or else by the full path, answered and logged."""
+"""Handles a batch: stores it on the fast path or else on the full path, makes the response, and writes the log line."""
 
 import json
 import uuid
@@ -15,24 +15,28 @@ from muster.ingest.log import DatabaseTimer, begin_ingest_line, log_rejections, 
 from muster.ingest.models import Envelope
 from muster.ingest.results import BatchResponse, EventResult, make_response
 from muster.ingest.user_agents import Agent, request_agent
-from muster.platform.errors import RequestRefused
+from muster.platform.errors import AnswerLost, RequestRefused
 from muster.platform.logging import MetricsLine
 
 BeginLine = Callable[[BatchResponse, Envelope, str], MetricsLine]
-"""Begins a log line from the response, the envelope and the path: fast or full."""
+"""Begins a log line from the response, the envelope and the path, which is fast or full."""
 
+UNKNOWN = (
+    "The connection to the database broke, so it is unknown whether these events were stored. Send the same batch "
+    "again: events that were stored are answered as duplicates."
+)
 _WIRE_NAMES = {"event_type": "eventType", "session_id": "sessionId", "user_id": "userId"}
 
 
 class StoredBatch(NamedTuple):
-    """A batch that the database has stored, and the log line that was begun for it."""
+    """A stored batch and its unfinished log line."""
 
     response: BatchResponse
     envelope: Envelope
     invalid: frozenset[int]
     """The indexes of the events that validation rejected."""
     accepted: int
-    """As the database counted."""
+    """The database's count of stored events."""
     project: str
     prefix: str | None
     line: MetricsLine
@@ -40,11 +44,10 @@ class StoredBatch(NamedTuple):
 
 def save_request(database: Database, access: Access, body: RawBody) -> BatchResponse:
     """Store a batch from a request's body; raises as save_batch does."""
-    # The full path and what it imports, only for requests that need it.
     try:
         text = read_text(body)
     except RequestRefused as refusal:
-        from muster.ingest.full_path import count_refused_request  # noqa: PLC0415 - as above
+        from muster.ingest.full_path import count_refused_request  # noqa: PLC0415 - few requests need it
 
         count_refused_request(database, access, refusal, None)
         raise
@@ -52,21 +55,24 @@ def save_request(database: Database, access: Access, body: RawBody) -> BatchResp
 
 
 def save_batch(database: Database, access: Access, text: str) -> BatchResponse:
-    """Store a batch from its JSON text. When this returns, what it calls accepted is committed.
+    """Store a batch from its JSON text. When this returns, the accepted events are committed.
 
     Raises:
-        RequestRefused: nothing of it was stored; the refusal is counted in the quarantine.
+        RequestRefused: nothing was stored; the refusal is counted in the quarantine.
         KeyRefused: the key may not write events.
-        DatabaseUnavailable: nothing was stored; the same batch may be sent again.
+        DatabaseUnavailable: the database did not confirm the batch; the same batch may be sent again.
     """
 
     def begin(response: BatchResponse, envelope: Envelope, path: str) -> MetricsLine:
         return begin_ingest_line(database.settings, response, envelope, request_id=access.request_id, path=path)
 
     timer = DatabaseTimer(database)
-    stored = store_batch(
-        database, access, text, request_agent(access.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
-    )
+    try:
+        stored = store_batch(
+            database, access, text, request_agent(access.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
+        )
+    except AnswerLost as error:
+        raise AnswerLost(UNKNOWN, sqlstate=error.sqlstate) from error
     result = stored.response.result
     if result["rejected"]:
         log_rejections(result, request_id=access.request_id)
@@ -92,9 +98,9 @@ def store_batch(
     first_index: int = 0,
     begin_line: BeginLine,
 ) -> StoredBatch:
-    """Store a batch by the fast path, or else by the full path; raises as save_batch does.
+    """Store a batch on the fast path, or else on the full path; raises as save_batch does.
 
-    `received_at` and `first_index` are those of a batch, or of a part of it, that waited in a queue.
+    `received_at` and `first_index` are set if the batch, or a part of it, comes from the queue.
     """
     fast = read_fast_batch(text, agent)
     if fast is not None and access.key_hash is not None and not access.opts_out:
@@ -104,12 +110,12 @@ def store_batch(
             return response, begin_line(response, fast.envelope, "fast")
 
         stored, (response, line) = store_fast_batch(
-            database, access, fast, batch_id=batch_id, received_at=received_at, meanwhile=prepare
+            database, access, fast, batch_id=batch_id, received_at=received_at, while_waiting=prepare
         )
         if stored is not None:
             accepted, project = stored
             return StoredBatch(response, fast.envelope, frozenset(), accepted, project, access.key_prefix, line)
-    # Few batches need the full path and what it imports.
+    # Imported late, because few batches need the full path.
     from muster.ingest.full_path import count_refused_request, full_response, store_full_batch  # noqa: PLC0415
     from muster.ingest.parse import parse_batch  # noqa: PLC0415
 
@@ -132,7 +138,7 @@ def store_batch(
 
 
 def batch_text(user_id: str | None, session_id: str | UUID, events: Sequence[Mapping[str, Any]]) -> str:
-    """The JSON text of a batch; names may be as on the wire or in snake_case, times texts or datetimes."""
+    """The JSON text of a batch. Event fields may be in camelCase or snake_case, and times strings or datetimes."""
     named = [{_WIRE_NAMES.get(name, name): value for name, value in event.items()} for event in events]
     return json.dumps({"sessionId": session_id, "userId": user_id, "events": named}, default=_to_wire)
 
@@ -149,4 +155,4 @@ def _to_wire(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"An event holds a {type(value).__name__}; JSON has no such type.")
+    raise TypeError(f"An event has a value of type {type(value).__name__}, which JSON does not have.")

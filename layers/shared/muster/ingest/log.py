@@ -1,4 +1,4 @@
-"""The log lines that account for a batch: one for each rejected event, and one that carries the metrics."""
+"""The log lines of a batch: one for each rejected event, and one with the metrics."""
 
 import time
 from collections import Counter
@@ -13,14 +13,14 @@ from muster.platform.settings import Settings
 
 
 class DatabaseTimer:
-    """Measures what the database takes, from its construction on."""
+    """Measures the time in the database, from the construction of the timer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._started, self._reconnects = time.perf_counter(), database.reconnects
 
     def read(self) -> dict[str, float]:
-        """The metrics of the database."""
+        """The metrics of the database since then."""
         return {
             "DbWriteMs": (time.perf_counter() - self._started) * 1000,
             "DbConnectMs": self._database.take_connect_ms(),
@@ -31,7 +31,7 @@ class DatabaseTimer:
 def begin_ingest_line(
     settings: Settings, response: BatchResponse, envelope: Envelope, *, request_id: str, path: str
 ) -> MetricsLine:
-    """Begin the line of a batch with what its response says; it is written when the database has answered."""
+    """Begin a batch's log line with the data of its response; write_ingest_line completes it."""
     result = response.result
     metrics: dict[str, float] = {
         "EventsReceived": result["received"],
@@ -69,7 +69,7 @@ def write_ingest_line(
     project: str,
     key_prefix: str | None,
 ) -> None:
-    """Write the line. `unaccounted` is the difference between what the database stored and what the response says."""
+    """Write the line. `unaccounted` is the difference between the events stored and those answered as accepted."""
     times = timer.read()
     # An alarm goes off if EventsUnaccounted is not 0.
     metrics = {"EventsUnaccounted": unaccounted, **times}
@@ -80,7 +80,7 @@ def write_ingest_line(
 
 
 def log_rejections(result: BatchResult, *, request_id: str) -> None:
-    """Write a line for each rejected event of a batch; `types` are those of its details."""
+    """Write a line for each rejected event of a batch, with the types of its details."""
     for event in result["events"]:
         if event["status"] == "rejected":
             log(
@@ -96,13 +96,13 @@ def log_rejections(result: BatchResult, *, request_id: str) -> None:
 
 
 def log_stored_rejections(result: BatchResult, invalid: Collection[int], *, request_id: str) -> None:
-    """The same for the events that only the database rejected; `invalid` are the indexes of the others."""
+    """Write a line for each event that the database rejected; `invalid` are the indexes that validation rejected."""
     events = [event for event in result["events"] if event["index"] not in invalid]
     log_rejections({**result, "events": events}, request_id=request_id)
 
 
 def rejection_reasons(result: BatchResult) -> dict[str, int]:
-    """The number of rejected events by reason."""
+    """The number of rejected events for each reason."""
     return _reasons(result, "rejected") if result["rejected"] else {}
 
 

@@ -1,7 +1,6 @@
-"""What clients send: a batch and its events, field by field.
+"""The fields of a batch and its events as clients send them.
 
-The full path checks each field by its type here. The fast path decodes a stricter form of the same (see fast_path.py);
-a property test holds that whatever it accepts, the full path accepts too.
+The full path validates each field by its type here. The fast path decodes a stricter form (see fast_path.py).
 """
 
 from typing import Annotated, Any, NotRequired, TypedDict
@@ -34,7 +33,7 @@ class EventFields(msgspec.Struct):
 
 
 class EnvelopeFields(msgspec.Struct):
-    """The fields of a batch besides its events."""
+    """The fields of a batch, without its events."""
 
     sessionId: Uuid | None = None  # noqa: N815
     userId: UserId | None = None  # noqa: N815
@@ -45,7 +44,7 @@ class EnvelopeFields(msgspec.Struct):
 
 
 class Event(TypedDict):
-    """An event that was found valid, as decoded."""
+    """A valid event, as decoded."""
 
     eventType: str
     timestamp: str
@@ -58,7 +57,7 @@ class Event(TypedDict):
 
 
 class Envelope(TypedDict):
-    """A batch that was found valid, without its events, as decoded."""
+    """The envelope of a valid batch, as decoded: all fields but the events."""
 
     sessionId: NotRequired[str | None]
     userId: NotRequired[str | None]

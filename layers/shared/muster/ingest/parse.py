@@ -1,4 +1,4 @@
-"""Reads a batch for the full path, event by event: which are valid, and which are rejected and why."""
+"""Parses and validates a batch for the full path, event by event."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ _UUID = re.compile(UUID_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class RejectedEvent:
-    """An event, or a whole request, for the quarantine."""
+    """A rejected event or request, for the quarantine."""
 
     index: int | None
-    """Its place in the batch; None for a whole request."""
+    """The event's index in the batch; None for a whole request."""
     reason: str
     details: list[Detail]
     payload: str
-    """As sent, cut at 16 K characters, without what PostgreSQL cannot store."""
+    """The text as sent, cut at 16 K characters, with characters replaced that PostgreSQL cannot store."""
     payload_bytes: int
     event_id: str | None = None
     session_id: str | None = None
@@ -37,36 +37,36 @@ class RejectedEvent:
 
 @dataclass(slots=True)
 class Batch:
-    """A batch that was read: its valid events, and the rest."""
+    """A parsed batch: the valid events and the rejected ones."""
 
     envelope: Envelope
     first_index: int = 0
-    """The index of its first event, more than 0 for a later part of a batch that was split."""
+    """The index of the first event; more than 0 for a later part of a batch that was split."""
     ids: list[str | None] = field(default_factory=list)
-    """Of every event received, in order; None for a rejected one without a readable id."""
+    """The ids of all events, in order; None for a rejected event without a valid id."""
     valid: list[int] = field(default_factory=list)
     """The indexes of the valid events."""
     texts: list[str] = field(default_factory=list)
-    """The valid events as they were sent, each with an id."""
+    """The valid events as sent, each with an id."""
     bots: list[int] = field(default_factory=list)
-    """The positions among the valid events of those that a bot sent."""
+    """The positions in `texts` of events that a bot sent."""
     contexts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By session: {"browser", "context"}."""
+    """Session id → {"browser", "context"}."""
     named_users: dict[str, tuple[datetime, str]] = field(default_factory=dict)
-    """By session: the time of the first event that names a user, and the user."""
+    """Session id → the time of the first event that names a user, and the user."""
     rejections: list[RejectedEvent] = field(default_factory=list)
 
 
 def parse_batch(text: str, agent: Agent, *, first_index: int = 0) -> Batch:
-    """Read a request's body; `agent` is the request's user agent, for events that name none.
+    """Parse the body of a request; `agent` is the request's user agent, for events without their own.
 
     Raises:
-        InvalidJson: it is not JSON.
-        InvalidBatch: it is not a batch.
+        InvalidJson: the text is not JSON.
+        InvalidBatch: the JSON is not a batch.
     """
     fields = members(text)
     if fields is None:
-        raise InvalidBatch('The body is JSON but not an object; send {"sessionId": …, "events": […]}.')
+        raise InvalidBatch('The body is JSON but not an object. Send {"sessionId": …, "events": […]}.')
     envelope = _envelope({name: value for name, (value, _) in fields.items() if name != "events"})
     spans = _event_spans(fields)
     if not envelope.get("sessionId") and not any(_has_session(value) for value, _ in spans):
@@ -75,7 +75,7 @@ def parse_batch(text: str, agent: Agent, *, first_index: int = 0) -> Batch:
     shared = dict(envelope.get("context") or {})
     named_agent = shared.pop("userAgent", None)
     if session_id := envelope.get("sessionId"):
-        _describe_session(batch, session_id, visitor_agent(named_agent) if named_agent else agent, shared)
+        _add_session(batch, session_id, visitor_agent(named_agent) if named_agent else agent, shared)
     for index, (value, as_sent) in enumerate(spans, start=first_index):
         faults = _event_faults(value, envelope, ["events", index])
         if faults:
@@ -88,7 +88,7 @@ def parse_batch(text: str, agent: Agent, *, first_index: int = 0) -> Batch:
 
 
 def reject_request(code: str, details: list[Detail], text: str | None) -> RejectedEvent:
-    """A whole request that was refused, for the quarantine."""
+    """A refused request, for the quarantine."""
     return RejectedEvent(
         index=None,
         reason=code,
@@ -105,13 +105,13 @@ def _add_event(batch: Batch, index: int, event: Event, as_sent: str, agent: Agen
     context = dict(event.get("context") or {})
     session_id = cast(str, event.get("sessionId") or envelope.get("sessionId"))
     user_id = event.get("userId") or envelope.get("userId")
-    # An empty agent says that none is known. The request's own counts only if nothing is said.
+    # An empty userAgent means that none is known. The request's own agent counts only if userAgent is absent.
     named_agent = context.pop("userAgent", shared_agent)
     event_agent = agent if named_agent is None else visitor_agent(named_agent)
     if event_agent.is_bot:
         batch.bots.append(len(batch.texts))
     if event.get("sessionId") or event.get("context"):
-        _describe_session(batch, session_id, event_agent, {**shared, **context})
+        _add_session(batch, session_id, event_agent, {**shared, **context})
     if user_id:
         _note_user(batch, session_id, user_id, event["timestamp"])
     event_id = event.get("id")
@@ -123,10 +123,10 @@ def _add_event(batch: Batch, index: int, event: Event, as_sent: str, agent: Agen
     batch.texts.append(as_sent)
 
 
-def _describe_session(batch: Batch, session_id: str, agent: Agent, context: dict[str, Any]) -> None:
-    about = batch.contexts.setdefault(session_id.lower(), {"browser": None, "context": {}})
-    about["browser"] = agent.browser or about["browser"]
-    about["context"].update(context)
+def _add_session(batch: Batch, session_id: str, agent: Agent, context: dict[str, Any]) -> None:
+    session = batch.contexts.setdefault(session_id.lower(), {"browser": None, "context": {}})
+    session["browser"] = agent.browser or session["browser"]
+    session["context"].update(context)
 
 
 def _note_user(batch: Batch, session_id: str, user_id: str, timestamp: str) -> None:
@@ -162,7 +162,7 @@ def _envelope(values: dict[str, Any]) -> Envelope:
 
 def _invalid_batch(details: list[Detail]) -> InvalidBatch:
     return InvalidBatch(
-        f"The batch is refused as a whole at '{place_of(details)}': {details[0]['message']}", details=details
+        f"The whole batch is refused because of '{place_of(details)}': {details[0]['message']}", details=details
     )
 
 
@@ -171,7 +171,7 @@ def _event_faults(value: Any, envelope: Envelope, place: Location) -> list[Detai
     if faults:
         return faults
     if not value.get("sessionId") and not envelope.get("sessionId"):
-        message = "Field 'sessionId' is required if the batch has none."
+        message = "Field 'sessionId' is required in each event if the batch has none."
         faults.append(Detail(loc=[*place, "sessionId"], type="missing", message=message))
     faults += time_faults(value, ["timestamp"], place)
     faults += bound_faults(value.get("data") or {}, MAX_DATA_BYTES, [*place, "data"])
@@ -204,10 +204,10 @@ def _plausible_time(event: dict[str, Any], faults: list[Detail]) -> str | None:
         when = datetime.fromisoformat(text)
     except ValueError:
         return None
-    # Python reads forms such as 20260517T10+01, which PostgreSQL may not.
+    # isoformat() because Python also accepts formats such as 20260517T10+01, which PostgreSQL may refuse.
     return when.isoformat() if when.tzinfo is not None and when.year > 1 else None
 
 
 def _storable(text: str) -> str:
-    """A text as PostgreSQL can store it, cut."""
+    """The text cut to 16 K characters, with NUL and lone surrogates replaced."""
     return text[:MAX_PAYLOAD_CHARACTERS].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""The queue between ingest and the database in buffered mode: batches in messages of up to 1 MB."""
+"""The SQS queue of buffered mode, between ingest and the database: batches in messages of up to 1 MB."""
 
 import base64
 import json
@@ -15,29 +15,30 @@ MAX_REQUEST_MESSAGES = 10
 
 
 def pack(message: dict[str, Any]) -> str:
-    """A message's text: compressed JSON, in characters that SQS takes."""
+    """Encode a message as text: compressed JSON in base64."""
     return base64.b64encode(zlib.compress(json.dumps(message, separators=(",", ":")).encode(), 6)).decode()
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """The message of a text.
+    """Decode a message.
 
     Raises:
-        ValueError: it is none of ours.
+        ValueError: the text is not one of Muster's messages.
     """
     try:
         return dict(json.loads(zlib.decompress(base64.b64decode(text, validate=True))))
     except (zlib.error, TypeError) as error:
-        raise ValueError("The message is none of Muster's.") from error
+        raise ValueError("The queue has a message that is not Muster's.") from error
 
 
 def send(settings: Settings, messages: Sequence[str]) -> None:
-    """Queue all messages durably, or raise; what was sent before a failure is harmless, since ids make it so.
+    """Queue all messages durably.
 
     Raises:
-        DatabaseUnavailable: SQS did not take them all; the client sends its batch again.
+        DatabaseUnavailable: SQS did not accept all messages. The client may send its batch again: event ids make the
+            messages that were accepted harmless.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only buffered mode pays for it
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only buffered mode needs it
 
     try:
         for group in _groups(messages):
@@ -46,14 +47,14 @@ def send(settings: Settings, messages: Sequence[str]) -> None:
                 Entries=[{"Id": str(number), "MessageBody": text} for number, text in enumerate(group)],
             )
             if answer.get("Failed"):
-                raise DatabaseUnavailable("The queue did not take the whole batch. Send the same request again.")
+                raise DatabaseUnavailable("The queue did not accept the whole batch. Send the same request again.")
     except (BotoCoreError, ClientError) as error:
-        message = "The queue cannot be reached; nothing is known to be queued. Send the same request again."
+        message = "The queue did not confirm the batch. Send the same request again: no event is stored twice."
         raise DatabaseUnavailable(message) from error
 
 
 def _groups(messages: Sequence[str]) -> list[list[str]]:
-    """As many in a request as SQS takes: 10, and 1 MB of them together."""
+    """The messages in groups that fit one SQS request: up to 10 messages and 1 MB in total."""
     groups: list[list[str]] = [[]]
     size = 0
     for text in messages:
@@ -67,6 +68,6 @@ def _groups(messages: Sequence[str]) -> list[list[str]]:
 
 @cache
 def _client(region: str) -> Any:
-    import boto3  # noqa: PLC0415 - 333 ms of CPU, for buffered mode alone
+    import boto3  # noqa: PLC0415 - costs 333 ms of CPU, and only buffered mode needs it
 
     return boto3.client("sqs", region_name=region)

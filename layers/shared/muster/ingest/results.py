@@ -1,4 +1,4 @@
-"""What became of a batch and its events, as the wire contract has it."""
+"""The result of a batch and its events, as in the API's response."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, NotRequired, TypedDict
@@ -11,7 +11,7 @@ EventStatus = Literal["accepted", "duplicate", "rejected", "ignored", "queued"]
 
 
 class EventResult(TypedDict):
-    """What became of one event."""
+    """The result of one event."""
 
     index: int
     id: str | None
@@ -21,7 +21,7 @@ class EventResult(TypedDict):
 
 
 class BatchResult(TypedDict):
-    """What became of a batch: received = accepted + duplicates + rejected + ignored."""
+    """The result of a batch: received = accepted + duplicates + rejected + ignored."""
 
     batchId: str
     status: Literal["committed", "queued"]
@@ -31,12 +31,12 @@ class BatchResult(TypedDict):
     rejected: int
     ignored: int
     redacted: NotRequired[int]
-    """Values left out of data that the project does not store; not known yet of a queued batch."""
+    """The number of values redacted from data; absent for a queued batch."""
     events: list[EventResult]
 
 
 class BatchResponse(NamedTuple):
-    """The result of a batch, and its JSON text."""
+    """The result of a batch and its JSON text."""
 
     result: BatchResult
     text: str
@@ -60,7 +60,7 @@ def make_response(
         "duplicates": statuses.count("duplicate"),
         "rejected": statuses.count("rejected"),
         "ignored": statuses.count("ignored"),
-        **({} if redacted is None else {"redacted": redacted}),  # type: ignore[typeddict-item]  # its one optional key
+        **({} if redacted is None else {"redacted": redacted}),  # type: ignore[typeddict-item]  # its only optional key
         "events": list(events),
     }
     return BatchResponse(result, msgspec.json.encode(result).decode())

@@ -1,20 +1,20 @@
-"""Tells bots from people, and the family of a browser, by a user agent, which is not stored."""
+"""Detects bots and the browser family from a user agent. The user agent itself is not stored."""
 
 import re
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from crawlerdetect.providers.crawlers import data as CRAWLERS  # noqa: N812 - a list that never changes
+from crawlerdetect.providers.crawlers import data as CRAWLERS  # noqa: N812 - a constant list
 from crawlerdetect.providers.exclusions import data as EXCLUSIONS  # noqa: N812 - as above
 
-# A server that posts events with an HTTP library is a client of the API, not a robot that reads pages.
+# A server that posts events with an HTTP library is a client of the API, not a bot.
 _LIBRARY = re.compile(
     r"(curl|wget|python|aiohttp|httpx|okhttp|go-http-client|node|undici|axios|got|deno|bun|java|apache-httpclient|ruby|"
     r"faraday|php|guzzle|dart|postman|insomnia|httpie|powershell|dotnet|reqwest|hyper|k6|analytics-)",
     re.IGNORECASE,
 )
 _ESCAPED, _SPECIAL = re.compile(r"\\([^a-zA-Z0-9])"), re.compile(r"[\\.^$*+?{}\[\]|()]")
-# The first that matches names the family: the agent of an earlier browser also contains the names of later ones.
+# The first match wins: Edge, for example, also contains the names Chrome and Safari.
 _FAMILIES = (
     ("Edge", re.compile(r"\bEdg(e|A|iOS)?/")),
     ("Opera", re.compile(r"\bOPR/|\bOpera\b")),
@@ -27,34 +27,34 @@ _FAMILIES = (
 
 
 class Agent(NamedTuple):
-    """What is known of the sender's user agent."""
+    """The properties of a user agent."""
 
     is_bot: bool
     browser: str | None
-    """The family, e.g. "Firefox"; None if it is no browser that we know."""
+    """The family, such as "Firefox"; None if unknown."""
 
 
 @lru_cache(maxsize=1024)
 def request_agent(user_agent: str) -> Agent:
-    """The agent of an HTTP request itself. An HTTP library is a client there, not a bot."""
+    """The user agent of the HTTP request. An HTTP library is a client here, not a bot."""
     is_bot = _LIBRARY.match(user_agent) is None and _is_crawler(user_agent.strip())
     return Agent(is_bot, browser_family(user_agent))
 
 
 @lru_cache(maxsize=1024)
 def visitor_agent(user_agent: str) -> Agent:
-    """The agent of a visitor, as a batch names it. An HTTP library is a robot like any other there."""
+    """The user agent of a visitor, as named in a batch. An HTTP library is a bot here."""
     return Agent(_is_crawler(user_agent.strip()), browser_family(user_agent))
 
 
 @lru_cache(maxsize=1024)
 def browser_family(user_agent: str) -> str | None:
-    """The browser's family, e.g. "Firefox"; None if it is no browser that we know."""
+    """The browser's family, such as "Firefox"; None if unknown."""
     return next((family for family, pattern in _FAMILIES if pattern.search(user_agent)), None)
 
 
 def _is_crawler(user_agent: str) -> bool:
-    """As CrawlerDetect().is_crawler(user_agent) says, whose one expression of all takes 20 ms to compile."""
+    """The same as CrawlerDetect().is_crawler(user_agent), without its regular expression (20 ms to compile)."""
     excluded, literals, others = _crawlers()
     agent = excluded.sub("", user_agent)
     lowered = agent.lower()
@@ -63,7 +63,7 @@ def _is_crawler(user_agent: str) -> bool:
 
 @cache
 def _crawlers() -> tuple[re.Pattern[str], list[str], re.Pattern[str]]:
-    """What is left out of an agent, the literal texts of crawlers, and the patterns of the others."""
+    """The parts of an agent to ignore, the crawlers that are plain strings, and the patterns of the others."""
     literals, others = [], []
     for pattern in CRAWLERS:
         literal = _ESCAPED.sub(r"\1", pattern)

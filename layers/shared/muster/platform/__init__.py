@@ -1,1 +1,1 @@
-"""Errors, settings, logging and what AWS gives a function."""
+"""Errors, settings, logging and the AWS runtime."""

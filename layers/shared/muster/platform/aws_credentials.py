@@ -1,4 +1,4 @@
-"""The credentials AWS gives a function: in its environment or, under SnapStart, from an address on this machine."""
+"""The AWS credentials of a function: from its environment or, under SnapStart, from a local endpoint."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class AwsCredentials:
-    """What requests are signed with."""
+    """The credentials that sign requests to AWS."""
 
     access_key_id: str
     secret_access_key: str
@@ -19,28 +19,28 @@ class AwsCredentials:
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource:
-    """Where the credentials come from."""
+    """Fixed credentials, or the endpoint that serves the current ones."""
 
     credentials: AwsCredentials | None = None
     url: str | None = None
     authorization: str | None = None
 
     def get(self) -> AwsCredentials:
-        """The credentials of this moment.
+        """The current credentials.
 
         Raises:
             SettingMissing: there are none.
-            OSError: the address does not answer.
+            OSError: the endpoint does not answer.
         """
         if self.credentials is not None:
             return self.credentials
         if self.url is None:
             raise SettingMissing("AWS_ACCESS_KEY_ID")
-        # Only a snapshot's functions come here.
+        # Imported late: only functions under SnapStart need it.
         import urllib.request  # noqa: PLC0415 - as above
 
         headers = {"Authorization": self.authorization} if self.authorization else {}
-        request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - Lambda's own environment names it
+        request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - Lambda sets the URL
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - as above
             found = json.load(response)
         return AwsCredentials(found["AccessKeyId"], found["SecretAccessKey"], found.get("Token"))

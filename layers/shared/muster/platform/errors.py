@@ -1,4 +1,4 @@
-"""The errors that Muster raises, each with the code that a client reads.
+"""The errors that Muster raises, each with its error code in the API.
 
 MusterError
 ├── SettingMissing
@@ -8,7 +8,7 @@ MusterError
 │   ├── KeyNotAllowed
 │   ├── OriginNotAllowed
 │   └── LoginNotAllowed
-├── RequestRefused                  the whole request; nothing of it was stored
+├── RequestRefused                  the whole request is refused; nothing was stored
 │   ├── InvalidJson
 │   ├── InvalidBatch
 │   ├── InvalidParameter
@@ -24,6 +24,7 @@ MusterError
 ├── SessionBelongsToAnotherUser
 ├── ProjectNotChosen
 ├── DatabaseUnavailable             send the same request again
+│   ├── AnswerLost                  a write may have been committed
 │   └── SchemaIncomplete
 └── MigrationRefused
 """
@@ -33,7 +34,7 @@ from typing import ClassVar, TypedDict
 
 
 class Detail(TypedDict):
-    """Where a value is wrong and how; never the value itself."""
+    """Where a value is wrong, and why. It never holds the value itself."""
 
     loc: list[str | int]
     type: str
@@ -41,7 +42,7 @@ class Detail(TypedDict):
 
 
 class MusterError(Exception):
-    """The base of all errors that Muster raises on purpose."""
+    """The base class of Muster's errors."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -52,20 +53,20 @@ class MusterError(Exception):
 
 
 class SettingMissing(MusterError):
-    """An environment variable that must be set is not."""
+    """A required environment variable is not set."""
 
     code = "setting_missing"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"The environment variable {name} is not set; set it to run this function.")
+        super().__init__(f"The environment variable {name} is not set. Set it to run this function.")
 
 
 class KeyRefused(MusterError):
-    """The request may not do what it asks for."""
+    """The request is not authorised."""
 
 
 class MissingKey(KeyRefused):
-    """No key came with the request."""
+    """The request has no key."""
 
     code = "missing_key"
 
@@ -79,38 +80,38 @@ class InvalidKey(KeyRefused):
     code = "invalid_key"
 
     def __init__(self) -> None:
-        super().__init__("This key is unknown or revoked; use a current key of your project.")
+        super().__init__("This key is unknown or revoked. Use a current key of your project.")
 
 
 class KeyNotAllowed(KeyRefused):
-    """The key is of another kind than the route needs."""
+    """The route does not accept keys of this kind."""
 
     code = "key_not_allowed"
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        super().__init__(f"This route needs a key of kind {' or '.join(allowed)}; this key is of another kind.")
+        super().__init__(f"This key is of the wrong kind. The route needs a key of kind {' or '.join(allowed)}.")
 
 
 class OriginNotAllowed(KeyRefused):
-    """A web page sends the key that the project does not allow to."""
+    """The web page that sent the request has an origin that is not allowed."""
 
     code = "origin_not_allowed"
 
     def __init__(self) -> None:
         super().__init__(
-            "Pages of this origin may not use this key; add the origin to the project's allowedOrigins, by the action "
-            "update_project of the function migrate, and to the stack's AllowedOrigins where that is not '*'."
+            "This origin may not use this key. Add it to the project's allowedOrigins with the migrate action "
+            "update_project and, unless that is '*', to the stack's parameter AllowedOrigins."
         )
 
 
 class LoginNotAllowed(KeyRefused):
-    """A login that the gateway let in opens no project, or not this one."""
+    """The login is valid but gives no access to the project."""
 
     code = "login_not_allowed"
 
 
 class RequestRefused(MusterError):
-    """The whole request is refused; nothing of it was stored."""
+    """The whole request is refused; nothing was stored."""
 
     code = "invalid_request"
 
@@ -122,13 +123,13 @@ class InvalidJson(RequestRefused):
 
 
 class InvalidBatch(RequestRefused):
-    """The body is JSON, but its envelope is not that of the route."""
+    """The body is JSON, but its envelope is not a valid batch."""
 
     code = "invalid_batch"
 
 
 class InvalidParameter(RequestRefused):
-    """A query parameter cannot be used."""
+    """A query parameter is invalid."""
 
     code = "invalid_parameter"
 
@@ -138,19 +139,19 @@ class InvalidParameter(RequestRefused):
 
 
 class PayloadTooLarge(RequestRefused):
-    """The body is larger than the route takes, as sent or inflated."""
+    """The body is over the size limit, as sent or decompressed."""
 
     code = "payload_too_large"
 
 
 class UnsupportedEncoding(RequestRefused):
-    """The content encoding or type is none that the route reads."""
+    """The content encoding or content type is not supported."""
 
     code = "unsupported_encoding"
 
 
 class NotFound(MusterError):
-    """There is no such thing in this project."""
+    """The project has no such resource."""
 
     code = "not_found"
 
@@ -162,80 +163,80 @@ class TokenNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__(
-            "There is no such token in this project; see that it is whole, and sent with the project's key."
+            "This project has no such token. Check that the token is complete and that the key is the project's."
         )
 
 
 class TokenGone(MusterError):
-    """The pilot token is known, and cannot be redeemed any more."""
+    """The pilot token exists but can no longer be redeemed."""
 
 
 class TokenExpired(TokenGone):
-    """Its time is over."""
+    """The pilot token has expired."""
 
     code = "token_expired"
 
     def __init__(self) -> None:
-        super().__init__("This token has expired; ask whoever runs the study for another one.")
+        super().__init__("This token has expired. Ask the organiser of the study for a new one.")
 
 
 class TokenRevoked(TokenGone):
-    """It was revoked."""
+    """The pilot token was revoked."""
 
     code = "token_revoked"
 
     def __init__(self) -> None:
-        super().__init__("This token was revoked; ask whoever runs the study for another one.")
+        super().__init__("This token was revoked. Ask the organiser of the study for a new one.")
 
 
 class TokenUsedUp(TokenGone):
-    """Others have redeemed it as often as it may be."""
+    """The pilot token has been redeemed as often as allowed."""
 
     code = "token_used_up"
 
     def __init__(self) -> None:
-        super().__init__("This token is used up; ask whoever runs the study for another one.")
+        super().__init__("This token is used up. Ask the organiser of the study for a new one.")
 
 
 class TooManyAttempts(MusterError):
-    """So many unknown tokens were tried in the project that no more of them are looked at for a while."""
+    """Too many unknown tokens were tried in the project; more of them are refused for a while."""
 
     code = "too_many_attempts"
 
     def __init__(self, *, retry_after_seconds: int) -> None:
-        super().__init__("Too many unknown tokens were tried in this project; try again in a minute.")
+        super().__init__("Too many unknown tokens were tried in this project. Try again in a minute.")
         self.retry_after_seconds = retry_after_seconds
 
 
 class SessionBelongsToAnotherUser(MusterError):
-    """The session is known to be another user's."""
+    """The session already has another user."""
 
     code = "session_belongs_to_another_user"
 
     def __init__(self) -> None:
-        super().__init__("This session belongs to another user; start a new session when the user changes.")
+        super().__init__("This session belongs to another user. Start a new session when the user changes.")
 
 
 class ProjectNotChosen(MusterError):
-    """A service without a key cannot tell which project it acts for."""
+    """There is no key, and the database does not have exactly one project."""
 
     code = "project_not_chosen"
 
     def __init__(self, projects: int) -> None:
         super().__init__(
-            f"The database holds {projects} projects and no key was given; "
-            "pass key= to AnalyticsService, or create a project with the migrate action create_project."
+            f"No key was given, and the database has {'several projects' if projects else 'no project'}. "
+            "Pass key= to AnalyticsService, or create a project with the migrate action create_project."
         )
 
 
 class DatabaseUnavailable(MusterError):
-    """The database did not answer or did not commit; nothing was stored."""
+    """The database cannot be reached, or did not carry out the request; the same request may be sent again."""
 
     code = "database_unavailable"
 
     def __init__(
         self,
-        message: str = "The database cannot be reached; nothing was stored. Send the same request again.",
+        message: str = "The database cannot be reached. Send the same request again.",
         *,
         sqlstate: str | None = None,
         retry_after_seconds: int = 5,
@@ -245,19 +246,31 @@ class DatabaseUnavailable(MusterError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class AnswerLost(DatabaseUnavailable):
+    """The connection broke before the database answered, so a write may have been committed or not."""
+
+    def __init__(
+        self,
+        message: str = "The connection to the database broke before it answered. Send the same request again.",
+        *,
+        sqlstate: str | None = None,
+    ) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+
+
 class SchemaIncomplete(DatabaseUnavailable):
-    """A table, function or grant that this needs is not there."""
+    """A table, function or grant is missing."""
 
     def __init__(self, *, sqlstate: str | None = None) -> None:
         super().__init__(
-            "The database lacks a table, a function or a grant that this needs; nothing was stored. "
-            "GET /v1/diagnostics names it; run migrate, then send the same request again.",
+            "The database lacks a table, function or grant. Run migrate, then send the same request again. "
+            "GET /v1/diagnostics says what is missing.",
             sqlstate=sqlstate,
             retry_after_seconds=30,
         )
 
 
 class MigrationRefused(MusterError):
-    """The migrations on disk and those applied do not belong together."""
+    """The migrations do not match those applied before, or one of them failed."""
 
     code = "migration_refused"

@@ -1,7 +1,7 @@
-"""Log lines and metrics: one JSON object a line on standard output, as Lambda and CloudWatch read them.
+"""Log lines and metrics: one JSON object per line on standard output.
 
-A Powertools Logger line costs 107-730 µs and its metrics another line; a plain line costs about 20 µs and can carry
-the metrics in the same object (CloudWatch embedded metric format).
+A line of Powertools Logger costs 107-730 µs, and its metrics need another line. A line written here costs about 20 µs
+and carries its metrics in the same object, in CloudWatch's embedded metric format.
 """
 
 import sys
@@ -19,38 +19,38 @@ _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def work_for(request_id: str | None) -> None:
-    """Put this request's id in every line from here on, until the next request's."""
+    """Put this request id in every line until the next request starts."""
     _request_id.set(request_id)
 
 
 def log(level: Level, message: str, /, **fields: Any) -> None:
-    """Write one line; `fields` hold ids, reasons and counts, never values that a client sent."""
+    """Write one line. `fields` hold ids, reasons and counts, never values from a client."""
     line = {"level": level, "message": message, "timestamp": datetime.now(UTC), "request_id": _request_id.get()}
     _print(_json({**line, **fields}))
 
 
 def log_with_metrics(message: str, metrics: dict[str, float], /, *, service: str, stage: str, **fields: Any) -> None:
-    """Write one INFO line whose `metrics` CloudWatch turns into metrics; a name that ends in Ms is in milliseconds."""
+    """Write one INFO line with CloudWatch metrics. A metric is in milliseconds if its name ends in Ms."""
     MetricsLine(message, metrics, service=service, stage=stage, **fields).write({})
 
 
 class MetricsLine:
-    """A line as log_with_metrics writes it, begun while the rest of what it tells is not known yet."""
+    """A line of log_with_metrics in two steps: serialise the known fields now, add the rest and write it later."""
 
     def __init__(self, message: str, metrics: dict[str, float], /, *, service: str, stage: str, **fields: Any) -> None:
         line = {"level": "INFO", "message": message, "request_id": _request_id.get(), **fields}
-        self._begun = _json({**line, "service": service, "stage": stage, **metrics})
+        self._start = _json({**line, "service": service, "stage": stage, **metrics})
         self._names = tuple(metrics)
 
     def write(self, metrics: dict[str, float], /, **fields: Any) -> None:
-        """Write it, with the metrics and fields that have become known since."""
+        """Add the remaining metrics and fields, and write the line."""
         embedded = {"Timestamp": time.time_ns() // 1_000_000, **_definitions((*self._names, *metrics))}
         rest = _json({"timestamp": datetime.now(UTC), **fields, **metrics, "_aws": embedded})
-        _print(self._begun[:-1] + b"," + rest[1:])
+        _print(self._start[:-1] + b"," + rest[1:])
 
 
 def _json(fields: dict[str, Any]) -> bytes:
-    # A time as an object: Python's own text of one costs a tenth of the whole line.
+    # orjson formats times itself: isoformat() would cost a tenth of the whole line.
     return orjson.dumps(fields, default=str, option=orjson.OPT_UTC_Z)
 
 

@@ -11,20 +11,20 @@ from muster.platform.errors import SettingMissing
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one function needs to know of its deployment."""
+    """The settings of one function."""
 
     database_url: str = ""
-    """Where it holds a host and a login, the whole address; empty where ingest only fills the queue."""
+    """Host and login in one URL. Empty if other settings hold the login, or if buffered ingest has no database."""
     database_host: str | None = None
-    """With DATABASE_AUTH=iam: of RDS or its proxy; the login is `database_role`, its password a signed token."""
+    """Host of RDS or its proxy, for IAM logins: the login is `database_role`, the password a signed token."""
     database_port: int = 5432
     database_name: str = "muster"
     database_secret_arn: str | None = None
-    """With DATABASE_AUTH=secret: its value is a URL, or RDS's JSON object."""
+    """A secret that holds the login, as a URL or as the JSON object that RDS stores."""
     database_role: str | None = None
     """SQL role to act as; None acts as the login itself."""
     database_prepares: bool = False
-    """Whether statements may be kept on the server: not through a proxy or a pooler, where others share the session."""
+    """Whether to prepare statements. Must be false behind a proxy or a pooler, where clients share server sessions."""
     migrations_dir: Path = Path("/opt")
     service_name: str = "muster"
     stage: str = "local"
@@ -32,17 +32,17 @@ class Settings:
     queue_url: str | None = None
     dead_letter_queue_url: str | None = None
     archive_bucket: str | None = None
-    """Where events are copied to; None keeps no archive."""
+    """The S3 bucket that events are copied to; None for no archive."""
     admin_jwt_issuer: str | None = None
-    """Whose logins stand for admin keys, where the gateway lets them in; None takes none."""
+    """The issuer of JWTs that stand for admin keys; None accepts no JWTs."""
     admin_jwt_claim: str = "muster_projects"
-    """Of the token: the ids of the projects that it is for."""
+    """The claim that holds the ids of a JWT's projects."""
     aws_region: str = "us-east-1"
     aws_credentials: CredentialSource = field(default_factory=CredentialSource)
 
     @property
     def only_queues(self) -> bool:
-        """Whether this is buffered ingest, which has no way to the database."""
+        """Whether this is buffered ingest, which cannot reach the database."""
         return self.ingest_mode == "buffered" and self.database_role == "muster_ingest"
 
 
@@ -50,7 +50,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
     Raises:
-        SettingMissing: when there is no database, or no queue for buffered ingest.
+        SettingMissing: direct mode has no database, or buffered mode has no queue.
     """
     values = {name: value for name, value in (os.environ if environment is None else environment).items() if value}
     settings = Settings(
@@ -83,13 +83,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def load_allowed_origins(environment: Mapping[str, str] | None = None) -> list[str]:
-    """The web origins that the deployment allows, before any project is asked."""
+    """The web origins that the deployment allows; each project may allow fewer."""
     values = os.environ if environment is None else environment
     return [origin.strip() for origin in (values.get("ALLOWED_ORIGINS") or "*").split(",")]
 
 
 def starts_from_snapshot() -> bool:
-    """Whether this environment is being made into a snapshot, or was made from one."""
+    """Whether this environment runs under SnapStart."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 

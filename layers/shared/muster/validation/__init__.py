@@ -1,1 +1,1 @@
-"""What a client may send, and the names of what it may not."""
+"""What a client may send, and the details that explain what is invalid."""

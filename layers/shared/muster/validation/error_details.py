@@ -1,4 +1,4 @@
-"""Turns what msgspec finds wrong into details that name the place and the remedy, and never the value."""
+"""Turns msgspec's errors into details that name the place and the remedy, but never the value."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,21 +24,21 @@ REMEDIES = {
     "id": _UUID,
     "sessionId": _UUID,
 }
-NOT_BLANK = "Send a text that is not blank."
+NOT_BLANK = "Send a string that is not blank."
 MAX_DETAILS = 20
 
 # The parts of msgspec's messages, e.g. "Expected `str` of length <= 100 - at `$.steps[0].eventType`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"^Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
 _STEPS = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
-_LENGTH = re.compile(r"^Expected `(?:str|array)` of length (?P<sign>>=|<=) (?P<limit>\d+)$")
+_LENGTH = re.compile(r"^Expected `(?P<kind>str|array)` of length (?P<sign>>=|<=) (?P<limit>\d+)$")
 _BOUND = re.compile(r"^Expected `int` (?P<sign>>=|<=) (?P<limit>-?\d+)$")
 _KIND = re.compile(r"^Expected `(?P<kind>\w+)[^`]*`, got `\w+`$")
 _LENGTHS = {">=": ("string_too_short", "at least"), "<=": ("string_too_long", "at most")}
 _BOUNDS = {">=": ("greater_than_equal", "at least"), "<=": ("less_than_equal", "at most")}
-# By msgspec's name of a type: the type of the detail, and what to send.
+# msgspec's name of a type → the type of the detail, and what to send.
 _KINDS = {
-    "str": ("string_type", "Send a text."),
+    "str": ("string_type", "Send a string."),
     "int": ("int_type", "Send a whole number."),
     "bool": ("bool_type", "Send true or false."),
     "object": ("dict_type", "Send an object."),
@@ -47,9 +47,9 @@ _KINDS = {
 
 
 def find_faults(values: object, model: type[msgspec.Struct], location: Location) -> list[Detail]:
-    """A detail for each field of an object that does not fit the model, at most 20; none if it is valid.
+    """A detail for each invalid field of an object, at most 20.
 
-    `location` is the object's place in the request. Types of details are a part of the wire contract: missing,
+    `location` is the object's place in the request. The types of details are part of the wire contract: missing,
     unknown_field, string_type, string_too_short, string_too_long, string_pattern_mismatch, int_type,
     greater_than_equal, less_than_equal, dict_type.
     """
@@ -69,13 +69,13 @@ def find_faults(values: object, model: type[msgspec.Struct], location: Location)
         except msgspec.ValidationError as error:
             faults.append(_detail(str(error), place))
     for name in sorted(values.keys() - {field.encode_name for field in fields}):
-        message = "There is no such field; put your own values inside 'data'."
+        message = "This field is unknown; put your own values inside 'data'."
         faults.append(Detail(loc=[*location, printable(name)], type="unknown_field", message=message))
     return faults[:MAX_DETAILS]
 
 
 def decode_model(text: str, model: type[T]) -> T | Detail:
-    """The model, a msgspec.Struct, that a JSON text is; or its first fault."""
+    """Decode a JSON text into a model, which is a msgspec.Struct; or return its first fault."""
     try:
         return msgspec.json.decode(text, type=model)
     except msgspec.ValidationError as error:
@@ -85,7 +85,7 @@ def decode_model(text: str, model: type[T]) -> T | Detail:
 
 
 def convert_model(values: object, model: type[T]) -> T | Detail:
-    """The model that decoded JSON is; or its first fault."""
+    """Convert decoded JSON into a model; or return its first fault."""
     try:
         return msgspec.convert(values, model)
     except msgspec.ValidationError as error:
@@ -93,8 +93,8 @@ def convert_model(values: object, model: type[T]) -> T | Detail:
 
 
 def time_faults(values: Mapping[str, Any], names: Sequence[str], location: Location) -> list[Detail]:
-    """A detail for each of the named times that has the right form but does not exist, such as 30 February."""
-    message = f"There is no such time. {_TIME}"
+    """A detail for each named time that does not exist, such as 30 February. The form of the times is valid."""
+    message = f"This time does not exist. {_TIME}"
     return [
         Detail(loc=[*location, name], type="time_invalid", message=message)
         for name in names
@@ -103,7 +103,7 @@ def time_faults(values: Mapping[str, Any], names: Sequence[str], location: Locat
 
 
 def is_time(text: str) -> bool:
-    """Whether a text of a time's form exists on the calendar."""
+    """Whether a string in the form of a time is a time that exists."""
     try:
         datetime.fromisoformat(text)
     except ValueError:
@@ -112,7 +112,7 @@ def is_time(text: str) -> bool:
 
 
 def place_of(details: Sequence[Detail]) -> str:
-    """The place of the first fault, for a sentence."""
+    """The place of the first fault, for an error message."""
     return ".".join(str(part) for part in details[0]["loc"]) or "body"
 
 
@@ -125,22 +125,23 @@ def _detail(message: str, location: Location, model: type[Any] | None = None) ->
         name = printable(field["name"])
         if field["fault"] == "missing required":
             return Detail(loc=[*place, name], type="missing", message=f"Field '{name}' is required.")
-        return Detail(loc=[*place, name], type="unknown_field", message="There is no such field; leave it out.")
+        return Detail(loc=[*place, name], type="unknown_field", message="This field is unknown; leave it out.")
     name = str(place[-1]) if place else ""
-    if what.startswith("Invalid enum value"):  # what follows is the value
+    if what.startswith("Invalid enum value"):  # the rest of the text is the value
         return Detail(loc=place, type="literal_error", message=f"Send one of {', '.join(_choices(model, name))}.")
     kind, remedy = _kind_and_remedy(what)
-    # The remedy of a field says more than that of its type.
+    # A field's own remedy is more specific than that of its type.
     return Detail(loc=place or ["body"], type=kind, message=REMEDIES.get(name, remedy))
 
 
 def _kind_and_remedy(what: str) -> tuple[str, str]:
     if length := _LENGTH.match(what):
         kind, words = _LENGTHS[length["sign"]]
-        return kind, f"Send {words} {length['limit']} characters."
+        unit = "characters" if length["kind"] == "str" else "items"
+        return kind, f"Send {words} {length['limit']} {unit}."
     if bound := _BOUND.match(what):
         kind, words = _BOUNDS[bound["sign"]]
-        return kind, f"Send a number of {words} {bound['limit']}."
+        return kind, f"Send a whole number of {words} {bound['limit']}."
     if "matching regex" in what:
         return "string_pattern_mismatch", NOT_BLANK
     named = _KIND.match(what)

@@ -1,5 +1,5 @@
--- What the schema muster holds, in a form that is the same on PostgreSQL 15 to 18: without partitions, and without NOT NULL
--- constraints, which belong to their columns. A function is its owner and the SHA-256 of its definition.
+-- The objects of the schema muster, in the same form on PostgreSQL 15 to 18. Partitions are only named. NOT NULL constraints are
+-- listed with their columns. A function is its owner and the SHA-256 of its definition.
 WITH relation AS (
     SELECT c.* FROM pg_class c
      WHERE c.relnamespace = to_regnamespace('muster') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
