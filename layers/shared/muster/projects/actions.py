@@ -160,10 +160,7 @@ def run_action(connection: Connection, directory: Path, event: Event) -> dict[st
             f"The login may not do this: {error.diag.message_primary}. Use the login that migrated the database."
         ) from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
-        message = (
-            f"The schema is incomplete: {error.diag.message_primary}. Run the action verify to see what is missing, "
-            "then the action migrate."
-        )
+        message = f"The schema is incomplete: {error.diag.message_primary}. Run migrate. The action verify lists what is missing."
         raise MusterError(message) from error
 
 

@@ -26,12 +26,12 @@ _NO_ANSWER = (
     "aws rds start-db-instance --db-instance-identifier DATABASE-ID # if it is stopped. Otherwise check that its "
     "security group and subnets let this function in, and check the host and port in DATABASE_URL.",
 )
-_NONE_LEFT = ("The database has no free connections.", FREE_CONNECTIONS)
+_NONE_LEFT = ("The database has no connection left.", FREE_CONNECTIONS)
 _REASONS: Sequence[tuple[str, tuple[str, str]]] = (
     (
         "password authentication failed",
         (
-            "The database rejects the user name or password.",
+            "The database refuses the login.",
             "ALTER ROLE <login> PASSWORD '<password>'; -- or correct the login in DATABASE_URL or the secret",
         ),
     ),
