@@ -61,7 +61,7 @@ class AnalyticsService:
         opts_out: bool = False,
     ) -> None:
         self._database = database
-        self._asker = Access(
+        self._caller = Access(
             key_hash=key_hash if key_hash or key is None else hash_key(key),
             key_prefix=(key or "")[:PREFIX_LENGTH],
             request_id=request_id or str(uuid.uuid4()),
@@ -256,4 +256,4 @@ class AnalyticsService:
         return self._database.run(lambda connection: topic(connection, access.look_up(connection), request))
 
     def _access(self, operation: str) -> Access:
-        return self._asker._replace(allowed=PERMISSIONS[operation])
+        return self._caller._replace(allowed=PERMISSIONS[operation])

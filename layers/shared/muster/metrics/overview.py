@@ -125,8 +125,8 @@ def _count(
     if row["watermark"] == state.watermark:
         return row
     # A roll-up ran between the two statements. Repeat them in one snapshot.
-    with one_snapshot(connection, parameters["project_id"]) as now:
-        return _execute(connection, parameters, None if now.watermark is None else value, now.watermark)
+    with one_snapshot(connection, parameters["project_id"]) as current:
+        return _execute(connection, parameters, None if current.watermark is None else value, current.watermark)
 
 
 def _execute(

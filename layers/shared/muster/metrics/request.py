@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,7 +22,7 @@ from muster.http.params import (
 )
 from muster.http.request import Request
 from muster.metrics.cursor import Cursor, event_cursor_of
-from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, day_start, timeframe_range
+from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, instant, timeframe_range
 from muster.platform.errors import InvalidParameter
 
 Format = Literal["csv", "ndjson"]
@@ -149,8 +149,8 @@ class MetricsRequest:
         zone = self.zone
         if self.start is None:
             return timeframe_range(self.timeframe or "week", zone, now, events)
-        start = _instant(self.start, zone)
-        end = timeframe_range("day", zone, now, events).end if self.end is None else _instant(self.end, zone)
+        start = instant(self.start, zone)
+        end = timeframe_range("day", zone, now, events).end if self.end is None else instant(self.end, zone)
         if start >= end:
             raise InvalidParameter("start", "The start must be before the end.")
         return TimeRange(start, end, by_length(end - start))
@@ -236,7 +236,7 @@ def range_request(query: RangeQuery, default_timeframe: Timeframe = "week") -> M
     timeframe = None if start is not None else query.timeframe or default_timeframe
     request = MetricsRequest(timeframe=timeframe, start=start, end=end, timezone=query.timezone)
     zone = request.zone
-    if start is not None and end is not None and _instant(start, zone) >= _instant(end, zone):
+    if start is not None and end is not None and instant(start, zone) >= instant(end, zone):
         raise InvalidParameter("start", "The start must be before the end.")
     return request
 
@@ -264,7 +264,3 @@ def _breakdown(text: str | None) -> str | None:
     if text is None or text in BREAKDOWNS or (text.startswith(DATA) and text != DATA):
         return text
     raise InvalidParameter("breakdown", f"Send one of {', '.join(BREAKDOWNS)} or data.<key>.")
-
-
-def _instant(when: datetime | date, zone: ZoneInfo) -> datetime:
-    return when.astimezone(UTC) if isinstance(when, datetime) else day_start(when, zone)

@@ -109,6 +109,11 @@ def bucket_end(when: datetime, granularity: Granularity, zone: tzinfo) -> dateti
     return next(_following(bucket_start(when, granularity, zone), granularity, zone))
 
 
+def instant(when: datetime | date, zone: tzinfo) -> datetime:
+    """Get the instant of a time, or of the start of a local day, in UTC."""
+    return when.astimezone(UTC) if isinstance(when, datetime) else day_start(when, zone)
+
+
 def day_start(day: date, zone: tzinfo) -> datetime:
     """Get the first instant of a local day, in UTC. If the clock skips midnight, it is the instant of the change."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)

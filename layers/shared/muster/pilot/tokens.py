@@ -31,7 +31,7 @@ from muster.validation.unstorable import find_unstorable
 
 MAX_ISSUED = 1_000
 
-Form = TypeVar("Form", bound=msgspec.Struct)
+BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
 
 class IssueIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -67,10 +67,10 @@ def parse_issue(request: Request) -> IssueIn:
     Raises:
         InvalidParameter: the message names the first invalid field.
     """
-    wanted = _form(request, IssueIn)
-    if wanted.expires_at is not None and not is_time(wanted.expires_at):
+    sent = _read_body(request, IssueIn)
+    if sent.expires_at is not None and not is_time(sent.expires_at):
         raise InvalidParameter("expiresAt", "There is no such time.")
-    return wanted
+    return sent
 
 
 def parse_redemption(request: Request) -> RedeemIn:
@@ -79,7 +79,7 @@ def parse_redemption(request: Request) -> RedeemIn:
     Raises:
         InvalidParameter: the message names the first invalid field.
     """
-    sent = _form(request, RedeemIn)
+    sent = _read_body(request, RedeemIn)
     if sent.user_id is None and sent.session_id is None:
         raise InvalidParameter("userId", "Send the userId, the sessionId or both that redeem the token.")
     return sent
@@ -94,8 +94,8 @@ def parse_tokens_request(request: Request) -> TokensRequest:
     return read_query(request.query, TokensRequest)
 
 
-def _form(request: Request, form: type[Form]) -> Form:
-    sent = decode_model(read_text(request.body), form)
+def _read_body(request: Request, model: type[BodyT]) -> BodyT:
+    sent = decode_model(read_text(request.body), model)
     if not isinstance(sent, msgspec.Struct):
         raise InvalidParameter(place_of([sent]), sent["message"])
     for fault in find_unstorable(msgspec.to_builtins(sent), []):

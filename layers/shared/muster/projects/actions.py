@@ -160,7 +160,8 @@ def run_action(connection: Connection, directory: Path, event: Event) -> dict[st
             f"The login may not do this: {error.diag.message_primary}. Use the login that migrated the database."
         ) from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
-        message = f"The schema is incomplete: {error.diag.message_primary}. Run migrate. The action verify lists what is missing."
+        fault = f"The schema is incomplete: {error.diag.message_primary}."
+        message = f"{fault} Run migrate. The action verify lists what is missing."
         raise MusterError(message) from error
 
 

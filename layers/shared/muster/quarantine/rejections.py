@@ -15,7 +15,7 @@ from muster.http.params import DEFAULT_LIMIT, PageCursor, PageLimit, QueryModel,
 from muster.http.request import Request
 from muster.http.response import WireModel
 from muster.metrics.cursor import ADVICE
-from muster.metrics.time_ranges import day_start
+from muster.metrics.time_ranges import instant
 from muster.platform.errors import InvalidParameter
 
 
@@ -136,7 +136,7 @@ def parse_rejections_request(request: Request) -> RejectionsRequest:
         InvalidParameter: the message names the first invalid parameter.
     """
     query = read_query(request.query, RejectionsQuery)
-    start, end = _instant(query.start), _instant(query.end)
+    start, end = (None if when is None else instant(when, UTC) for when in (query.start, query.end))
     if start and end and start >= end:
         raise InvalidParameter("start", "The start must be before the end.")
     return RejectionsRequest(
@@ -166,12 +166,6 @@ def rejection_cursor_of(text: str | None) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > len(str(2**63)) - 1:
         raise InvalidParameter("cursor", ADVICE)
     return int(text)
-
-
-def _instant(when: datetime | date | None) -> datetime | None:
-    if when is None or isinstance(when, datetime):
-        return when
-    return day_start(when, UTC)
 
 
 MAX_DAYS, MAX_ROWS, MAX_BYTES = 90, 100_000, 256 * 1024 * 1024

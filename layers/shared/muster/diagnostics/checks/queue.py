@@ -37,4 +37,5 @@ def queue(_: Connection, context: Context) -> Finding:
         )
         summary = f"Queued messages are not being stored: the oldest has waited {depth.oldest_seconds:.0f} s."
         return Finding("fail", summary, remedy, data)
-    return Finding("pass", "Queued messages are being stored.", data=data)
+    summary = f"No message has waited longer than {STUCK_SECONDS} s, and the dead-letter queue is empty."
+    return Finding("pass", summary, data=data)
