@@ -42,8 +42,7 @@ def write_canary(connection: Connection, context: Context) -> Finding:
     state, table = answer.get("sqlstate"), answer.get("table") or None
     data = {"sqlstate": state, "table": table}
     if causes := _causes(context):
-        checks = " and ".join(causes)
-        return Finding("skip", f"Events cannot be stored (SQLSTATE {state}). See the checks {checks}.", data=data)
+        return Finding("skip", f"Events cannot be stored (SQLSTATE {state}): see {' and '.join(causes)}.", data=data)
     summary = f"Events cannot be stored: SQLSTATE {state}."
     return Finding("fail", summary, _remedy(connection, context, answer), data)
 

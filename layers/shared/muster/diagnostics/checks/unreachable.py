@@ -39,7 +39,7 @@ _REASONS: Sequence[tuple[str, tuple[str, str]]] = (
         "certificate",
         (
             "The server's certificate is not trusted.",
-            "Set sslmode=verify-full&sslrootcert=<CA bundle of the server> in DATABASE_URL.",
+            "Set sslmode=verify-full&sslrootcert=<file> in DATABASE_URL; the file is the server's CA bundle.",
         ),
     ),
     (
