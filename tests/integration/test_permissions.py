@@ -26,7 +26,7 @@ OPERATIONS = {
     "redeem_pilot_token": "redeem_pilot_token",
 }
 # These answer about a key or note it, and do nothing else for it.
-ABOUT_KEYS = {"authenticate", "project_of_key", "note_key_use", "allowed_origins"}
+ABOUT_KEYS = {"authenticate", "project_of_key", "refusal_of_key", "note_key_use", "allowed_origins"}
 
 
 def test_every_function_that_takes_a_key_asks_for_the_kinds_of_the_table(connection: psycopg.Connection[Any]) -> None:
