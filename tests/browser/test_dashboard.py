@@ -143,7 +143,7 @@ def test_the_live_view_shows_an_event_that_has_just_been_stored(study: Server, o
     expect(
         page.get_by_role("list", name=re.compile("^The session.s events$")).locator("li", has_text=name)
     ).to_be_visible()
-    expect(page.get_by_text("Everything that the client numbered has arrived.")).to_be_visible()
+    expect(page.get_by_text("Every batch that the client numbered has arrived.")).to_be_visible()
 
 
 def test_sessions_are_the_apis_page_after_page_and_so_is_one_of_them(study: Server, opened: Open) -> None:
@@ -313,14 +313,14 @@ def test_the_dashboard_says_where_an_event_is(study: Server, opened: Open) -> No
     event = dashboard.ask("/v1/metrics/events?limit=1")["events"][0]["id"]
     page.get_by_label(re.compile("^The event.s id$")).fill(event)
     page.get_by_role("button", name="Find").click()
-    expect(page.get_by_text("It is stored, and this view counts it.")).to_be_visible()
+    expect(page.get_by_text("The event is stored, and this view counts it.")).to_be_visible()
     assert page.locator(".stages > li.pass").count() == 6
     unknown = str(uuid.uuid4())
     page.get_by_label(re.compile("^The event.s id$")).fill(unknown)
     page.get_by_role("button", name="Find").click()
     verdict = dashboard.ask(f"/v1/diagnostics/events/{unknown}")["verdict"]
     expect(page.locator(".way .verdict")).to_have_text(verdict)
-    expect(page.locator(".way .remedy")).to_contain_text("See that the client sends to this API")
+    expect(page.locator(".way .remedy")).to_contain_text("Check that the client sends to this API")
 
 
 def test_an_empty_project_says_why_in_every_view(server: Server, opened: Open) -> None:

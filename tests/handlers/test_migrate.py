@@ -86,43 +86,43 @@ def test_keys_are_stored_as_hashes_alone(invoke: Any, database_url: str) -> None
 @pytest.mark.parametrize(
     ("event", "sentence"),
     [
-        ({"action": "drop"}, "There is no such action; known are migrate, verify"),
-        ({"action": 7}, "There is no such action"),
+        ({"action": "drop"}, "Unknown action. The actions are migrate, verify"),
+        ({"action": 7}, "Unknown action"),
         ({"action": "create_project"}, "'name' is required"),
-        ({"action": "create_project", "name": "tests"}, "There is a project of this name already"),
+        ({"action": "create_project", "name": "tests"}, "A project with this name exists"),
         ({"action": "create_project", "name": "x" * 201}, "1 to 200 characters"),
         (
             {"action": "create_project", "name": "a", "timezone": "UTC"},
-            "no such setting as 'timezone'; known",
+            "Unknown setting 'timezone'. The settings are",
         ),
-        ({"action": "create_project", "name": "a", "timeZone": "Mars/Olympus"}, "'timeZone' is the IANA name"),
-        ({"action": "create_project", "name": "a", "timeZone": 7}, "'timeZone' is the IANA name"),
-        ({"action": "create_project", "name": "a", "timeZone": "FOO+3"}, "'timeZone' is the IANA name"),
-        ({"action": "update_project", "project": "tests"}, "There is nothing to change"),
+        ({"action": "create_project", "name": "a", "timeZone": "Mars/Olympus"}, "'timeZone' must be the IANA name"),
+        ({"action": "create_project", "name": "a", "timeZone": 7}, "'timeZone' must be the IANA name"),
+        ({"action": "create_project", "name": "a", "timeZone": "FOO+3"}, "'timeZone' must be the IANA name"),
+        ({"action": "update_project", "project": "tests"}, "Nothing to change"),
         ({"action": "update_project", "project": "nowhere", "consentMode": "off"}, "There is no project 'nowhere'"),
-        ({"action": "update_project", "project": NOBODY, "consentMode": "off"}, "There is no project of this id"),
-        ({"action": "update_project", "project": "tests", "consentMode": "maybe"}, "'consentMode' is one of off"),
-        ({"action": "update_project", "project": "tests", "allowedOrigins": "*"}, "'allowedOrigins' is a list"),
+        ({"action": "update_project", "project": NOBODY, "consentMode": "off"}, "There is no project with this id"),
+        ({"action": "update_project", "project": "tests", "consentMode": "maybe"}, "'consentMode' must be one of off"),
+        ({"action": "update_project", "project": "tests", "allowedOrigins": "*"}, "'allowedOrigins' must be a list"),
         ({"action": "update_project", "project": "tests", "eventWindowDays": 0}, "from 1 to 36500"),
         ({"action": "update_project", "project": "tests", "eventWindowDays": True}, "from 1 to 36500"),
         ({"action": "update_project", "project": "tests", "eventWindowDays": None}, "from 1 to 36500"),
-        ({"action": "update_project", "project": "tests", "retentionDays": "90"}, "or null, which keeps events"),
-        ({"action": "update_project", "project": "tests", "rollupKeys": ["plan", "plan"]}, "keys of data, each once"),
-        ({"action": "update_project", "project": "tests", "rollupKeys": [""]}, "a text of 1 to 100"),
+        ({"action": "update_project", "project": "tests", "retentionDays": "90"}, "or null to keep events forever"),
+        ({"action": "update_project", "project": "tests", "rollupKeys": ["plan", "plan"]}, "must list each key once"),
+        ({"action": "update_project", "project": "tests", "rollupKeys": [""]}, "a string of 1 to 100"),
         ({"action": "update_project", "project": "tests", "redactedKeys": "email"}, "at most 100 keys of data"),
-        ({"action": "update_project", "project": "tests", "redactedKeys": [7]}, "a text of 1 to 100"),
-        ({"action": "update_project", "project": "tests", "redactsCards": "no"}, "is true or false"),
+        ({"action": "update_project", "project": "tests", "redactedKeys": [7]}, "a string of 1 to 100"),
+        ({"action": "update_project", "project": "tests", "redactsCards": "no"}, "must be true or false"),
         ({"action": "update_project", "project": "tests", "name": "x" * 201}, "1 to 200 characters"),
         ({"action": "revoke_key", "key": "mw_nobod"}, "There is no such key"),
         ({"action": "revoke_key"}, "'key' is required"),
         ({"action": "list_keys", "project": "nowhere"}, "There is no project 'nowhere'"),
-        ({"action": "list_keys", "project": NOBODY}, "There is no project of this id"),
-        ({"action": "create_key", "project": "tests", "kind": "read", "note": 7}, "'note' is a text"),
+        ({"action": "list_keys", "project": NOBODY}, "There is no project with this id"),
+        ({"action": "create_key", "project": "tests", "kind": "read", "note": 7}, "'note' must be a string"),
         ({"action": "create_key", "project": "nowhere", "kind": "read"}, "There is no project 'nowhere'"),
-        ({"action": "create_key", "project": "tests", "kind": "root"}, "'kind' is one of"),
+        ({"action": "create_key", "project": "tests", "kind": "root"}, "'kind' must be one of"),
         (
             {"action": "create_key", "project": NOBODY, "kind": "read"},
-            "There is no project of this id",
+            "There is no project with this id",
         ),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_project_with_a_setting_that_is_wrong_is_not_made_at_all(invoke: Any) 
 
 def test_a_name_that_another_project_has_is_refused(invoke: Any, project: Project) -> None:
     invoke(action="create_project", name="other")
-    with pytest.raises(MusterError, match="There is a project of this name already"):
+    with pytest.raises(MusterError, match="A project with this name exists"):
         invoke(action="update_project", project="other", name="tests")
 
 
@@ -229,7 +229,7 @@ def test_a_revoked_key_is_refused_at_once_on_connections_that_are_warm(
 def test_a_prefix_that_two_keys_have_revokes_neither(invoke: Any, database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("UPDATE muster.api_keys SET prefix = 'mw_alike'")
-    with pytest.raises(MusterError, match="More than one key begins so"):
+    with pytest.raises(MusterError, match="Several keys have this prefix"):
         invoke(action="revoke_key", key="mw_alike")
     assert {key["revokedAt"] for key in invoke(action="list_keys", project="tests")["keys"]} == {None}
 

@@ -358,7 +358,7 @@ def test_metrics_events_and_exports_are_told_by_participant_type(
     )
     assert "The filter participantType excludes it" in trace.json["verdict"]
     empty = on_metrics("GET /v1/metrics", kind="read", query={"participantType": "control"}).json["explain"]
-    assert "leave one out" in empty["hint"]
+    assert "Remove a filter" in empty["hint"]
 
 
 def test_no_value_is_no_participant_type(on_metrics: Caller) -> None:

@@ -75,7 +75,7 @@ def test_a_stored_event_is_visible_where_the_view_holds_it(post: Caller, on_diag
         ({"userId": "bob"}, "The filter userId"),
         ({"participantType": "tester"}, "The filter participantType excludes it: the event's value is none"),
         ({"data.path": "/other"}, "The filter data.path"),
-        ({"start": "2026-01-01", "end": "2026-02-01"}, "after the range of 2026-01-01T00:00:00+00:00"),
+        ({"start": "2026-01-01", "end": "2026-02-01"}, "after the range from 2026-01-01T00:00:00+00:00"),
         ({"eventType": ["page_view", "other"], "userId": "bob"}, "The filter userId"),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_time_zone_that_hides_an_event_is_named(post: Caller, on_diagnostics: 
     post(POST, a_batch(event), kind="admin")
     query = {"start": "2026-06-10", "end": "2026-06-11", "timezone": "Asia/Tokyo"}
     found = trace(on_diagnostics, event["id"], **query)
-    assert "These are days of Asia/Tokyo. The same days of UTC include it." in stage(found, "visible")["detail"]
+    assert "The range has days in Asia/Tokyo; the same days in UTC include it." in stage(found, "visible")["detail"]
     assert first_not_passed(trace(on_diagnostics, event["id"], **{**query, "timezone": "UTC"})) is None
 
 
@@ -113,7 +113,7 @@ def test_one_id_with_two_timestamps_is_two_events_and_said_so(post: Caller, on_d
     post(POST, a_batch(event, sessionId=session))
     post(POST, a_batch({**event, "timestamp": "2026-11-01T00:00:00Z"}, sessionId=session), kind="admin")
     found = trace(on_diagnostics, event["id"])
-    assert "There are 2 events of this id" in stage(found, "deduplicated")["detail"]
+    assert "2 events have this id" in stage(found, "deduplicated")["detail"]
 
 
 def test_an_event_in_a_refused_request_is_found(post: Caller, on_diagnostics: Caller) -> None:
@@ -121,7 +121,7 @@ def test_an_event_in_a_refused_request_is_found(post: Caller, on_diagnostics: Ca
     post(POST, {"sessionId": "none", "events": [event]})
     found = trace(on_diagnostics, event["id"])
     assert first_not_passed(found) == ("validated", "fail")
-    assert "The request that it was in was refused: invalid_batch" in found["verdict"]
+    assert "The whole request was refused: invalid_batch" in found["verdict"]
 
 
 def test_a_replayed_event_tells_its_story(post: Caller, on_diagnostics: Caller) -> None:
@@ -133,9 +133,8 @@ def test_a_replayed_event_tells_its_story(post: Caller, on_diagnostics: Caller) 
     assert on_diagnostics("POST /v1/diagnostics/rejections/replay", body, kind="admin").json["replayed"] == 1
     after = trace(on_diagnostics, event["id"], timeframe="all")
     assert first_not_passed(after) is None
-    assert (
-        "At first it was rejected, as timestamp_out_of_range. It was replayed at" in stage(after, "validated")["detail"]
-    )
+    detail = stage(after, "validated")["detail"]
+    assert "It was first rejected with the reason timestamp_out_of_range. It was replayed at" in detail
 
 
 def test_of_an_unknown_event_it_says_what_is_known(post: Caller, on_diagnostics: Caller) -> None:
@@ -143,11 +142,11 @@ def test_of_an_unknown_event_it_says_what_is_known(post: Caller, on_diagnostics:
     post(POST, a_batch(sessionId=session, sequence=4, dropped=3))
     found = trace(on_diagnostics, unknown, sessionId=session)
     assert (found["found"], first_not_passed(found)) == (False, ("received", "unknown"))
-    assert "3 of 4 batches have not arrived: 1-3; the client gave up 3 events" in stage(found, "received")["detail"]
+    assert "3 of 4 batches have not arrived: 1-3; the client dropped 3 events" in stage(found, "received")["detail"]
     assert found["known"]["session"]["batches"] == {"received": [[4, 4]], "gaps": [[1, 3]], "missing": 3, "last": 4}
     assert unknown in found["remedy"]
     assert trace(on_diagnostics, unknown)["known"]["hint"]
-    assert "Nothing of its session" in stage(trace(on_diagnostics, unknown, sessionId=unknown), "received")["detail"]
+    assert "No batch of its session" in stage(trace(on_diagnostics, unknown, sessionId=unknown), "received")["detail"]
 
 
 def test_it_is_of_one_project_and_for_its_readers(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
@@ -192,13 +191,13 @@ def test_the_delivery_report_of_a_session(post: Caller, on_diagnostics: Caller) 
     assert (found["dropped"], found["rejected"], found["eventsCount"], found["eventsStored"]) == (9, 1, 4, 4)
     assert 59 < found["lateness"]["medianSeconds"] <= found["lateness"]["maxSeconds"] < 120
     assert 59_000 < found["clockSkewMs"] < 120_000
-    assert "5 of 9 batches have not arrived: 3-4, 6-8; the client gave up 9 events; 1 events" in found["verdict"]
+    assert "5 of 9 batches have not arrived: 3-4, 6-8; the client dropped 9 events; 1 events" in found["verdict"]
     for number in (3, 4, 6, 7, 8):
         post(POST, a_batch(sessionId=session, sequence=number))
     assert delivery(on_diagnostics, session).json["batches"]["gaps"] == []
     plain = str(uuid.uuid4())
     post(POST, a_batch(sessionId=plain))
-    assert delivery(on_diagnostics, plain).json["verdict"] == "Everything that the client numbered has arrived."
+    assert delivery(on_diagnostics, plain).json["verdict"] == "Every batch that the client numbered has arrived."
     assert delivery(on_diagnostics, str(uuid.uuid4())).code == "not_found"
 
 

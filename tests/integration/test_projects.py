@@ -54,9 +54,9 @@ def test_a_project_is_made_set_and_listed_and_its_keys_too(database_url: str) ->
     ("arguments", "sentence"),
     [
         (["project", "p", "timeZone"], "A setting has the form name=value"),
-        (["project", "p", "retentionDays=soon"], "'retentionDays' is a whole number"),
+        (["project", "p", "retentionDays=soon"], "'retentionDays' must be a whole number"),
         (["keys", "nowhere"], "There is no project 'nowhere'"),
-        (["key", "nowhere", "root"], "'kind' is one of"),
+        (["key", "nowhere", "root"], "'kind' must be one of"),
         (["revoke", "mw_nobod"], "There is no such key"),
     ],
 )

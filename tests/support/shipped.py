@@ -62,4 +62,4 @@ OUTCOMES: dict[str, Outcome] = {
     "migrate-create-project": Outcome("ok"),
 }
 # The invocation fails, and says why.
-FAILURES = {"migrate-unknown-action": "There is no such action"}
+FAILURES = {"migrate-unknown-action": "Unknown action"}

@@ -1,10 +1,10 @@
 """The façade of Muster: what handlers call, and what an engineer calls from a Python shell.
 
-Each operation takes one request model, or nothing, and hands it to its topic as `topic(connection, access, request)`:
-an open connection, who asks, and what for. Some topics take the `Database` in place of the connection: ingest, which
-stores or queues; erase_subject and replay_rejections, which need several transactions; issue_pilot_tokens, which must
-send the same tokens again when an answer is lost; trace_event, which asks the queue between two statements; and
-run_diagnostics, which opens a connection of its own.
+Each operation takes one request model, or nothing, and passes it to its topic as `topic(connection, access, request)`:
+an open connection, the caller's access, and the request. Some topics take the `Database` instead of a connection:
+ingest, which stores or queues; erase_subject and replay_rejections, which need several transactions;
+issue_pilot_tokens, which must retry with the same tokens when a response is lost; trace_event, which reads the queue
+between two statements; and run_diagnostics, which opens its own connection.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ AnswerT = TypeVar("AnswerT")
 
 
 class AnalyticsService:
-    """Acts for one project: that of `key`, or without a key the database's only one.
+    """Acts for one project: the project of `key` or, without a key, the only one in the database.
 
-    Without a key the database's login must own the schema, as an engineer's in a shell does.
+    Without a key, the database login must own the schema, as an engineer's login in a shell does.
 
-    Every operation raises KeyRefused where the key may not do it, and DatabaseUnavailable where the database does not
+    Every operation raises KeyRefused if the key may not perform it, and DatabaseUnavailable if the database does not
     answer. The docstring of its topic names the other errors.
     """
 
@@ -61,7 +61,7 @@ class AnalyticsService:
         opts_out: bool = False,
     ) -> None:
         self._database = database
-        self._asker = Access(
+        self._caller = Access(
             key_hash=key_hash if key_hash or key is None else hash_key(key),
             key_prefix=(key or "")[:PREFIX_LENGTH],
             request_id=request_id or str(uuid.uuid4()),
@@ -74,7 +74,7 @@ class AnalyticsService:
     ) -> BatchResult:
         """Store events of one session; each needs an event type and a timestamp with an offset.
 
-        Names may be as on the wire or in snake_case, times texts or datetimes. The result names every rejected event.
+        Names may be camelCase or snake_case; times may be strings or datetimes. The result lists every rejected event.
         """
         from muster.ingest.handler import batch_text, save_batch
 
@@ -82,7 +82,7 @@ class AnalyticsService:
         return save_batch(self._database, self._access("save_batch"), text).result
 
     def save_batch(self, body: RawBody) -> BatchResponse:
-        """Store a batch as a client sent it, or queue it where ingest is buffered."""
+        """Store a batch as a client sent it, or queue it if ingest is buffered."""
         if self._database.settings.ingest_mode == "buffered":
             from muster.ingest.enqueue import queue_request
 
@@ -92,7 +92,7 @@ class AnalyticsService:
         return save_request(self._database, self._access("save_batch"), body)
 
     def update_session(self, session_id: str | UUID, user_id: str | None) -> Session:
-        """Create a session, or say which user it belongs to."""
+        """Create a session, or set the user it belongs to."""
         from muster.sessions import session_update
 
         return self.put_session(session_update(session_id, {"userId": user_id}))
@@ -104,43 +104,43 @@ class AnalyticsService:
         return self._for_key("put_session", put_session, request)
 
     def get_session(self, session_id: UUID) -> KnownSession:
-        """A session and what is known of it."""
+        """Get a session."""
         from muster.sessions import get_session
 
         return self._for_key("get_session", get_session, session_id)
 
     def put_consent(self, request: DecisionIn) -> Decision:
-        """Store what a user or a session decided about being counted."""
+        """Record a consent decision of a user or a session."""
         from muster.privacy.consent import put_consent
 
         return self._for_key("put_consent", put_consent, request)
 
     def get_consent(self, request: ConsentRequest) -> Consent:
-        """The decision that counts for a user or a session."""
+        """Get the consent decision in force for a user or a session."""
         from muster.privacy.consent import get_consent
 
         return self._for_key("get_consent", get_consent, request)
 
     def get_subject(self, request: SubjectRequest) -> Subject:
-        """A page of everything stored about a user."""
+        """Get a page of everything stored about a user."""
         from muster.privacy.subjects import get_subject
 
         return self._for_key("get_subject", get_subject, request)
 
     def erase_subject(self, user_id: str) -> Receipt:
-        """Erase a user."""
+        """Erase everything stored about a user."""
         from muster.privacy.subjects import erase_subject
 
         return erase_subject(self._database, self._access("erase_subject"), user_id)
 
     def issue_pilot_tokens(self, request: IssueIn) -> IssuedTokens:
-        """New pilot tokens, in clear this one time."""
+        """Issue pilot tokens. They are shown in clear only in this response."""
         from muster.pilot.tokens import issue_pilot_tokens
 
         return issue_pilot_tokens(self._database, self._access("issue_pilot_tokens"), request)
 
     def get_pilot_tokens(self, request: TokensRequest) -> TokenPage:
-        """A page of pilot tokens and their state, the latest first."""
+        """List pilot tokens and their state, newest first."""
         from muster.pilot.tokens import get_pilot_tokens
 
         return self._for_key("get_pilot_tokens", get_pilot_tokens, request)
@@ -158,55 +158,55 @@ class AnalyticsService:
         return self._for_key("redeem_pilot_token", redeem_pilot_token, request)
 
     def get_metrics(self, request: MetricsRequest) -> Metrics:
-        """Totals, series and breakdown of a range, exact and fresh."""
+        """Get the totals, series and breakdown of a range."""
         from muster.metrics.overview import get_metrics
 
         return self._for_project("get_metrics", get_metrics, request)
 
     def get_recent_events(self, request: MetricsRequest) -> EventPage:
-        """A page of raw events, the latest first."""
+        """List raw events, newest first."""
         from muster.metrics.events import get_recent_events
 
         return self._for_project("get_recent_events", get_recent_events, request)
 
     def get_recent_sessions(self, request: MetricsRequest) -> SessionPage:
-        """A page of sessions, the one with the latest event first."""
+        """List sessions, ordered by their latest event, newest first."""
         from muster.metrics.sessions import get_recent_sessions
 
         return self._for_project("get_recent_sessions", get_recent_sessions, request)
 
     def get_user(self, user_id: str) -> UserSummary:
-        """One user's summary and latest events."""
+        """Get one user's summary and latest events."""
         from muster.metrics.user_profile import get_user
 
         return self._for_project("get_user", get_user, user_id)
 
     def get_funnel(self, request: FunnelRequest) -> Funnel:
-        """How many users or sessions take step after step."""
+        """Count the users or sessions that complete each step of a funnel."""
         from muster.metrics.funnel import get_funnel
 
         return self._for_project("get_funnel", get_funnel, request)
 
     def get_retention(self, request: MetricsRequest) -> Retention:
-        """How many users come back, by when they first came."""
+        """Count the users who come back, by the period in which they first came."""
         from muster.metrics.cohorts import get_retention
 
         return self._for_project("get_retention", get_retention, request)
 
     def export_events(self, request: ExportRequest) -> ExportPage:
-        """A page of raw events as a file."""
+        """Export a page of raw events as CSV or NDJSON."""
         from muster.metrics.export import export_events
 
         return self._for_project("export_events", export_events, request)
 
     def run_diagnostics(self) -> Diagnostics:
-        """What works and what does not, with the remedy of each fault; it raises for nothing but a refused key."""
+        """Run every check. The only error it raises is KeyRefused."""
         from muster.diagnostics.report import run_diagnostics
 
         return run_diagnostics(self._database, self._access("run_diagnostics"))
 
     def trace_event(self, request: TraceRequest) -> Trace:
-        """Where an event is: the stages that it has passed, and whether a view of metrics shows it."""
+        """Find an event: the stages it has passed, and whether a metrics view shows it."""
         from muster.diagnostics.event_trace import trace_event
 
         return trace_event(self._database, self._access("trace_event"), request)
@@ -224,19 +224,19 @@ class AnalyticsService:
         return self._for_project("get_rejections", get_rejections, request)
 
     def replay_rejections(self, request: ReplayIn) -> Replay:
-        """Validate and store again what was rejected."""
+        """Validate rejected events again and store those that pass."""
         from muster.quarantine.replay import replay_rejections
 
         return replay_rejections(self._database, self._access("replay_rejections"), request)
 
     def check_health(self) -> Health:
-        """{"status": "ok"}, or an error when the database does not answer or its schema is not current."""
+        """Return {"status": "ok"}, or raise if the database does not answer or its schema is not current."""
         from muster.diagnostics.report import check_health
 
         return self._database.run(check_health)
 
     def test_database_connection(self) -> bool:
-        """Whether the database answers; the log has the reason when it does not."""
+        """Whether the database answers. If not, the log says why."""
         try:
             return self._database.run(lambda connection: connection.execute("SELECT 1").fetchone()) is not None
         except DatabaseUnavailable:
@@ -245,15 +245,15 @@ class AnalyticsService:
     def _for_key(
         self, operation: str, topic: Callable[[Connection, Access, RequestT], AnswerT], request: RequestT
     ) -> AnswerT:
-        """Run a topic whose SQL function checks the key in the statement that does the work."""
+        """Run a topic that has its SQL function check the key."""
         return self._database.run(topic, self._access(operation), request)
 
     def _for_project(
         self, operation: str, topic: Callable[[Connection, Access, RequestT], AnswerT], request: RequestT
     ) -> AnswerT:
-        """Look the key up, then run a topic whose statements take the key's project."""
+        """Look the key up, then run a topic for the key's project."""
         access = self._access(operation)
         return self._database.run(lambda connection: topic(connection, access.look_up(connection), request))
 
     def _access(self, operation: str) -> Access:
-        return self._asker._replace(allowed=PERMISSIONS[operation])
+        return self._caller._replace(allowed=PERMISSIONS[operation])

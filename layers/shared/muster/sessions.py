@@ -39,7 +39,7 @@ class SessionIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Session(WireModel):
-    """A session as answered."""
+    """The response to PUT /v1/sessions/{sessionId}."""
 
     session_id: str
     user_id: str | None
@@ -53,42 +53,42 @@ class Session(WireModel):
 
 
 class KnownSession(Session):
-    """A session as shown to who may read: a write key is public, and shall not tell who takes part in a study."""
+    """The session as a read key gets it. A write key is public, so it does not get the participant type."""
 
     participant_type: str | None
-    """As what it takes part in a pilot study, by its own latest redemption or its user's."""
+    """From the latest pilot token that the session or its user has redeemed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
-    """What to change of a session; a session that is not known is created."""
+    """A change to a session. An unknown session is created."""
 
     session_id: UUID
     fields: Mapping[str, Any]
-    """The fields of SessionIn as they were sent, by their names on the wire."""
+    """The fields of SessionIn as sent, by their wire names."""
 
 
 def parse_session_update(request: Request) -> SessionUpdate:
-    """A session's change: its id is in the path, the fields are in the body. No body is as good as {}.
+    """Read a session's change: the id from the path, the fields from the body. An empty body means {}.
 
     Raises:
-        InvalidParameter: the session's id is no UUID.
-        InvalidJson, InvalidBatch: naming the first field that cannot be used.
+        InvalidParameter: the session's id is not a UUID.
+        InvalidJson, InvalidBatch: the message names the first invalid field.
     """
     text = read_text(request.body) if request.body.content else "{}"
     session_id = uuid_in_path(request)
     fields = members(text)
     if fields is None:
-        raise InvalidBatch("The body is JSON but no object; send {} or the session's fields.")
+        raise InvalidBatch("The body must be a JSON object: {} or the session's fields.")
     return session_update(session_id, {name: value for name, (value, _) in fields.items()})
 
 
 def session_update(session_id: str | UUID, fields: Mapping[str, Any]) -> SessionUpdate:
-    """A session's change; `fields` are those of SessionIn by their names on the wire.
+    """Validate a session's change; `fields` are those of SessionIn, by their wire names.
 
     Raises:
-        InvalidParameter: the session's id is no UUID.
-        InvalidBatch: naming the first field that cannot be used.
+        InvalidParameter: the session's id is not a UUID.
+        InvalidBatch: the message names the first invalid field.
     """
     known_id = uuid_of("sessionId", str(session_id))
     faults = list(find_unstorable(fields, []))
@@ -108,12 +108,12 @@ def put_session(connection: Connection, access: Access, request: SessionUpdate) 
     """Create or update a session.
 
     Raises:
-        SessionBelongsToAnotherUser: it is known to be another user's.
+        SessionBelongsToAnotherUser: the session already has another user.
         KeyRefused: the key may not write.
     """
     context = dict(request.fields.get("context") or {})
     agent = context.pop("userAgent", None) or access.user_agent
-    # Not orjson: a context may hold whole numbers of any length, as PostgreSQL does.
+    # Not orjson: a context may hold integers of any length, and PostgreSQL stores them.
     change = json.dumps({**request.fields, "context": context, "browser": browser_family(agent)})
     parameters = {"session_id": request.session_id, "change": change}
     if access.key_hash is None:
@@ -127,7 +127,7 @@ def put_session(connection: Connection, access: Access, request: SessionUpdate) 
 
 
 def get_session(connection: Connection, access: Access, session_id: UUID) -> KnownSession:
-    """A session and what is known of it.
+    """Get a session.
 
     Raises:
         NotFound: the project has no such session.
@@ -135,10 +135,10 @@ def get_session(connection: Connection, access: Access, session_id: UUID) -> Kno
     """
     answer = call(connection, "get_session", {"session_id": session_id, "key_hash": access.key_hash})
     if answer.get("refused") == "not_found":
-        raise NotFound("There is no such session in this project; its first batch of events creates it.")
+        raise NotFound("This project has no such session. The session's first batch of events creates it.")
     access.raise_if_refused(answer)
     return KnownSession.read(answer)
 
 
 def _refused(details: list[Any]) -> InvalidBatch:
-    return InvalidBatch(f"The session is refused at '{place_of(details)}': {details[0]['message']}", details=details)
+    return InvalidBatch(f"Invalid session field '{place_of(details)}': {details[0]['message']}", details=details)

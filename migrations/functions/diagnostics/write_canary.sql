@@ -1,5 +1,5 @@
--- Sends one event through ingest, with a key of its own, and rolls everything back.
--- Answers {"ok": true}, or {"ok": false, "sqlstate", "table", "constraint"} of what stood in its way.
+-- Sends one event through ingest with a temporary key and rolls everything back. Returns {"ok": true}, or {"ok": false, "sqlstate",
+-- "table", "constraint"} of the error.
 CREATE OR REPLACE FUNCTION muster.write_canary(p_project_id uuid) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

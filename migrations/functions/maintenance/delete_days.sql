@@ -1,7 +1,10 @@
--- Deletes a project's days before p_before in one transaction: events, the sessions that end with them, and their part of the
--- roll-ups. Events of p_partition, the month from p_from to p_to, are left, because the partition is dropped; p_before is null then,
--- and the first day after the month is used. The caller reduces the counters of the sessions that continue (session_ids, counts):
--- ingest may be writing to them and must not wait for everything else.
+-- Deletes a project's days before p_before in one transaction: the events, the sessions that end in them, and their roll-ups.
+--
+-- With p_partition, the month from p_from to p_to, its events stay, because the caller drops the partition; p_before is then null,
+-- and the first day after the month is used.
+--
+-- The caller reduces the event counters of the sessions that continue (session_ids, counts). It does so last, because ingest may be
+-- writing to them and must not wait for the deletion.
 CREATE OR REPLACE FUNCTION muster.delete_days(p_project_id uuid, p_before date, p_partition regclass, p_from timestamptz, p_to timestamptz,
                                               OUT events bigint, OUT sessions bigint, OUT session_ids uuid[], OUT counts bigint[])
 LANGUAGE plpgsql SET work_mem = '64MB' AS $$
@@ -14,9 +17,9 @@ BEGIN
     events := 0;
     sessions := 0;
     IF v_before IS NULL OR v_keep_from < p_to THEN
-        RETURN; -- the project has since begun to keep more
+        RETURN; -- the project's data retention has been extended
     END IF;
-    -- With literals, so that no other partition is read.
+    -- The statement has literals, so that no other partition is read.
     EXECUTE format($q$
         WITH deleted AS (
             DELETE FROM muster.analytics_events WHERE project_id = %1$L AND occurred_at < %2$L %3$s RETURNING session_id
@@ -29,7 +32,7 @@ BEGIN
              format('UNION ALL SELECT session_id FROM %s WHERE project_id = %L', p_partition, p_project_id) END)
         INTO session_ids, counts, events;
     PERFORM muster.remove_rolled_up_days(v_state, v_before);
-    -- Lock them in ingest's order, then read them again as they are.
+    -- Lock the sessions in the order in which ingest locks them, then check again.
     PERFORM FROM muster.analytics_sessions
       WHERE project_id = p_project_id AND id = ANY (session_ids) AND last_seen_at < v_keep_from ORDER BY id FOR UPDATE;
     DELETE FROM muster.analytics_sessions s USING unnest(session_ids) t(id)

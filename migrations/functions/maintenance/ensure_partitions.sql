@@ -1,6 +1,6 @@
--- Creates the missing monthly partitions from p_from to p_to, inclusive. Answers how many.
--- It attaches them instead of creating them in place, which would lock the parent against ingest. Events of a month that arrived
--- before its partition are in the default one and move.
+-- Creates the missing monthly partitions from p_from to p_to, inclusive. Returns how many.
+-- It attaches the new tables, because CREATE TABLE … PARTITION OF would lock ingest out. Events that arrived before their partition
+-- existed are moved there from the default partition.
 CREATE OR REPLACE FUNCTION muster.ensure_partitions(p_from date, p_to date) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- Deletes a project's days before p_before, as far as they are older than the project keeps. Answers what was deleted.
+-- Deletes a project's days before p_before that are older than its data retention. Returns how many rows were deleted.
 CREATE OR REPLACE FUNCTION muster.expire_events(p_project_id uuid, p_before date, OUT events bigint, OUT sessions bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- The partitions of which no project keeps anything, the oldest first, without those that ensure_partitions would create again.
+-- The partitions that no project keeps, oldest first, without those that ensure_partitions would create again.
 CREATE OR REPLACE FUNCTION muster.expired_partitions() RETURNS TABLE (name text, from_at timestamptz, to_at timestamptz, project_ids uuid[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 BEGIN
@@ -10,7 +10,7 @@ BEGIN
          WHERE m.month < date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month' ORDER BY m.month
     LOOP
         CONTINUE WHEN NOT EXISTS (SELECT FROM muster.retention_limits() k WHERE k.keep_from >= to_at);
-        -- Skip from project to project instead of reading all events.
+        -- Jump from project to project in the index instead of reading all events.
         EXECUTE format($q$
             WITH RECURSIVE found AS (
                 (SELECT e.project_id FROM muster.%1$I e ORDER BY e.project_id LIMIT 1)

@@ -1,9 +1,8 @@
--- Keeps a project from accepting events that are older than it keeps them. What data retention has deleted would come back with the
--- next retry, and a batch that is sent twice would be stored twice.
+-- Limits a project's event window to its data retention. Otherwise a retry would store events again that data retention has deleted.
 CREATE OR REPLACE FUNCTION muster.keep_window_within_retention() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, muster, pg_temp AS $$
 BEGIN
-    NEW.event_window_days := least(NEW.event_window_days, NEW.retention_days); -- null keeps events for ever
+    NEW.event_window_days := least(NEW.event_window_days, NEW.retention_days); -- null: events are kept forever
     RETURN NEW;
 END
 $$;

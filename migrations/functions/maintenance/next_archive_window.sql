@@ -1,6 +1,6 @@
--- The transactions to archive next: with at most p_most events, unless one transaction has more. The answer stays the same until the
--- watermark has moved, so a retry or a second run writes the same objects. On another server it starts over: an event that is twice
--- in the archive is better than one that is missing.
+-- The transactions to archive next: they have at most p_most events, unless one transaction has more. The result stays the same until
+-- the watermark has moved, so a retry or a concurrent run writes the same objects. On another server the archive starts over: a
+-- duplicate event in the archive is better than a missing one.
 CREATE OR REPLACE FUNCTION muster.next_archive_window(p_most integer)
 RETURNS TABLE (from_xid bigint, to_xid bigint, is_last boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
@@ -24,7 +24,7 @@ BEGIN
         RETURN QUERY SELECT v_from, v_to, false;
         RETURN;
     END IF;
-    -- Events restored from another server have its transaction ids. Those ahead of this server's get this transaction's.
+    -- Events restored from another server may have transaction ids ahead of this server's. They get the id of this transaction.
     FOR v_partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'muster.analytics_events'::regclass LOOP
         EXECUTE format('UPDATE %1$s SET xid = $1 WHERE ctid = ANY (ARRAY(SELECT ctid FROM %1$s WHERE xid > $1 LIMIT $2))',
                        v_partition) USING v_current, p_most - v_adopted;

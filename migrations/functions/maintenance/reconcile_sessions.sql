@@ -1,5 +1,10 @@
--- Compares the counters of sessions with the number of their events, in one snapshot: of the sessions that were touched since the
--- last time, at most p_most of a project, and of those that differed then.
+-- Compares the event counters of sessions with the number of their stored events, in one snapshot. It checks the sessions with new
+-- events since the last time, at most p_most of each project, and the sessions that differed then. The CTEs:
+--
+--   since     each project's watermark and differing sessions of the last time
+--   touched   the sessions to check
+--   counted   each session's counter and its number of stored events
+--   found     the result of each project
 CREATE OR REPLACE FUNCTION muster.reconcile_sessions(p_most integer) RETURNS SETOF muster.reconciliations
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- Reduces the event counters of sessions. What ingest adds at the same time is another transaction, and counts.
+-- Subtracts deleted events from the event counters of sessions. The sessions are locked, so no concurrent update by ingest is lost.
 CREATE OR REPLACE FUNCTION muster.reduce_event_counts(p_project_id uuid, p_session_ids uuid[], p_counts bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- What each project with data retention keeps: from the first_day that holds the moment retention_days ago. No event is older than a
--- hundred years.
+-- The first day that each project with a data retention keeps: the day of the time retention_days ago. retention_days is capped at a
+-- hundred years, because no event is older.
 CREATE OR REPLACE FUNCTION muster.retention_limits() RETURNS TABLE (project_id uuid, retention_days integer, time_zone text, first_day date, keep_from timestamptz)
 LANGUAGE sql STABLE AS $$
     SELECT p.id, p.retention_days, z.time_zone, d.first_day, muster.day_start(d.first_day, z.time_zone)

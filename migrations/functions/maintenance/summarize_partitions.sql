@@ -1,5 +1,5 @@
--- Summarizes the last range of pages of each past month's BRIN indexes. Answers how many ranges. Neither autosummarize nor vacuum
--- does it, so every search for new events would read these pages in every month. The current month is left alone, because each event
+-- Summarizes the last page range of the BRIN indexes of past months. Returns how many ranges. Neither autosummarize nor vacuum does
+-- this, so every search for new events would read these pages of every month. The current month is left out, because each event
 -- would change its summary.
 CREATE OR REPLACE FUNCTION muster.summarize_partitions() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$

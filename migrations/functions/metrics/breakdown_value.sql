@@ -1,5 +1,5 @@
--- The value of an event that a breakdown groups by. p_breakdown: eventType, area, userId, participantType or data.<key>.
--- The planner puts its text in the place of the call.
+-- An event's value for a breakdown. p_breakdown: eventType, area, userId, participantType or data.<key>.
+-- The planner inlines this function.
 CREATE OR REPLACE FUNCTION muster.breakdown_value(p_breakdown text, p_event_type text, p_area text, p_user_id text,
                                                   p_participant_type text, p_data jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,5 +1,5 @@
--- The number of users with an event of the last 30 minutes that passes the filter. A client's clock may be ahead by as much as
--- ingest accepts.
+-- The number of users with a matching event in the last 30 minutes. It includes events up to 24 hours ahead, which ingest accepts,
+-- because a client's clock may be wrong.
 CREATE OR REPLACE FUNCTION muster.count_active_users(p_project_id uuid, p_filter jsonb) RETURNS bigint
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN

@@ -1,11 +1,11 @@
--- How many rolled-up events pass the filter, ever. That may cost what the project holds, which a view of a short range must not
--- pay for: months are counted from the latest on, at least one, for a quarter of a second. is_all says whether those were all.
+-- The number of rolled-up events that match the filter, at any time. Counting all of them may take long, so months are counted from
+-- the latest one backwards, at least one, for a quarter of a second. is_all: all months were counted.
 CREATE OR REPLACE FUNCTION muster.count_rolled_up_events(p_project_id uuid, p_watermark bigint, p_filter jsonb,
     OUT events bigint, OUT is_all boolean)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_until CONSTANT timestamptz := clock_timestamp() + interval '0.25 seconds';
-    v_first timestamp; -- in UTC, as partitions are
+    v_first timestamp; -- in UTC, like the partitions
     v_month timestamp;
 BEGIN
     IF p_filter ? 'userId' AND NOT p_filter ? 'participantType' THEN

@@ -1,4 +1,4 @@
--- Whether a session has a rolled-up event from p_from to before p_to with this value of the breakdown.
+-- Whether a session has a rolled-up event from p_from to p_to (exclusive) with this value of the breakdown.
 CREATE OR REPLACE FUNCTION muster.has_rolled_up_event(p_project_id uuid, p_watermark bigint, p_session_id uuid, p_from timestamptz,
     p_to timestamptz, p_breakdown text, p_value text) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$

@@ -1,6 +1,6 @@
--- Whether an event passes a metrics filter: the one predicate of every statement that reads events.
--- p_filter: {"eventType": [text…], "area": […], "userId": […], "participantType": […], "data": {key: [text…]}}, each optional. The
--- values of one filter are alternatives; all filters must pass. The planner puts its text in the place of the call.
+-- Whether an event matches a metrics filter. Every statement that reads events uses this predicate.
+-- p_filter: {"eventType": [text…], "area": […], "userId": […], "participantType": […], "data": {key: [text…]}}, each optional. An
+-- event must have one of the values of each filter. The planner inlines this function.
 CREATE OR REPLACE FUNCTION muster.matches_filter(p_filter jsonb, p_event_type text, p_area text, p_user_id text,
                                                  p_participant_type text, p_data jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,5 +1,5 @@
--- The raw events from p_start to before p_end that pass the filter, which may have "sessionId" here.
--- The planner puts its text in the place of the call.
+-- The raw events from p_start to p_end (exclusive) that match the filter, which may also have "sessionId".
+-- The planner inlines this function.
 CREATE OR REPLACE FUNCTION muster.matching_events(p_project_id uuid, p_start timestamptz, p_end timestamptz, p_filter jsonb)
 RETURNS SETOF muster.analytics_events
 LANGUAGE sql STABLE AS $$

@@ -1,4 +1,5 @@
--- The rolled-up events of participants from p_from to before p_to that pass the filter. They cost what these sessions hold.
+-- The rolled-up events of participants from p_from to p_to (exclusive) that match the filter. The cost grows with the events of the
+-- participants' sessions.
 CREATE OR REPLACE FUNCTION muster.participant_events(p_project_id uuid, p_watermark bigint, p_from timestamptz, p_to timestamptz,
     p_filter jsonb)
 RETURNS TABLE (participant_type text, occurred_at timestamptz, session_id uuid, user_id text, event_type text, area text, data jsonb)

@@ -1,6 +1,6 @@
--- The sessions with a participant type: of the latest redemption of the session or its user. With p_types (["text"…]) only those
--- types. A redemption changes the type of what happened before it, so it is looked up and not rolled up. A session's events lie
--- between first_at and last_at.
+-- The sessions with a participant type, from the latest redemption of the session or its user, as participant_type_of. With p_types
+-- (["text"…]), only sessions of these types. A redemption also changes the type of earlier events, so the type is not rolled up.
+-- A session's events lie between first_at and last_at.
 CREATE OR REPLACE FUNCTION muster.participant_sessions(p_project_id uuid, p_types jsonb)
 RETURNS TABLE (session_id uuid, participant_type text, first_at timestamptz, last_at timestamptz)
 LANGUAGE plpgsql STABLE AS $$

@@ -1,5 +1,5 @@
--- The rolled-up events from p_from to before p_to that pass the filter.
--- Events of given users are found by the users' sessions, those of given participants by the participants' sessions.
+-- The rolled-up events from p_from to p_to (exclusive) that match the filter. With a filter for users or participants, only their
+-- sessions are searched.
 CREATE OR REPLACE FUNCTION muster.rolled_up_events(p_project_id uuid, p_watermark bigint, p_from timestamptz, p_to timestamptz,
     p_filter jsonb)
 RETURNS TABLE (occurred_at timestamptz, session_id uuid, user_id text, event_type text, area text, data jsonb)

@@ -1,4 +1,5 @@
--- What is rolled up of one session: its events that pass the filter, ever and from p_from to before p_to.
+-- A session's rolled-up events that match the filter: their number at any time, and their number, first and last time from p_from
+-- to p_to (exclusive).
 CREATE OR REPLACE FUNCTION muster.rolled_up_session(p_project_id uuid, p_watermark bigint, p_session_id uuid, p_from timestamptz,
     p_to timestamptz, p_filter jsonb, OUT events_ever bigint, OUT events bigint, OUT first_at timestamptz, OUT last_at timestamptz)
 LANGUAGE plpgsql STABLE AS $$
@@ -6,7 +7,7 @@ DECLARE
     v_started timestamptz := '-infinity';
     v_seen timestamptz := 'infinity';
 BEGIN
-    -- A session's events lie between these times, and so in few partitions.
+    -- A session's events lie between these times, so few partitions are read.
     SELECT a.started_at, a.last_seen_at INTO v_started, v_seen
       FROM muster.analytics_sessions a WHERE a.project_id = p_project_id AND a.id = p_session_id;
     SELECT count(*), count(*) FILTER (WHERE e.occurred_at >= p_from AND e.occurred_at < p_to),

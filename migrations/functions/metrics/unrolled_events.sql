@@ -1,5 +1,5 @@
--- The events that are not rolled up yet.
--- As a function, its plan is the one for few events. The planner does not know how few they are, and would read all.
+-- The unrolled events. This is a function to force the plan for few events: the planner does not know how few there are, and would
+-- read all events.
 CREATE OR REPLACE FUNCTION muster.unrolled_events(p_project_id uuid, p_watermark bigint)
 RETURNS TABLE (occurred_at timestamptz, session_id uuid, user_id text, event_type text, area text, data jsonb)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$

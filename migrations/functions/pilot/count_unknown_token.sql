@@ -1,5 +1,5 @@
--- Counts an unknown token and answers what its sender gets: {"refused": "token_not_found" | "too_many_attempts", …}. A known token
--- is never counted, so nobody can lock its holder out.
+-- Counts an unknown token and returns the response: {"refused": "token_not_found" | "too_many_attempts", …}. A known token is never
+-- counted, so no one can lock out its holder.
 CREATE OR REPLACE FUNCTION muster.count_unknown_token(p_project_id uuid) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -8,7 +8,7 @@ DECLARE
     v_attempts muster.pilot_attempts;
 BEGIN
     SELECT * INTO v_attempts FROM muster.pilot_attempts WHERE project_id = p_project_id;
-    -- Over the limit, nothing is written.
+    -- Above the limit, nothing is written.
     IF v_attempts.failures IS NULL OR v_attempts.failures < v_most OR v_attempts.since <= now() - v_window THEN
         INSERT INTO muster.pilot_attempts AS a (project_id) VALUES (p_project_id)
         ON CONFLICT (project_id) DO UPDATE SET

@@ -1,4 +1,4 @@
--- A page of a project's tokens, the latest first. p_cursor is the id of the last token of the page before. Answers {"tokens"}, or
+-- A page of a project's tokens, newest first. p_cursor is the id of the last token of the previous page. Returns {"tokens"}, or
 -- {"refused"}.
 CREATE OR REPLACE FUNCTION muster.get_pilot_tokens(p_key_hash bytea, p_cursor uuid, p_limit integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$

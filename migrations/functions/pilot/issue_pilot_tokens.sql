@@ -1,5 +1,5 @@
--- Issues tokens. The caller chooses ids and hashes, so the same call again issues nothing twice. Answers {"issued", "expires_at"},
--- or {"refused"}.
+-- Issues tokens. The caller chooses the ids and hashes, so a retry of the call issues nothing twice. Returns {"issued",
+-- "expires_at"}, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.issue_pilot_tokens(p_key_hash bytea, p_ids uuid[], p_hashes bytea[], p_prefixes text[],
     p_participant_type text, p_max_uses integer, p_expires_at timestamptz, p_note text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$

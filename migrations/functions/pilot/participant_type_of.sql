@@ -1,4 +1,5 @@
--- The participant type of a session: of the latest redemption by the session or its user; null if there is none.
+-- The participant type of a session, from the latest redemption by the session or its user; null if there is none.
+-- participant_sessions has the same rule for all sessions at once.
 CREATE OR REPLACE FUNCTION muster.participant_type_of(p_project_id uuid, p_session_id uuid) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT r.participant_type FROM (

@@ -1,4 +1,4 @@
--- A token as it is listed, never its hash.
+-- A token as listed, without its hash.
 CREATE OR REPLACE FUNCTION muster.pilot_token_json(p_token muster.pilot_tokens) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(

@@ -1,6 +1,6 @@
--- Redeems a token for a user, a session or both, exactly as often as it has uses: its row is locked, and a waiting call sees what the
--- one before did. The same user or session again is the same redemption, whatever has happened to the token since.
--- Answers {"participant_type", "redeemed_at"}, or {"refused"}.
+-- Redeems a token for a user, a session or both. The token's row is locked, so concurrent calls cannot exceed its uses. A second
+-- redemption by the same user or session returns the first one, even if the token has since expired or been revoked.
+-- Returns {"participant_type", "redeemed_at"}, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.redeem_pilot_token(p_key_hash bytea, p_token_hash bytea, p_user_id text, p_session_id uuid) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
@@ -20,7 +20,7 @@ BEGIN
      WHERE r.project_id = v_key.project_id AND r.token_id = v_token.id AND (r.user_id = p_user_id OR r.session_id = p_session_id)
      ORDER BY (r.user_id = p_user_id) IS TRUE DESC, (r.session_id = p_session_id) IS TRUE DESC, r.id LIMIT 1;
     IF v_known.user_id IS NULL AND v_known.session_id = p_session_id AND p_user_id IS NOT NULL THEN
-        -- The session's user became known. A session of another user stays that user's.
+        -- The session redeemed the token before its user was known. A redemption that has a user keeps it.
         UPDATE muster.pilot_redemptions SET user_id = p_user_id WHERE id = v_known.id;
     ELSIF v_known.user_id = p_user_id AND v_known.session_id IS DISTINCT FROM p_session_id AND p_session_id IS NOT NULL THEN
         INSERT INTO muster.pilot_redemptions (project_id, token_id, participant_type, user_id, session_id, redeemed_at)

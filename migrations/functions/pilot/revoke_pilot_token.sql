@@ -1,4 +1,4 @@
--- Revokes a token: it cannot be redeemed any more. Participants stay participants. Answers the token, or {"refused"}.
+-- Revokes a token, so that it cannot be redeemed again. Participants stay participants. Returns the token, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.revoke_pilot_token(p_key_hash bytea, p_id uuid) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

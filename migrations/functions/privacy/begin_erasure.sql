@@ -1,4 +1,5 @@
--- Begins to erase a user. From now on, events of the user that happened before are ignored. Answers {"receipt_id"}, or {"refused"}.
+-- Begins to erase a user. From now on, ingest ignores the user's events with earlier timestamps. Returns {"receipt_id"}, or
+-- {"refused"}.
 CREATE OR REPLACE FUNCTION muster.begin_erasure(p_key_hash bytea, p_user_id text) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
@@ -12,7 +13,7 @@ BEGIN
     END IF;
     v_user_hash := muster.hash_subject(v_key.project_id, p_user_id);
     UPDATE muster.projects SET has_erasures = true WHERE id = v_key.project_id AND NOT has_erasures;
-    -- An interrupted erasure continues under its receipt.
+    -- An interrupted erasure continues with its receipt.
     UPDATE muster.erasures SET requested_at = clock_timestamp()
      WHERE project_id = v_key.project_id AND user_hash = v_user_hash AND completed_at IS NULL
     RETURNING receipt_id INTO v_receipt_id;

@@ -1,5 +1,5 @@
--- Copies what anonymous sessions decided to their users. A session with a known user is that user's; otherwise it belongs to the
--- first user that is named with it.
+-- Copies the decisions of anonymous sessions to their users. A session belongs to its known user, otherwise to the first user that
+-- is sent with it.
 CREATE OR REPLACE FUNCTION muster.carry_over_consent(p_project_id uuid, p_session_ids uuid[], p_user_ids text[]) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO muster.analytics_consent (project_id, user_id, status, version, data_usage_accepted, decided_at, received_at,

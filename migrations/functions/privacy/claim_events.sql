@@ -1,5 +1,5 @@
--- Gives a session's anonymous events to its user: they leave the roll-ups and come back as new events. The caller holds the
--- project's rollup_state, if there is one.
+-- Assigns a session's anonymous events to its user: they are removed from the roll-ups and get a new transaction id, so the next
+-- roll-up includes them again. The caller has locked the project's rollup_state, if there is one.
 CREATE OR REPLACE FUNCTION muster.claim_events(p_project_id uuid, p_session_id uuid, p_user_id text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,4 +1,5 @@
--- Does what had to wait for a roll-up. Answers for how many sessions; 0 while a roll-up is running.
+-- Assigns the anonymous events of the sessions that waited for a roll-up to their users. Returns the number of sessions; 0 while a
+-- roll-up is running.
 CREATE OR REPLACE FUNCTION muster.claim_pending_events(p_project_id uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

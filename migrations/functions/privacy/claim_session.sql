@@ -1,4 +1,5 @@
--- The same now, unless a roll-up is running: then the session waits in pending_identities, so that ingest never waits.
+-- Assigns a session's anonymous events to its user. If a roll-up is running, the session is put into pending_identities instead, so
+-- that ingest never waits.
 CREATE OR REPLACE FUNCTION muster.claim_session(p_project_id uuid, p_session_id uuid, p_user_id text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

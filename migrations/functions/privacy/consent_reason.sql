@@ -1,5 +1,5 @@
--- Why consent forbids an event: consent_denied or consent_missing; null if it may be stored. p_opts_out: the browser said so, by
--- Sec-GPC or DNT, in a project that honors these signals.
+-- Why consent forbids an event: consent_denied or consent_missing; null if the event may be stored. p_opts_out: the browser sent
+-- Sec-GPC or DNT, and the project honors these signals.
 CREATE OR REPLACE FUNCTION muster.consent_reason(p_project muster.projects, p_user_id text, p_session_id uuid, p_opts_out boolean)
 RETURNS text
 LANGUAGE plpgsql STABLE AS $$

@@ -1,5 +1,5 @@
--- The decision that counts for a user or a session, as consent_decision answers it, or {"refused"}. For a session, what its user
--- decided elsewhere counts as well.
+-- The decision in force for a user or a session, as consent_decision returns it, or {"refused"}. For a session, the decisions of its
+-- user count too.
 CREATE OR REPLACE FUNCTION muster.get_consent(p_key_hash bytea, p_user_id text, p_session_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

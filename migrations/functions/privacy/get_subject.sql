@@ -1,6 +1,5 @@
--- Everything stored about a user, in pages of events, the earliest first. p_after is [time, session id, event id] of the page
--- before; the first page also holds the rest.
--- Answers {"sessions", "consents", "rejections", "redemptions", "events"}, or {"refused"}.
+-- Everything stored about a user, in pages of events, oldest first. p_after is the cursor of the previous page: [time, session id,
+-- event id]. Returns {"events"}, on the first page also {"sessions", "consents", "rejections", "redemptions"}; or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.get_subject(p_key_hash bytea, p_user_id text, p_after jsonb, p_limit integer) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- Whether an event belongs to what was erased.
+-- Whether an event was erased, or belongs to an erased user and happened before the erasure.
 CREATE OR REPLACE FUNCTION muster.is_erased(p_project_id uuid, p_session_id uuid, p_id uuid, p_user_id text, p_at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM muster.erased_events e

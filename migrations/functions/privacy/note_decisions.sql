@@ -1,4 +1,4 @@
--- Marks projects in which a decision was recorded. Ingest does not look for decisions in the others.
+-- Marks the projects that have decisions, so that ingest looks for decisions only there.
 CREATE OR REPLACE FUNCTION muster.note_decisions() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 BEGIN

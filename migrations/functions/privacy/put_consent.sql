@@ -1,5 +1,5 @@
 -- Records a decision. p_decision: {"userId", "sessionId": at least one of them, "status", "version", "dataUsageAccepted",
--- "decidedAt"}. Answers the decision that counts now, as consent_decision does, or {"refused"}.
+-- "decidedAt"}. Returns the decision now in force, as consent_decision does, or {"refused"}.
 CREATE OR REPLACE FUNCTION muster.put_consent(p_key_hash bytea, p_decision jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
@@ -7,7 +7,7 @@ DECLARE
     v_user_id text := p_decision ->> 'userId';
     v_session_id CONSTANT uuid := p_decision ->> 'sessionId';
     v_version CONSTANT text := p_decision ->> 'version';
-    -- A decision from the future, by a client's wrong clock, would count for ever.
+    -- A decision with a future time, from a client with a wrong clock, would outrank later ones.
     v_decided_at CONSTANT timestamptz := least(coalesce((p_decision ->> 'decidedAt')::timestamptz, now()), now());
     v_session_user_id text;
 BEGIN
@@ -23,7 +23,7 @@ BEGIN
         END IF;
         v_user_id := coalesce(v_user_id, v_session_user_id);
     END IF;
-    -- The same decision, sent again, is stored once.
+    -- A decision that is sent twice is stored once.
     INSERT INTO muster.analytics_consent (project_id, user_id, session_id, status, version, data_usage_accepted, decided_at)
     SELECT v_key.project_id, v_user_id, v_session_id, p_decision ->> 'status', v_version,
            (p_decision ->> 'dataUsageAccepted')::boolean, v_decided_at

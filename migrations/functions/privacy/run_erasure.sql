@@ -1,6 +1,6 @@
--- Erases up to p_most sessions of the user, and everything else once no session is left. Answers the receipt so far with "done",
--- or {"refused"}. If several users share a session, only the erased user's events are deleted; anonymous events are kept, because
--- nobody can tell whose they are.
+-- Erases up to p_most sessions of a user and, once no session is left, everything else. Returns the receipt so far with "done", or
+-- {"refused"}. If several users share a session, only the erased user's events are deleted. Its anonymous events stay, because we
+-- cannot tell which user they belong to.
 CREATE OR REPLACE FUNCTION muster.run_erasure(p_key_hash bytea, p_user_id text, p_receipt_id uuid, p_most integer) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

@@ -1,5 +1,5 @@
--- The sessions that hold a user's events, at most p_most. is_whole: they hold no other user's, so their anonymous events are the
--- user's too.
+-- The sessions that hold a user's events, at most p_most. is_whole: the session has no other user, so its anonymous events belong to
+-- this user too.
 CREATE OR REPLACE FUNCTION muster.sessions_of_user(p_project_id uuid, p_user_id text, p_most integer)
 RETURNS TABLE (session_id uuid, is_whole boolean)
 LANGUAGE plpgsql STABLE AS $$

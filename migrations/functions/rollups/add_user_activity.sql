@@ -1,4 +1,18 @@
--- Adds events to the active days of their users.
+-- Adds events to the active days of their users. An event may be earlier than days that are rolled up, so the user's days from it
+-- on are computed again. The CTEs:
+--
+--   added        the event groups to add that have a user
+--   added_day    the same by user and day
+--   touched      each user's earliest added day
+--   known        the user's stored days from that day on
+--   base         the user's last stored day before it
+--   activity     the days on which a user was active in a dimension value. is_before: also before these events were added. is_base:
+--                the days of base, which only tell the previous active day. now_previous and was_previous are that day now and before
+--   days         updates rollup_days: users
+--   first        the time of each user's first event
+--   user_day     the days to store again, with their added events
+--
+-- returning_activity updates rollup_returning_activity: users. The last statement updates rollup_user_days.
 CREATE OR REPLACE FUNCTION muster.add_user_activity(p_state muster.rollup_state, p_added muster.event_group[]) RETURNS void
 LANGUAGE sql SET work_mem = '64MB' AS $$
     WITH added AS MATERIALIZED (
@@ -34,7 +48,7 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
           FROM activity a JOIN muster.rollup_dimension_values s ON s.id = a.value_id WHERE NOT a.is_before
          GROUP BY a.value_id, a.day, s.dimension_id ORDER BY 1, 2
         ON CONFLICT (value_id, day) DO UPDATE SET users = r.users + excluded.users
-    ), returns AS (
+    ), returning_activity AS (
         INSERT INTO muster.rollup_returning_activity AS r (value_id, kind, day, previous_day, entities)
         SELECT value_id, 'u', day, previous_day, sum(sign)
           FROM (SELECT value_id, day, coalesce(now_previous, '-infinity') AS previous_day, 1 AS sign FROM activity WHERE NOT is_base
@@ -47,16 +61,16 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
           FROM (SELECT user_id, first_at FROM added_day UNION ALL SELECT user_id, first_at FROM known
                 UNION ALL SELECT user_id, first_at FROM base) f
          GROUP BY user_id
-    ), rows AS (
+    ), user_day AS (
         SELECT d.user_id, d.day, sum(d.events) AS events
           FROM (SELECT user_id, day, events FROM added_day UNION ALL SELECT user_id, day, 0 FROM known) d GROUP BY d.user_id, d.day
     )
     INSERT INTO muster.rollup_user_days AS r (project_id, user_id, day, events, first_at, value_ids, last_days)
     SELECT p_state.project_id, d.user_id, d.day, d.events, f.first_at, array_agg(d.value_id ORDER BY d.value_id),
            array_agg(d.last_day ORDER BY d.value_id)
-      FROM (SELECT rows.user_id, rows.day, rows.events, a.value_id, max(a.day) AS last_day
-              FROM rows JOIN activity a ON a.user_id = rows.user_id AND a.day <= rows.day
-             GROUP BY rows.user_id, rows.day, rows.events, a.value_id) d
+      FROM (SELECT u.user_id, u.day, u.events, a.value_id, max(a.day) AS last_day
+              FROM user_day u JOIN activity a ON a.user_id = u.user_id AND a.day <= u.day
+             GROUP BY u.user_id, u.day, u.events, a.value_id) d
       JOIN first f USING (user_id)
      GROUP BY d.user_id, d.day, d.events, f.first_at ORDER BY 2, 3
     ON CONFLICT (project_id, user_id, day) DO UPDATE SET events = r.events + excluded.events, first_at = excluded.first_at,

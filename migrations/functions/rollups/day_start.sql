@@ -1,5 +1,4 @@
--- The first moment of a day in a time zone. Days lie between midnights and are contiguous, even where clocks show the last hour of
--- a day twice.
+-- The start of a day in a time zone. A day lasts from midnight to midnight, even if the clock shows its last hour twice.
 CREATE OR REPLACE FUNCTION muster.day_start(p_day date, p_zone text) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT p_day::timestamp AT TIME ZONE p_zone $$;
 

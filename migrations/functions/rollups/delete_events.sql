@@ -1,4 +1,4 @@
--- Deletes the events of sessions, only those of p_user_id unless it is null, and keeps the roll-ups exact. Answers how many.
+-- Deletes the events of sessions and removes them from the roll-ups. With p_user_id, only that user's events. Returns how many.
 CREATE OR REPLACE FUNCTION muster.delete_events(p_project_id uuid, p_session_ids uuid[], p_user_id text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE

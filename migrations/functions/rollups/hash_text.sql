@@ -1,4 +1,4 @@
--- A hash of a text of any length, for keys and indexes.
+-- A hash of a text of any length, for index keys. Null has the hash 0.
 CREATE OR REPLACE FUNCTION muster.hash_text(p_value text) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_value IS NULL THEN '00000000-0000-0000-0000-000000000000'::uuid

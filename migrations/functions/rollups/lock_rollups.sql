@@ -1,4 +1,4 @@
--- Locks a project's roll-ups against every roll-up, the first one included, and answers their state.
+-- Locks a project's roll-ups against all other roll-ups, including the first one, and returns their state.
 CREATE OR REPLACE FUNCTION muster.lock_rollups(p_project_id uuid) RETURNS muster.rollup_state
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -8,7 +8,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(hashtextextended('muster.roll_up ' || p_project_id, 0));
     END IF;
     SELECT s.* INTO v_state FROM muster.rollup_state s WHERE s.project_id = p_project_id FOR UPDATE;
-    -- Never rolled up, or on another server, whose transaction ids mean nothing here: the next roll-up starts over.
+    -- Without roll-ups, or with those of another server, whose transaction ids mean nothing here, the next roll-up starts over.
     IF v_state.system_identifier IS DISTINCT FROM (SELECT c.system_identifier FROM pg_control_system() c) THEN
         PERFORM muster.reset_rollups(p_project_id);
         SELECT s.* INTO v_state FROM muster.rollup_state s WHERE s.project_id = p_project_id;

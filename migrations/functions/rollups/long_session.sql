@@ -1,2 +1,2 @@
--- The number of events from which a session counts as long, however many days it has.
+-- A session with more events than this is long, even if it has only one day.
 CREATE OR REPLACE FUNCTION muster.long_session() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT 2000 $$;

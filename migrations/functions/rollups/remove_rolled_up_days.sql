@@ -1,5 +1,5 @@
--- Removes the days before p_before from the roll-ups without reading their events. The caller holds the project's state. A user
--- or session that was active before and is active since becomes one that was never active before.
+-- Removes the days before p_before from the roll-ups without reading their events. The caller has locked the project's state. For
+-- users and sessions that stay active, the first day from p_before on becomes the first active day.
 CREATE OR REPLACE FUNCTION muster.remove_rolled_up_days(p_state muster.rollup_state, p_before date) RETURNS void
 LANGUAGE plpgsql SET work_mem = '64MB' AS $$
 DECLARE
@@ -16,7 +16,7 @@ BEGIN
     IF v_value_ids = '{}' THEN
         RETURN;
     END IF;
-    -- Sessions that continue after p_before are as long as the part after it. They have several days, so their days are stored.
+    -- Sessions that continue after p_before are reduced to their events after it. They have several days, so their days are stored.
     DELETE FROM muster.rollup_session_spans WHERE value_id = ANY (v_value_ids) AND first_day < p_before;
     INSERT INTO muster.rollup_session_spans AS r (value_id, first_day, last_day, sessions, micros, bounces)
     SELECT s.value_id, s.first_day, s.last_day, count(*), sum((extract(epoch FROM s.last_at - s.first_at) * 1000000)::bigint),
@@ -40,7 +40,7 @@ BEGIN
 
     DELETE FROM muster.rollup_returning_activity WHERE value_id = ANY (v_value_ids) AND kind IN ('u', 's') AND day < p_before;
     WITH returned AS (
-        -- By the days that remain: one lookup for each, instead of one for every earlier day.
+        -- Search by the remaining days: that is one lookup for each, instead of one for every earlier day.
         DELETE FROM muster.rollup_returning_activity r USING muster.rollup_days d
          WHERE d.value_id = ANY (v_value_ids) AND d.day >= p_before AND r.value_id = d.value_id AND r.kind IN ('u', 's')
            AND r.day = d.day AND r.previous_day > '-infinity' AND r.previous_day < p_before

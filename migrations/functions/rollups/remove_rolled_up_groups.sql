@@ -1,4 +1,4 @@
--- Takes events out of the roll-ups that were deleted or changed. What remains of their sessions and users is read again.
+-- Removes deleted or changed events from the roll-ups. The remaining events of their sessions and users are read again.
 CREATE OR REPLACE FUNCTION muster.remove_rolled_up_groups(p_state muster.rollup_state, p_removed muster.event_group[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -6,7 +6,7 @@ DECLARE
     v_users text[] := ARRAY(SELECT DISTINCT user_id FROM unnest(p_removed) WHERE user_id IS NOT NULL);
     v_first timestamptz := (SELECT min(first_at) FROM unnest(p_removed));
     v_last timestamptz := (SELECT max(last_at) FROM unnest(p_removed));
-    v_left muster.event_group[];
+    v_remaining muster.event_group[];
 BEGIN
     IF p_removed IS NULL THEN
         RETURN;
@@ -18,10 +18,10 @@ BEGIN
     v_sessions := ARRAY(SELECT session_id FROM muster.rollup_user_sessions
                          WHERE project_id = p_state.project_id AND user_id = ANY (v_users));
     PERFORM muster.remove_user_activity(p_state, v_users);
-    v_left := muster.rolled_up_groups(p_state, v_sessions, v_users, true);
-    PERFORM muster.add_user_activity(p_state, muster.with_dimension_values(p_state, v_left));
+    v_remaining := muster.rolled_up_groups(p_state, v_sessions, v_users, true);
+    PERFORM muster.add_user_activity(p_state, muster.with_dimension_values(p_state, v_remaining));
     INSERT INTO muster.rollup_user_sessions (project_id, user_id, session_id, first_day, last_day)
-    SELECT p_state.project_id, user_id, session_id, min(day), max(day) FROM unnest(v_left) GROUP BY user_id, session_id;
+    SELECT p_state.project_id, user_id, session_id, min(day), max(day) FROM unnest(v_remaining) GROUP BY user_id, session_id;
     IF v_first <= p_state.first_at OR v_last >= p_state.last_at THEN
         UPDATE muster.rollup_state SET (first_at, last_at) = (
             SELECT min(e.occurred_at), max(e.occurred_at) FROM muster.analytics_events e

@@ -1,4 +1,4 @@
--- Removes users from the roll-ups.
+-- Removes all activity of users from the roll-ups.
 CREATE OR REPLACE FUNCTION muster.remove_user_activity(p_state muster.rollup_state, p_user_ids text[]) RETURNS void
 LANGUAGE sql AS $$
     WITH deleted AS (

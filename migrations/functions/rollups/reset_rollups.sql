@@ -1,11 +1,11 @@
--- Empties a project's roll-ups. The next roll-up starts over; until it is done, answers are read from the events.
+-- Empties a project's roll-ups. The next roll-up rebuilds them; until it is complete, metrics are read from the events.
 CREATE OR REPLACE FUNCTION muster.reset_rollups(p_project_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
     v_value_ids integer[] := ARRAY(SELECT s.id FROM muster.rollup_dimension_values s JOIN muster.rollup_dimensions d ON d.id = s.dimension_id
                                  WHERE d.project_id = p_project_id);
 BEGIN
-    -- Earlier transactions are visible now, so the span of their events is final.
+    -- All transactions before rebuild_to have ended, so the span of their events is final.
     INSERT INTO muster.rollup_state AS s (project_id, rebuild_to, rebuilt_before, rebuilt_until, system_identifier, time_zone, keys)
     SELECT p.id, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, e.first_at, e.last_at, c.system_identifier, p.time_zone,
            p.rollup_keys

@@ -1,5 +1,5 @@
--- Rolls up what was committed since the last time, about p_most events. Ingest and readers do not wait for it. Answers how many
--- events it rolled up and whether that is all; no row if another roll-up is running or there is no such project.
+-- Rolls up about p_most of the events that were committed since the last roll-up. Ingest and readers do not wait for it. Returns how
+-- many events it rolled up and whether all are rolled up now; no row if another roll-up is running or the project does not exist.
 CREATE OR REPLACE FUNCTION muster.roll_up(p_project_id uuid, p_most integer) RETURNS TABLE (rolled_up bigint, is_complete boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
@@ -9,7 +9,7 @@ DECLARE
     v_before timestamptz;
     v_count bigint;
     v_rolled_up bigint := 0;
-    v_at_once CONSTANT integer := 50000; -- what one statement holds in memory
+    v_at_once CONSTANT integer := 50000; -- the events that one statement holds in memory
     v_step integer := least(p_most, v_at_once);
 BEGIN
     IF NOT EXISTS (SELECT FROM muster.rollup_state WHERE project_id = p_project_id) THEN
@@ -29,7 +29,7 @@ BEGIN
         SELECT s.* INTO v_state FROM muster.rollup_state s WHERE s.project_id = p_project_id;
     END IF;
     IF v_state.watermark IS NULL THEN
-        -- Rebuild in steps of the events' own time: one transaction may have stored millions.
+        -- Rebuild in steps of the events' timestamps, because one transaction may have stored millions of events.
         WHILE v_state.rebuilt_before <= v_state.rebuilt_until AND v_rolled_up < p_most LOOP
             v_before := v_state.rebuilt_until + interval '1 microsecond';
             LOOP
@@ -39,8 +39,8 @@ BEGIN
                 EXIT WHEN v_count <= v_step OR v_before <= v_state.rebuilt_before + interval '1 second';
                 v_before := v_state.rebuilt_before + (v_before - v_state.rebuilt_before) / 2;
             END LOOP;
-            -- Events restored from another server may have transaction ids that this one reaches in years. They get this
-            -- transaction's, and the next roll-up includes them.
+            -- Events restored from another server may have transaction ids that this server reaches in years. They get the id of
+            -- this transaction, so the next roll-up includes them.
             UPDATE muster.analytics_events e SET xid = pg_current_xact_id()::text::bigint
              WHERE e.project_id = p_project_id AND e.occurred_at >= v_state.rebuilt_before AND e.occurred_at < v_before
                AND e.xid > pg_current_xact_id()::text::bigint;
@@ -67,7 +67,7 @@ BEGIN
             v_to := v_state.watermark + (v_to - v_state.watermark) / 2;
         END LOOP;
         IF v_count > v_at_once THEN
-            -- One transaction stored more than a step holds. Only a rebuild, which goes by time, can split it.
+            -- One transaction stored more events than a step holds. Only a rebuild, which steps by time, can split it.
             PERFORM muster.reset_rollups(p_project_id);
             RETURN QUERY SELECT v_rolled_up, false;
             RETURN;

@@ -1,4 +1,5 @@
--- Rolls up the events from where the project is rolled up to p_to_xid and p_to. Answers how many.
+-- Rolls up the events from the state's watermark to p_to_xid (exclusive) and, in a rebuild, from rebuilt_before to p_to (exclusive).
+-- Returns how many. The caller has locked the project's state.
 CREATE OR REPLACE FUNCTION muster.roll_up_events(p_state muster.rollup_state, p_to_xid bigint, p_to timestamptz) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -8,7 +9,7 @@ DECLARE
     v_first timestamptz;
     v_last timestamptz;
 BEGIN
-    -- With literals: the planner must see how few transactions these are.
+    -- The statement has literals, so the planner sees how few transactions these are.
     EXECUTE format($q$
         SELECT array_agg(ROW(g.*)::muster.event_group), sum(g.events), min(g.first_at), max(g.last_at) FROM (
             SELECT e.session_id, e.user_id, e.event_type, e.area, %s AS key_values, muster.day_of(e.occurred_at, %L) AS day,

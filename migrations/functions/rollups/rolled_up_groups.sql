@@ -1,5 +1,5 @@
--- What is rolled up of sessions, read from their events; with p_user_ids, of these users only. Long sessions are left out unless
--- p_long says otherwise.
+-- The rolled-up events of sessions in groups, read from the events. With p_user_ids, only those of these users. Long sessions are
+-- left out unless p_long is true.
 CREATE OR REPLACE FUNCTION muster.rolled_up_groups(p_state muster.rollup_state, p_session_ids uuid[], p_user_ids text[], p_long boolean)
 RETURNS muster.event_group[]
 LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
@@ -12,7 +12,7 @@ LANGUAGE sql STABLE SET work_mem = '64MB' AS $$
           CROSS JOIN LATERAL (
               SELECT e.* FROM muster.analytics_events e
                WHERE e.project_id = p_state.project_id AND e.session_id = t.id
-                 -- A session's events lie between these times, and so in few partitions.
+                 -- A session's events lie between these times, so few partitions are read.
                  AND e.occurred_at BETWEEN coalesce(s.started_at, '-infinity') AND coalesce(s.last_seen_at, 'infinity')
                  AND e.xid < coalesce(p_state.watermark, p_state.rebuild_to)
                  AND e.occurred_at < coalesce(p_state.rebuilt_before, 'infinity') OFFSET 0) e

@@ -1,5 +1,5 @@
--- Events of earlier transactions than this are rolled up; null if the project is not, or on another server, whose transaction ids
--- mean nothing here.
+-- Events of transactions before this id are rolled up. Null if the project is not rolled up, or was on another server, whose
+-- transaction ids mean nothing here.
 CREATE OR REPLACE FUNCTION muster.rollup_watermark(p_project_id uuid) RETURNS bigint
 LANGUAGE sql STABLE AS $$
     SELECT s.watermark FROM muster.rollup_state s, pg_control_system() c

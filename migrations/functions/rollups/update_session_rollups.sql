@@ -1,5 +1,19 @@
--- Brings the roll-ups of sessions from what they held (p_unchanged and p_removed) to what they hold (p_unchanged and p_added). Together these
--- must be everything that is rolled up of a session; of a long session only the difference.
+-- Updates the roll-ups of sessions: p_removed were rolled up and are not any more, p_added are new, p_unchanged stay. Together they
+-- must be all rolled-up events of a session; for a long session, whose days are stored, the difference is enough. Columns with was_
+-- hold the state before, columns with now_ the state after. The CTEs:
+--
+--   grouped              all event groups. was: 1 if rolled up before, else 0. now: 1 if rolled up after, else 0
+--   value_group          the same for each dimension value, with the stored days of long sessions
+--   session_day          each session's days in a dimension value; now_previous and was_previous are the previous active day
+--   session              each session in a dimension value: events, first and last time, first and last day
+--   days                 updates rollup_days: events and sessions
+--   returning_activity   updates rollup_returning_activity: sessions
+--   spans                updates rollup_session_spans
+--   long                 updates rollup_long_sessions
+--   is_long              the sessions that are or were long
+--   session_days         updates rollup_session_days, the days of long sessions
+--
+-- The last statement updates rollup_user_sessions.
 CREATE OR REPLACE FUNCTION muster.update_session_rollups(p_state muster.rollup_state, p_unchanged muster.event_group[], p_removed muster.event_group[],
                                                 p_added muster.event_group[]) RETURNS void
 LANGUAGE sql SET work_mem = '64MB' AS $$
@@ -7,7 +21,7 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
         SELECT g.*, 1 AS was, 1 AS now FROM unnest(p_unchanged) g
         UNION ALL SELECT g.*, 1, 0 FROM unnest(p_removed) g
         UNION ALL SELECT g.*, 0, 1 FROM unnest(p_added) g
-    ), piece AS (
+    ), value_group AS (
         SELECT s.value_id, g.session_id, g.day, g.events, g.first_at, g.last_at, g.was, g.now
           FROM grouped g, unnest(g.value_ids) AS s(value_id)
         UNION ALL
@@ -22,7 +36,7 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
                        bool_or(was = 1) AS is_before, bool_or(now = 1) AS is_now,
                        min(first_at) FILTER (WHERE was = 1) AS was_first, max(last_at) FILTER (WHERE was = 1) AS was_last,
                        min(first_at) FILTER (WHERE now = 1) AS now_first, max(last_at) FILTER (WHERE now = 1) AS now_last
-                  FROM piece GROUP BY value_id, session_id, day) d
+                  FROM value_group GROUP BY value_id, session_id, day) d
     ), session AS MATERIALIZED (
         SELECT value_id, session_id, sum(was_events) AS was_events, sum(now_events) AS now_events,
                min(was_first) AS was_first, max(was_last) AS was_last, min(now_first) AS now_first, max(now_last) AS now_last,
@@ -37,7 +51,7 @@ LANGUAGE sql SET work_mem = '64MB' AS $$
           JOIN muster.rollup_dimension_values s ON s.id = d.value_id
          WHERE d.events <> 0 OR d.sessions <> 0 ORDER BY 1, 2
         ON CONFLICT (value_id, day) DO UPDATE SET events = r.events + excluded.events, sessions = r.sessions + excluded.sessions
-    ), returns AS (
+    ), returning_activity AS (
         INSERT INTO muster.rollup_returning_activity AS r (value_id, kind, day, previous_day, entities)
         SELECT value_id, 's', day, previous_day, sum(sign)
           FROM (SELECT value_id, day, coalesce(now_previous, '-infinity') AS previous_day, 1 AS sign FROM session_day WHERE is_now

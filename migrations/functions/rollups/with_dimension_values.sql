@@ -1,5 +1,5 @@
--- The groups with the ids of their dimension values, which are created if they are new. The caller holds the project's state.
--- What only the dimension values need is left out of the answer.
+-- The groups with the ids of their dimension values; new dimension values are created. The returned groups have no type, area and
+-- keys: only the dimension values need them. The caller has locked the project's state.
 CREATE OR REPLACE FUNCTION muster.with_dimension_values(p_state muster.rollup_state, p_groups muster.event_group[]) RETURNS muster.event_group[]
 LANGUAGE plpgsql SET work_mem = '64MB' AS $$
 DECLARE

@@ -1,1 +1,1 @@
-"""What works and what does not, and where an event is."""
+"""Diagnostics: the checks, the trace of an event, and the delivery report of a session."""

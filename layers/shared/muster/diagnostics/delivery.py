@@ -1,4 +1,4 @@
-"""The delivery report of a session: which of its batches have arrived, and which have not."""
+"""The delivery report of a session: which of its batches have arrived and which are missing."""
 
 from datetime import datetime
 from typing import Any
@@ -14,24 +14,24 @@ from muster.platform.errors import NotFound
 
 
 class Batches(WireModel):
-    """The batches of a session, by the client's numbers; ranges are [first, last]."""
+    """The batches of a session by the client's sequence numbers; ranges are [first, last]."""
 
     received: list[list[int]]
     gaps: list[list[int]]
     missing: int
     last: int
-    """0 when the client numbers none."""
+    """The highest number received; 0 if the client does not number its batches."""
 
 
 class Lateness(WireModel):
-    """How long after it happened an event was received."""
+    """How long after their timestamps the events were received."""
 
     median_seconds: float
     max_seconds: float
 
 
 class DeliveryReport(WireModel):
-    """The answer of GET /v1/diagnostics/sessions/{sessionId}."""
+    """The response to GET /v1/diagnostics/sessions/{sessionId}."""
 
     session_id: UUID
     user_id: str | None
@@ -43,19 +43,19 @@ class DeliveryReport(WireModel):
     events_stored: int
     batches: Batches
     dropped: int
-    """Events that the client's queue had to give up."""
+    """Events that the client dropped from its queue."""
     rejected: int
     clock_skew_ms: int | None
-    """The server's clock less the client's, when the latest batch was sent."""
+    """The server's clock minus the client's when the latest batch was sent."""
     lateness: Lateness | None
     user_conflicts: int
-    """Batches that named another user than the session's."""
+    """Batches with another userId than the session's."""
     verdict: str
     remedy: str | None
 
 
 def find_delivery_report(connection: Connection, project_id: UUID, session_id: UUID) -> DeliveryReport | None:
-    """What has come of a session; none when none of its batches was stored."""
+    """Get a session's delivery report; None if none of its batches was stored."""
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             query("diagnostics/get_delivery_report"), {"project_id": project_id, "session_id": session_id}
@@ -64,7 +64,7 @@ def find_delivery_report(connection: Connection, project_id: UUID, session_id: U
         return None
     batches = {"received": row.pop("received"), "gaps": row.pop("gaps"), "missing": row.pop("missing")}
     median, longest = row.pop("median_seconds"), row.pop("max_seconds")
-    verdict, remedy = _judge(row, batches["gaps"], batches["missing"])
+    verdict, remedy = _verdict(row, batches["gaps"], batches["missing"])
     return DeliveryReport(
         **{name: value for name, value in row.items() if name not in ("stored", "last_batch")},
         events_stored=row["stored"],
@@ -76,10 +76,10 @@ def find_delivery_report(connection: Connection, project_id: UUID, session_id: U
 
 
 def get_delivery_report(connection: Connection, access: Access, session_id: UUID) -> DeliveryReport:
-    """What has come of a session.
+    """Get a session's delivery report.
 
     Raises:
-        NotFound: none of its batches was stored.
+        NotFound: none of the session's batches was stored.
     """
     found = find_delivery_report(connection, access.project_id, session_id)
     if found is None:
@@ -87,26 +87,28 @@ def get_delivery_report(connection: Connection, access: Access, session_id: UUID
     return found
 
 
-def _judge(row: dict[str, Any], gaps: list[list[int]], missing: int) -> tuple[str, str | None]:
+def _verdict(row: dict[str, Any], gaps: list[list[int]], missing: int) -> tuple[str, str | None]:
+    """The verdict and its remedy."""
     if row["events_count"] != row["stored"]:
         return (
-            f"The session counts {row['events_count']} events and holds {row['stored']}.",
-            "The check reconciliation of GET /v1/diagnostics has the statement that counts it anew.",
+            f"The session's counter says {row['events_count']} events, but {row['stored']} are stored.",
+            "Run the remedy of the check reconciliation of GET /v1/diagnostics: it corrects the counter.",
         )
     lost = []
     if missing:
         listed = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in gaps[:10])
         lost.append(f"{missing} of {row['last_batch']} batches have not arrived: {listed}")
     if row["dropped"]:
-        lost.append(f"the client gave up {row['dropped']} events")
+        lost.append(f"the client dropped {row['dropped']} events")
     if row["rejected"]:
         lost.append(f"{row['rejected']} events were rejected")
     if not lost:
-        return "Everything that the client numbered has arrived.", None
+        return "Every batch that the client numbered has arrived.", None
     sentence = "; ".join(lost)
     remedy = (
-        "A client that still has a batch sends it again by itself. Queries: trace-one-batch, refused-before-lambda."
+        "The client resends a missing batch by itself if it still has it. To find a batch in the logs, run the saved "
+        "queries trace-one-batch and refused-before-lambda."
     )
     if row["rejected"]:
-        remedy = f"GET /v1/diagnostics/rejections?sessionId={row['session_id']} says what was rejected. {remedy}"
+        remedy = f"GET /v1/diagnostics/rejections?sessionId={row['session_id']} lists the rejected events. {remedy}"
     return f"{sentence[0].upper()}{sentence[1:]}.", remedy

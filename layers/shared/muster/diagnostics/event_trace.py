@@ -1,4 +1,4 @@
-"""Where is my event? The stages that it has passed, the first that it has not, and what to do."""
+"""Where is my event? The stages it has passed, the first stage it has not passed, and what to do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,29 +21,30 @@ from muster.platform.settings import Settings
 StageName = Literal["received", "validated", "consent", "deduplicated", "stored", "visible"]
 StageStatus = Literal["pass", "fail", "skip", "unknown"]
 STAGES: Sequence[StageName] = ("received", "validated", "consent", "deduplicated", "stored", "visible")
-_REPLAY = 'then POST /v1/diagnostics/rejections/replay {{"ids": [{id}]}} with the admin key'
+_REPLAY = 'POST /v1/diagnostics/rejections/replay {{"ids": [{id}]}} with the admin key'
 _REJECTED: Mapping[str, str] = {
-    "invalid_event": "Mend the event as its details say; where the rule was wrong and is mended, " + _REPLAY + ".",
-    "event_too_large": "Send less in data: 32 KB at most; what is large belongs in a store of its own.",
-    "timestamp_out_of_range": "Correct the client's clock. History is imported with an admin key: POST "
-    '/v1/diagnostics/rejections/replay {{"ids": [{id}], "history": true}} with the admin key stores this one.',
-    "storage_error": "Mend the value that PostgreSQL refuses, which the details name; " + _REPLAY + ".",
+    "invalid_event": f"Fix the event as its details say. If a validation rule was wrong and is fixed now, {_REPLAY}.",
+    "event_too_large": "Send at most 32 KB in data. Store large content elsewhere and send a reference to it.",
+    "timestamp_out_of_range": "Correct the client's clock. If the event is an import of history, POST "
+    '/v1/diagnostics/rejections/replay {{"ids": [{id}], "history": true}} with the admin key.',
+    "storage_error": f"Fix the value that PostgreSQL cannot store; the details name it. If the event is storable now, "
+    f"{_REPLAY}.",
 }
-_REFUSED = "The whole request was refused: mend it as its details say; the client then sends all of its events again."
+_REFUSED = "Fix the request as its details say, then let the client send it again with all of its events."
 _IGNORED: Mapping[str, str] = {
-    "consent_denied": "The person has refused or withdrawn consent; PUT /v1/consent records another decision.",
-    "consent_missing": "Record consent (PUT /v1/consent) before events are sent, or set the project's consentMode.",
-    "bot": "Its sender's user agent is a crawler's. A server that posts for people names theirs in context.userAgent.",
+    "consent_denied": "The user denied or withdrew consent. PUT /v1/consent records a new decision.",
+    "consent_missing": "Record consent (PUT /v1/consent) before events are sent, or change the project's consentMode.",
+    "bot": "The user agent is a crawler's. A server that posts for its users sends each user's in context.userAgent.",
 }
-_NEVER_CAME = (
-    "See that the client sends to this API: its own status() says what it still keeps. Of requests that came this far, "
-    "the saved query refused-before-lambda shows those that API Gateway refused, and this one what became of the rest: "
+_NEVER_RECEIVED = (
+    "Check that the client sends to this API: its status() lists the events that it still has. The saved query "
+    "refused-before-lambda shows the requests that API Gateway refused. This query shows what happened to the others: "
     'fields @timestamp, message, reason, code | filter event_id = "{id}" or @message like "{id}" | sort @timestamp desc'
 )
 
 
 class Stage(WireModel):
-    """One stage of an event's way."""
+    """One stage of ingest that an event passes."""
 
     stage: StageName
     status: StageStatus
@@ -52,7 +53,7 @@ class Stage(WireModel):
 
 
 class Trace(WireModel):
-    """The answer of GET /v1/diagnostics/events/{eventId}."""
+    """The response to GET /v1/diagnostics/events/{eventId}."""
 
     found: bool
     stages: list[Stage]
@@ -62,7 +63,7 @@ class Trace(WireModel):
     batch_id: UUID | None = None
     request_id: str | None = None
     known: dict[str, Any] | None = None
-    """Of an event that was not found: what is known of its session, and of the queue."""
+    """For an event that was not found: the ingest mode and what is known about its session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ class _Rejected:
 
 
 def trace_event(database: Database, access: Access, request: TraceRequest) -> Trace:
-    """An event's stages; with the event's session in the request it is found faster.
+    """Find an event and the stages it has passed. It is found faster if the request names its session.
 
     Raises:
-        InvalidParameter: the view that it is looked for in has too many buckets, or none.
+        InvalidParameter: the range of the metrics view is invalid.
     """
     project_id = database.run(access.look_up).project_id
     return (
@@ -137,7 +138,7 @@ def _find(connection: Connection, project_id: UUID, request: TraceRequest) -> Tr
 
 def _find_stored(connection: Connection, wanted: Mapping[str, Any]) -> list[_Stored]:
     with connection.transaction(), connection.cursor(row_factory=class_row(_Stored)) as cursor:
-        # The planner does not know how much a bloom filter leaves out, and would read every event.
+        # The planner cannot estimate how many blocks a bloom filter skips, and would read every event.
         cursor.execute("SET LOCAL enable_seqscan = off")
         return cursor.execute(query("diagnostics/find_event"), wanted).fetchall()
 
@@ -147,9 +148,9 @@ def _one(connection: Connection, kind: type[Any], name: str, parameters: Mapping
         return cursor.execute(query(f"diagnostics/{name}"), parameters).fetchone()
 
 
-def _way(*told: Stage, rest: StageStatus = "skip") -> list[Stage]:
-    """All stages: those that are told, then the rest."""
-    return [*told, *(Stage(stage=name, status=rest) for name in STAGES[len(told) :])]
+def _stages(*known: Stage, rest: StageStatus = "skip") -> list[Stage]:
+    """All stages: the known ones, then the remaining ones with the status `rest`."""
+    return [*known, *(Stage(stage=name, status=rest) for name in STAGES[len(known) :])]
 
 
 def _passed(name: StageName, at: datetime | None = None, detail: str | None = None) -> Stage:
@@ -172,30 +173,30 @@ def _of_stored(
         session_id=row.session_id,
         occurred_at=row.occurred_at,
     )
-    judged = None
+    rejection = None
     if rejected is not None:
-        judged = f"At first it was rejected, as {rejected.reason}."
+        rejection = f"It was first rejected with the reason {rejected.reason}."
         if rejected.replayed_at is not None:
-            judged = f"{judged} It was replayed at {_text(rejected.replayed_at)}."
-    copies = "Every later copy of it is answered duplicate and changes nothing."
+            rejection = f"{rejection} It was replayed at {_text(rejected.replayed_at)}."
+    copies = "Any later copy gets the status duplicate and changes nothing."
     if len(rows) > 1:
         copies = (
-            f"There are {len(rows)} events of this id, since they came in other sessions or with other timestamps: a "
-            "client must send the same on every retry."
+            f"{len(rows)} events have this id, because they were sent with different sessions or timestamps. A client "
+            "must send the same session and timestamp on every retry."
         )
     stages = [
         _passed("received", row.received_at, f"In batch {row.batch_id}."),
-        _passed("validated", row.received_at, judged),
+        _passed("validated", row.received_at, rejection),
         _passed("consent", row.received_at),
         _passed("deduplicated", row.received_at, copies),
-        _passed("stored", row.received_at, f"In session {row.session_id}; it happened at {_text(row.occurred_at)}."),
+        _passed("stored", row.received_at, f"In session {row.session_id}, with the time {_text(row.occurred_at)}."),
     ]
     if reasons:
         stages.append(_failed("visible", None, " ".join(reasons)))
-        verdict = f"It is stored, and this view does not show it. {reasons[0]}"
+        verdict = f"The event is stored, but this view does not show it. {reasons[0]}"
     else:
         stages.append(_passed("visible", None, "GET /v1/metrics with these parameters counts it."))
-        verdict = "It is stored, and this view counts it."
+        verdict = "The event is stored, and this view counts it."
     return Trace(
         found=True,
         stages=stages,
@@ -209,19 +210,19 @@ def _of_stored(
 
 def _of_rejected(row: _Rejected) -> Trace:
     at = row.received_at
-    said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['message'].rstrip('.')}" for each in row.details[:5])
-    detail = f"{row.reason}{f' ({said})' if said else ''}"
+    listed = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['message'].rstrip('.')}" for each in row.details[:5])
+    detail = f"{row.reason}{f' ({listed})' if listed else ''}"
     if row.reason == "storage_error":
-        way = [_passed("received", at), _passed("validated", at), _passed("consent", at), _passed("deduplicated", at)]
-        stages = _way(*way, _failed("stored", at, detail))
+        passed = [_passed(name, at) for name in STAGES[: STAGES.index("stored")]]
+        stages = _stages(*passed, _failed("stored", at, detail))
     else:
-        stages = _way(_passed("received", at), _failed("validated", at, detail))
-    what = "It was rejected" if row.index is not None else "The request that it was in was refused"
+        stages = _stages(_passed("received", at), _failed("validated", at, detail))
+    outcome = "The event was rejected" if row.index is not None else "The whole request was refused"
     remedy = _REFUSED if row.index is None else _REJECTED.get(row.reason, _REJECTED["invalid_event"]).format(id=row.id)
     return Trace(
         found=True,
         stages=stages,
-        verdict=f"{what}: {detail}.",
+        verdict=f"{outcome}: {detail}.",
         remedy=remedy,
         session_id=row.session_id,
         batch_id=row.batch_id,
@@ -233,8 +234,8 @@ def _of_ignored(row: _Ignored) -> Trace:
     at = row.received_at
     return Trace(
         found=True,
-        stages=_way(_passed("received", at), _passed("validated", at), _failed("consent", at, row.reason)),
-        verdict=f"It was ignored on purpose: {row.reason}.",
+        stages=_stages(_passed("received", at), _passed("validated", at), _failed("consent", at, row.reason)),
+        verdict=f"The event was ignored on purpose: {row.reason}.",
         remedy=_IGNORED[row.reason],
         batch_id=row.batch_id,
     )
@@ -243,14 +244,10 @@ def _of_ignored(row: _Ignored) -> Trace:
 def _of_erased() -> Trace:
     return Trace(
         found=True,
-        stages=_way(
-            _passed("received"),
-            _passed("validated"),
-            _passed("consent"),
-            _passed("deduplicated"),
-            _failed("stored", None, "erased"),
+        stages=_stages(
+            *(_passed(name) for name in STAGES[: STAGES.index("stored")]), _failed("stored", None, "erased")
         ),
-        verdict="It is of what DELETE /v1/subjects erased with all of its user, and is kept out when it comes again.",
+        verdict="This event belongs to an erased user. It was deleted and will be ignored if it is sent again.",
         remedy=None,
     )
 
@@ -261,7 +258,7 @@ def _of_queued(settings: Settings, event_id: UUID) -> Trace | None:
     try:
         found = find_event(settings, str(event_id))
     except QueueUnreachable:
-        return None  # the unknown says so
+        return None  # _of_unknown answers
     if found is None:
         return None
     at = datetime.fromisoformat(found.received_at)
@@ -270,18 +267,18 @@ def _of_queued(settings: Settings, event_id: UUID) -> Trace | None:
         detail = str(found.rejected["reason"])
         return Trace(
             found=True,
-            stages=_way(_passed("received", at, "In the queue."), _failed("validated", at, detail)),
-            verdict=f"It was rejected: {detail}. Its batch waits in the queue, and will be quarantined with it.",
-            remedy=_REJECTED["invalid_event"].partition(";")[0] + ".",
+            stages=_stages(_passed("received", at, "In the queue."), _failed("validated", at, detail)),
+            verdict=f"The event was rejected: {detail}. It is quarantined once its batch leaves the queue.",
+            remedy=_REJECTED["invalid_event"].partition(".")[0] + ".",
             session_id=found.session_id,
             batch_id=batch_id,
             request_id=found.request_id,
         )
     return Trace(
         found=True,
-        stages=_way(_passed("received", at, "In the queue."), _passed("validated", at), rest="unknown"),
-        verdict=f"It waits in the queue since {_text(at)}; consent and duplicates are judged when it is stored.",
-        remedy="Wait a moment. When it stays so, the checks queue and connection of GET /v1/diagnostics say why.",
+        stages=_stages(_passed("received", at, "In the queue."), _passed("validated", at), rest="unknown"),
+        verdict=f"The event has been in the queue since {_text(at)}. Consent and duplicates are checked on storing.",
+        remedy="Wait a moment. If it stays queued, see the checks queue and connection of GET /v1/diagnostics.",
         session_id=found.session_id,
         batch_id=batch_id,
         request_id=found.request_id,
@@ -291,22 +288,25 @@ def _of_queued(settings: Settings, event_id: UUID) -> Trace | None:
 def _of_unknown(connection: Connection, project_id: UUID, settings: Settings, request: TraceRequest) -> Trace:
     report = None if request.session_id is None else find_delivery_report(connection, project_id, request.session_id)
     known: dict[str, Any] = {"mode": settings.ingest_mode}
-    detail = "No batch with this event has been stored, rejected or ignored in this project."
+    detail = "This project has not stored, rejected or ignored an event with this id."
     if settings.ingest_mode == "buffered":
-        detail += " Nor is it among the messages at the queue's front; GET /v1/diagnostics says how many wait."
+        detail += (
+            " It is not among the first messages of the queue either; the check queue of GET /v1/diagnostics says how "
+            "many messages are waiting."
+        )
     if request.session_id is None:
-        known["hint"] = "With ?sessionId=… the answer says what has arrived of its session."
+        known["hint"] = "Add ?sessionId=… to see which batches of its session have arrived."
     elif report is None:
         known["session"] = None
-        detail += " Nothing of its session has arrived either."
+        detail += " No batch of its session has arrived either."
     else:
         known["session"] = report
-        detail += f" Of its session: {report.verdict}"
+        detail += f" Its session: {report.verdict}"
     return Trace(
         found=False,
-        stages=_way(Stage(stage="received", status="unknown", detail=detail), rest="unknown"),
-        verdict="It is not known here: it has never arrived, or under another id, key or project.",
-        remedy=_NEVER_CAME.format(id=request.event_id),
+        stages=_stages(Stage(stage="received", status="unknown", detail=detail), rest="unknown"),
+        verdict="The event is unknown: it never arrived, or it was sent with another id or to another project.",
+        remedy=_NEVER_RECEIVED.format(id=request.event_id),
         session_id=None if request.session_id is None else str(request.session_id),
         known=known,
     )

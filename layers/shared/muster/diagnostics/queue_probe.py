@@ -1,4 +1,4 @@
-"""Looks into the queue of buffered ingest without taking anything out of it."""
+"""Reads the queue of buffered ingest without removing messages from it."""
 
 import time
 from collections.abc import Iterator
@@ -10,54 +10,54 @@ from muster.ingest.queue import unpack
 from muster.platform.settings import Settings
 
 MAX_MESSAGES = 10
-# Each look at a message counts as one of the 200 tries that it has; few suffice while the queue is short.
-MAX_LOOKS = 5
+# Each read counts as one of the 200 receives after which SQS moves a message to the dead-letter queue.
+MAX_READS = 5
 # Diagnostics must answer within five seconds.
 TIMEOUT_SECONDS = 1.0
-# The place of the version in a UUID's text.
+# The index of the version digit in a UUID's text.
 _VERSION = 14
 _WAITING, _IN_FLIGHT = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 
 
 class QueueUnreachable(Exception):
-    """SQS does not answer, or may not be asked; the message is the error's kind."""
+    """SQS does not answer or denies access; the message is the error's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What is in the queue and its dead-letter queue, about."""
+    """The approximate numbers of messages in the queue and its dead-letter queue."""
 
     waiting: int
     in_flight: int
-    """Being stored at this moment, or to be tried again soon."""
+    """Being stored now, or waiting for a retry."""
     dead: int
     dead_arn: str | None
     oldest_seconds: float | None
-    """Of the messages that were looked at."""
+    """The age of the oldest message that was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """An event that waits in the queue."""
+    """An event that is in the queue."""
 
     batch_id: str
     session_id: str | None
     request_id: str
     received_at: str
     rejected: dict[str, Any] | None
-    """Of an event that did not pass validation: {"reason", "details"}; it will be quarantined with its batch."""
+    """{"reason", "details"} if the event did not pass validation; it is quarantined when its batch is stored."""
 
 
 def measure(settings: Settings) -> Depth:
-    """How much is in the queue.
+    """Count the messages in the queue.
 
     Raises:
-        QueueUnreachable: SQS cannot be asked.
+        QueueUnreachable: SQS does not answer or denies access.
     """
     queue = _attributes(settings, settings.queue_url)
     dead = _attributes(settings, settings.dead_letter_queue_url)
     waiting = int(queue.get(_WAITING, 0))
-    sent = [int(message["Attributes"]["SentTimestamp"]) / 1000 for message in _look(settings)] if waiting else []
+    sent = [int(message["Attributes"]["SentTimestamp"]) / 1000 for message in _read(settings)] if waiting else []
     return Depth(
         waiting=waiting,
         in_flight=int(queue.get(_IN_FLIGHT, 0)),
@@ -68,14 +68,14 @@ def measure(settings: Settings) -> Depth:
 
 
 def find_event(settings: Settings, event_id: str) -> Queued | None:
-    """The event, when it is in one of the messages at the queue's front.
+    """Find an event among the first messages of the queue.
 
     Raises:
-        QueueUnreachable: SQS cannot be asked.
+        QueueUnreachable: SQS does not answer or denies access.
     """
     seen: set[str] = set()
-    for _ in range(MAX_LOOKS):
-        messages = [message for message in _look(settings) if message["MessageId"] not in seen]
+    for _ in range(MAX_READS):
+        messages = [message for message in _read(settings) if message["MessageId"] not in seen]
         for message in messages:
             seen.add(message["MessageId"])
             if found := _find(message["Body"], event_id):
@@ -89,12 +89,12 @@ def _find(text: str, event_id: str) -> Queued | None:
     try:
         message = unpack(text)
     except ValueError:
-        return None  # not one of Muster's messages: consume reports it
+        return None  # not a message of Muster; the function consume reports it
     body = message.get("body")
-    # Only a derived id (UUID version 8) is not in the text itself.
+    # A derived id (UUID version 8) is not in the text. Any other id is.
     if body is None or (event_id not in body.lower() and event_id[_VERSION] != "8"):
         return None
-    # Only buffered mode pays for these imports.
+    # Imported here, because only buffered mode needs them.
     from muster.ingest.parse import parse_batch  # noqa: PLC0415
     from muster.ingest.user_agents import Agent  # noqa: PLC0415
 
@@ -111,8 +111,8 @@ def _find(text: str, event_id: str) -> Queued | None:
     )
 
 
-def _look(settings: Settings) -> Iterator[dict[str, Any]]:
-    answer = _ask(
+def _read(settings: Settings) -> Iterator[dict[str, Any]]:
+    answer = _call(
         settings,
         "receive_message",
         QueueUrl=settings.queue_url,
@@ -127,15 +127,15 @@ def _look(settings: Settings) -> Iterator[dict[str, Any]]:
 def _attributes(settings: Settings, url: str | None) -> dict[str, str]:
     if url is None:
         return {}
-    answer = _ask(settings, "get_queue_attributes", QueueUrl=url, AttributeNames=[_WAITING, _IN_FLIGHT, "QueueArn"])
+    answer = _call(settings, "get_queue_attributes", QueueUrl=url, AttributeNames=[_WAITING, _IN_FLIGHT, "QueueArn"])
     return dict(answer["Attributes"])
 
 
-def _ask(settings: Settings, call: str, **parameters: Any) -> dict[str, Any]:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only buffered mode pays for it
+def _call(settings: Settings, operation: str, **parameters: Any) -> dict[str, Any]:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only buffered mode needs it
 
     try:
-        return dict(getattr(_client(settings.aws_region), call)(**parameters))
+        return dict(getattr(_client(settings.aws_region), operation)(**parameters))
     except ClientError as error:
         raise QueueUnreachable(error.response["Error"]["Code"]) from error
     except BotoCoreError as error:
@@ -144,7 +144,7 @@ def _ask(settings: Settings, call: str, **parameters: Any) -> dict[str, Any]:
 
 @cache
 def _client(region: str) -> Any:
-    import boto3  # noqa: PLC0415 - 333 ms of CPU, for buffered mode alone
+    import boto3  # noqa: PLC0415 - it costs 333 ms of CPU, and only buffered mode needs it
     from botocore.config import Config  # noqa: PLC0415 - as above
 
     limits = Config(connect_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS, retries={"total_max_attempts": 1})

@@ -1,4 +1,4 @@
-"""Says what works and what does not, and how to mend it; whatever is broken, it answers, and within seconds."""
+"""Runs the checks and reports the state of the system. It answers within seconds, whatever is broken."""
 
 import os
 import socket
@@ -26,13 +26,13 @@ from muster.platform.logging import log
 from muster.platform.settings import Settings
 
 BUDGET_SECONDS = 4.5
-# A name may stand for two addresses, and each is given this long.
+# For each address: a host name may resolve to two.
 CONNECT_SECONDS = 2
 COUNT_SECONDS = 1.0
-# Of the tables that do not name the project in each row.
+# How to find a project's rows in tables without a project_id column.
 _BY_DIMENSION = "WHERE dimension_id IN (SELECT id FROM muster.rollup_dimensions WHERE project_id = %s)"
 _BY_VALUE = f"WHERE value_id IN (SELECT id FROM muster.rollup_dimension_values {_BY_DIMENSION})"
-_ROWS_OF_A_PROJECT = {
+_PROJECT_ROWS = {
     "projects": "WHERE id = %s",
     "schema_migrations": "WHERE %s::uuid IS NOT NULL",
     "schema_functions": "WHERE %s::uuid IS NOT NULL",
@@ -46,41 +46,41 @@ Status = Literal["ok", "degraded", "failing"]
 
 
 class ProjectFacts(WireModel):
-    """Whose key asks."""
+    """The project of the key."""
 
     id: UUID
     name: str
     time_zone: str
     consent_mode: str
     rollup_keys: list[str]
-    """Keys of data whose breakdowns cost nothing, whatever the range."""
+    """The keys of data that are rolled up, so that breakdowns by them are fast for any range."""
 
 
 class Diagnostics(WireModel):
-    """The state of the whole."""
+    """The response to GET /v1/diagnostics."""
 
     status: Status
     checked_at: datetime
     mode: str
     project: ProjectFacts | None
-    """None where the database could not say."""
+    """None if the project could not be read."""
     tables_exist: dict[str, bool]
     counts: dict[str, int | None]
-    """The project's rows by table; None where they could not be counted."""
+    """The number of the project's rows in each table; None if they could not be counted."""
     checks: list[Check]
 
 
 class Health(WireModel):
-    """The answer of GET /healthz."""
+    """The response to GET /healthz."""
 
     status: Literal["ok"]
 
 
 def run_diagnostics(database: Database, access: Access) -> Diagnostics:
-    """Every check on a connection of its own, since the warm one says nothing about connecting.
+    """Run every check. It opens a new connection, because the warm one says nothing about connecting.
 
     Raises:
-        KeyRefused: the key is known not to be allowed.
+        KeyRefused: the key may not read diagnostics.
     """
     settings, deadline = database.settings, time.monotonic() + BUDGET_SECONDS
     started = time.perf_counter()
@@ -100,12 +100,12 @@ def run_diagnostics(database: Database, access: Access) -> Diagnostics:
 
 
 def check_health(connection: Connection) -> Health:
-    """{"status": "ok"}, when the schema is current. Nobody asks: this one topic takes neither access nor request.
+    """Return {"status": "ok"} if the schema is current. The route needs no key, so there is no access or request.
 
     Raises:
-        SchemaIncomplete: the schema is not what the migrations create.
+        SchemaIncomplete: the schema differs from what the migrations create.
     """
-    # The partition of a month to come is maintenance's business: without it events go to the default one.
+    # A missing partition is no fault: events go to the default one until maintenance creates it.
     broken = [
         difference.object
         for difference in verify(connection).differences
@@ -146,35 +146,35 @@ def _diagnose(
 
 @contextmanager
 def _cut_off(connection: Connection, deadline: float) -> Iterator[None]:
-    """Break the connection when the time is up: no timeout of the server's helps where its answers do not arrive."""
-    end = socket.socket(fileno=os.dup(connection.pgconn.socket))
-    timer = threading.Timer(max(deadline - time.monotonic(), 0.1), end.shutdown, (socket.SHUT_RDWR,))
+    """Close the connection at the deadline. A server timeout does not help if its response never arrives."""
+    duplicate = socket.socket(fileno=os.dup(connection.pgconn.socket))
+    timer = threading.Timer(max(deadline - time.monotonic(), 0.1), duplicate.shutdown, (socket.SHUT_RDWR,))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        end.close()
+        duplicate.close()
 
 
 def _project(connection: Connection, access: Access, deadline: float) -> UUID | None:
-    """The key's project; None where the schema is too broken to look a key up."""
+    """The key's project; None if the schema is too broken to look a key up."""
     found = _bounded(connection, deadline, access.look_up)
     return found.project_id if isinstance(found, Access) else None
 
 
 def _facts(connection: Connection, project_id: UUID | None, deadline: float) -> ProjectFacts | None:
-    def look(open_connection: Connection) -> ProjectFacts | None:
+    def read(open_connection: Connection) -> ProjectFacts | None:
         with open_connection.cursor(row_factory=class_row(ProjectFacts)) as cursor:
             return cursor.execute(query("diagnostics/get_project"), {"project_id": project_id}).fetchone()
 
-    found = None if project_id is None else _bounded(connection, deadline, look)
+    found = None if project_id is None else _bounded(connection, deadline, read)
     return found if isinstance(found, ProjectFacts) else None
 
 
 def _bounded(connection: Connection, deadline: float, work: Callable[[Connection], Any]) -> Any:
-    """What `work` returns, or the error with which PostgreSQL refused it."""
+    """Run `work` in a transaction that ends at the deadline; returns its result or PostgreSQL's error."""
     try:
         with connection.transaction():
             left = max(int((deadline - time.monotonic()) * 1000), 1)
@@ -200,7 +200,7 @@ def _run(name: str, check: checks.Function, connection: Connection, context: Con
 def _count(connection: Connection, table: str, project_id: UUID | None, deadline: float) -> int | None:
     if project_id is None:
         return None
-    where = _ROWS_OF_A_PROJECT.get(table, "WHERE project_id = %s")
+    where = _PROJECT_ROWS.get(table, "WHERE project_id = %s")
     statement = sql.SQL("SELECT count(*) FROM muster.{} " + where).format(sql.Identifier(table))
     soon = min(deadline, time.monotonic() + COUNT_SECONDS)
     row = _bounded(

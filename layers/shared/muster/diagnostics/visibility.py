@@ -1,4 +1,4 @@
-"""Says why a view of metrics does not show an event."""
+"""Explains why a metrics view does not show an event."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,13 +23,13 @@ def explain_hidden(
     session_id: UUID,
     occurred_at: datetime,
 ) -> tuple[list[str], str | None]:
-    """A sentence for the range and each filter that excludes a stored event, and how to change the request."""
+    """A sentence for each part of the request that excludes a stored event, and how to change the request."""
     reasons, remedies = [], []
     time_range = time_range_of(connection, project_id, request)
     if not time_range.start <= occurred_at < time_range.end:
         reasons.append(_out_of_range(request, time_range, occurred_at))
         day = occurred_at.astimezone(request.zone).date()
-        remedies.append(f"timeframe=all, or start={day}&end={day + timedelta(days=1)}&timezone={request.timezone}")
+        remedies.append(f"use timeframe=all or start={day}&end={day + timedelta(days=1)}&timezone={request.timezone}")
     parameters = {
         "filters": Jsonb([{"name": name, "filter": _filter(name, values)} for name, values in single_filters(request)]),
         "project_id": project_id,
@@ -39,8 +39,8 @@ def explain_hidden(
     }
     for name, value in connection.execute(query("diagnostics/get_excluding_filters"), parameters):
         reasons.append(f"The filter {name} excludes it: the event's value is {_quoted(value)}.")
-        remedies.append(f"another {name}, or none")
-    return reasons, f"Ask for {'; and '.join(remedies)}." if remedies else None
+        remedies.append(f"change or remove {name}")
+    return reasons, f"Change the request: {'; '.join(remedies)}." if remedies else None
 
 
 def _filter(name: str, values: Any) -> dict[str, Any]:
@@ -53,10 +53,10 @@ def _out_of_range(request: MetricsRequest, time_range: TimeRange, occurred_at: d
         time.astimezone(zone).isoformat(timespec="seconds") for time in (time_range.start, time_range.end, occurred_at)
     )
     side = "before" if occurred_at < time_range.start else "after"
-    sentence = f"The range excludes it: it occurred at {when}, {side} the range of {start} to {end}."
-    # If the range is of whole days, the same days of another time zone may include it.
+    sentence = f"The range excludes it: it occurred at {when}, {side} the range from {start} to {end}."
+    # If the range has whole days, the same days in another time zone may include it.
     if request.timezone != "UTC" and _in_days_of_utc(time_range, occurred_at, request):
-        return f"{sentence} These are days of {request.timezone}. The same days of UTC include it."
+        return f"{sentence} The range has days in {request.timezone}; the same days in UTC include it."
     if side == "after":
         return f"{sentence} The client's clock may be ahead."
     return sentence

@@ -1,7 +1,7 @@
-"""Copies events to S3: each hour what was committed since, as compressed JSON lines by project and day received.
+"""Copies newly committed events to S3 every hour, as compressed JSON lines by project and day received.
 
-What to copy is planned first, and an object's name is of the plan: what fails before the watermark has moved is written
-again under the same name.
+Each copy is planned first, and its object names come from the plan. If a run fails before the watermark has moved, the
+next run writes the same objects under the same names.
 """
 
 import gzip
@@ -24,12 +24,12 @@ ROWS_AT_ONCE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """What one run has copied."""
+    """What one run copied."""
 
     objects: int
     events: int
     complete: bool
-    """Whether nothing was left for the next run."""
+    """Whether all committed events are copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class _Row:
 
 
 def archive_events(connection: Connection, bucket: str, *, region: str, seconds: float) -> ArchiveReport:
-    """Copy what is not archived yet, for about so many seconds; `connection` is in autocommit mode.
+    """Copy unarchived events for about `seconds`; `connection` is in autocommit mode.
 
     Raises:
-        botocore.exceptions.ClientError: S3 does not take an object; what was copied before it stays so.
+        botocore.exceptions.ClientError: S3 refused an object. Earlier windows stay archived.
     """
-    import boto3  # noqa: PLC0415 - 333 ms of CPU, for those alone who keep an archive
+    import boto3  # noqa: PLC0415 - it costs 333 ms of CPU, and only an archive needs it
 
     client = boto3.client("s3", region_name=region)
     deadline = time.monotonic() + seconds
@@ -75,12 +75,12 @@ def archive_events(connection: Connection, bucket: str, *, region: str, seconds:
 def _next_window(connection: Connection) -> _Window:
     with connection.cursor(row_factory=class_row(_Window)) as cursor:
         window = cursor.execute(rows_of("next_archive_window", ("most",)), {"most": MOST_EVENTS}).fetchone()
-        assert window is not None  # noqa: S101 - for the type checker: the function answers one row
+        assert window is not None  # noqa: S101 - for the type checker: the function returns one row
         return window
 
 
 def _objects(connection: Connection, window: _Window) -> Iterator[tuple[str, bytes, int]]:
-    """The name, the content and the number of lines of each object."""
+    """Each object's name, its content and its number of lines."""
     name = f"{window.from_xid:019}-{window.to_xid:019}.ndjson.gz"
     with connection.transaction(), connection.cursor("archive", row_factory=class_row(_Row)) as cursor:
         cursor.itersize = ROWS_AT_ONCE
@@ -93,7 +93,7 @@ def _objects(connection: Connection, window: _Window) -> Iterator[tuple[str, byt
 
 def _compressed(rows: Iterator[_Row]) -> tuple[bytes, int]:
     content, lines = io.BytesIO(), 0
-    # Without the time, the same lines make the same object.
+    # Without a time in the header, the same lines give the same bytes.
     with gzip.GzipFile(fileobj=content, mode="wb", mtime=0) as file:
         for row in rows:
             file.write(row.line.encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Retention per project: what is older than a project keeps goes, by partitions where it can, else by days."""
+"""Deletes data that is older than its project's data retention: whole partitions if possible, otherwise days."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,21 +15,22 @@ from muster.db.queries import query, rows_of
 from muster.platform.logging import log, log_with_metrics
 from muster.platform.settings import Settings
 
-# No step begins after the first of these, and none goes on after the second: the function has 900. A partition that
-# takes longer than its share is left to the steps, of which each gets on by some days.
+# No step begins after the first limit or runs beyond the second: the function times out after 900 seconds. If dropping
+# a partition takes longer than the third, its events are deleted by days.
 RETENTION_SECONDS, LAST_SECONDS, PARTITION_SECONDS = 600.0, 870.0, 300.0
-# Of days together, at most so many; a day is taken as a whole. Each step writes again the days of users who go on.
+# A step deletes whole days with at most this many events together, or one larger day. Each step rewrites the roll-ups
+# of the users that stay.
 EVENTS_AT_ONCE = 200_000
 ROWS_AT_ONCE = 20_000
-# Of a fold that is going on.
+# How long a step waits for a running roll-up.
 LOCK_TIMEOUT = "30s"
-# Others hold what a step needs, or it takes longer than there is time: the next run tries again.
-_NOT_NOW = (pg.LockNotAvailable, pg.ObjectInUse, pg.DeadlockDetected, pg.QueryCanceled)
+# Another transaction holds a lock that the step needs, or the step ran out of time. The next run tries again.
+_POSTPONED = (pg.LockNotAvailable, pg.ObjectInUse, pg.DeadlockDetected, pg.QueryCanceled)
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What is older than a project keeps it; source is get_expired.sql."""
+    """A project's data that is older than its data retention, from get_expired.sql."""
 
     project_id: UUID
     retention_days: int
@@ -42,11 +43,11 @@ class Expired:
 
     @property
     def events(self) -> int:
-        """Of all days."""
+        """The number of events of all days."""
         return sum(events for _, events in self.days)
 
     def steps(self) -> Iterator[date]:
-        """The days before which to delete, one after the other."""
+        """The days before which to delete, one for each step."""
         together = 0
         for place, (day, events) in enumerate(self.days, start=1):
             together += events
@@ -56,8 +57,8 @@ class Expired:
 
 
 @dataclass(slots=True)
-class Gone:
-    """What went of a project, or would go."""
+class Deleted:
+    """How many rows of a project were deleted, or would be."""
 
     events: int = 0
     sessions: int = 0
@@ -66,47 +67,50 @@ class Gone:
 
 
 class _Run:
-    """One run over all projects: what went, and whether it came to its end."""
+    """One run over all projects: what it deleted, and whether it deleted everything that has expired."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._began = time.monotonic()
-        self.gone: dict[UUID, Gone] = {}
+        self.deleted: dict[UUID, Deleted] = {}
         self.partitions: list[str] = []
         self.is_complete = True
 
     def drop_partitions(self) -> None:
-        """Drop the months that no project keeps; what stands in the way leaves their events to the steps."""
+        """Drop the months that no project keeps. If one cannot be dropped, delete_events deletes its events."""
         for name in get_expired_partitions(self._connection):
             for project_id, events, sessions in self._step("expire_partition", PARTITION_SECONDS, partition=name):
-                gone = self.gone.setdefault(project_id, Gone())
-                gone.events += events
-                gone.sessions += sessions
+                deleted = self._deleted(project_id)
+                deleted.events += events
+                deleted.sessions += sessions
             if self._exists(name):
-                break  # what was in the way of one is in the way of the next
+                break  # the next one would wait for the same lock
             self.partitions.append(name)
 
     def delete_events(self, expired: Expired) -> None:
-        """Delete the old days of a project, the oldest first."""
-        gone = self.gone.setdefault(expired.project_id, Gone())
+        """Delete the expired days of a project, oldest first."""
+        deleted = self._deleted(expired.project_id)
         for before in expired.steps():
             for events, sessions in self._step("expire_events", project_id=expired.project_id, before=before):
-                gone.events += events
-                gone.sessions += sessions
+                deleted.events += events
+                deleted.sessions += sessions
 
     def delete_rows(self, project_id: UUID) -> None:
-        """Delete what else is old."""
-        gone = self.gone.setdefault(project_id, Gone())
+        """Delete the expired sessions without events, rejections and ignored events of a project."""
+        deleted = self._deleted(project_id)
         while rows := self._step("expire_rows", project_id=project_id, most=ROWS_AT_ONCE):
             ((sessions, rejections, ignored),) = rows
-            gone.sessions += sessions
-            gone.rejections += rejections
-            gone.ignored += ignored
+            deleted.sessions += sessions
+            deleted.rejections += rejections
+            deleted.ignored += ignored
             if max(sessions, rejections, ignored) < ROWS_AT_ONCE:
                 break
 
+    def _deleted(self, project_id: UUID) -> Deleted:
+        return self.deleted.setdefault(project_id, Deleted())
+
     def _step(self, name: str, most_seconds: float = LAST_SECONDS, **parameters: Any) -> list[tuple[Any, ...]]:
-        """The rows of one statement and transaction; none where there is no time left, or others do not let it be."""
+        """Run one statement as one transaction; returns its rows, or none if it has to wait for the next run."""
         spent = time.monotonic() - self._began
         if spent > RETENTION_SECONDS:
             self.is_complete = False
@@ -115,8 +119,8 @@ class _Run:
         self._connection.execute("SELECT set_config('statement_timeout', %s, false)", [timeout])
         try:
             return self._connection.execute(rows_of(name, tuple(parameters)), parameters).fetchall()
-        except _NOT_NOW as error:
-            # Of a partition the steps after it delete the events; it is dropped the next time.
+        except _POSTPONED as error:
+            # If it was a partition, delete_events deletes its events now, and the next run drops it.
             self.is_complete = self.is_complete and name == "expire_partition"
             place = {"project": parameters.get("project_id"), "partition": parameters.get("partition")}
             log("WARN", "retention_step_failed", step=name, sqlstate=error.sqlstate, **place)
@@ -128,45 +132,48 @@ class _Run:
 
 
 def expire(connection: Connection, settings: Settings, *, dry_run: bool) -> dict[str, Any]:
-    """Take away what is older than its project keeps it, or only say what that is; `connection` is in autocommit mode.
+    """Delete expired data or, with `dry_run`, only report it; `connection` is in autocommit mode.
 
     Returns:
         {"status", "dryRun", "complete", "partitions": [name…],
         "projects": [{"projectId", "retentionDays", "keptFrom", "events", "sessions", "rejections", "ignored",
-        "left": null | {"events", "sessions", "rejections", "ignored"}}…]}, of the projects that do not keep all
+        "left": null | {"events", "sessions", "rejections", "ignored"}}…]}, the projects that have a data retention
     """
     expired = get_expired(connection)
     if dry_run:
         names = get_expired_partitions(connection)
-        return _answer(expired, {each.project_id: _whole(each) for each in expired}, names, None)
+        return _report(expired, {each.project_id: _all_of(each) for each in expired}, names, None)
     connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
     run = _Run(connection)
     run.drop_partitions()
     for each in get_expired(connection) if run.partitions else expired:
         run.delete_events(each)
         run.delete_rows(each.project_id)
-    left = {} if run.is_complete else {each.project_id: _whole(each) for each in get_expired(connection)}
+    left = {} if run.is_complete else {each.project_id: _all_of(each) for each in get_expired(connection)}
     _log(expired, run, left, settings)
-    return _answer(expired, run.gone, run.partitions, left)
+    return _report(expired, run.deleted, run.partitions, left)
 
 
 def get_expired(connection: Connection) -> list[Expired]:
-    """What is older than its project keeps it, of every project that does not keep all."""
+    """Get the expired data of every project that has a data retention."""
     with connection.cursor(row_factory=class_row(Expired)) as cursor:
         return cursor.execute(query("maintenance/get_expired")).fetchall()
 
 
 def get_expired_partitions(connection: Connection) -> list[str]:
-    """The names of the months of which no project keeps anything, the oldest first."""
+    """Get the names of the partitions that no project keeps, oldest first."""
     return [str(row[0]) for row in connection.execute(rows_of("expired_partitions", ())).fetchall()]
 
 
-def _whole(expired: Expired) -> Gone:
-    return Gone(expired.events, expired.sessions, expired.rejections, expired.ignored)
+def _all_of(expired: Expired) -> Deleted:
+    return Deleted(expired.events, expired.sessions, expired.rejections, expired.ignored)
 
 
-def _answer(
-    expired: Sequence[Expired], gone: Mapping[UUID, Gone], partitions: list[str], left: Mapping[UUID, Gone] | None
+def _report(
+    expired: Sequence[Expired],
+    deleted: Mapping[UUID, Deleted],
+    partitions: list[str],
+    left: Mapping[UUID, Deleted] | None,
 ) -> dict[str, Any]:
     return {
         "status": "ok",
@@ -178,7 +185,7 @@ def _answer(
                 "projectId": str(each.project_id),
                 "retentionDays": each.retention_days,
                 "keptFrom": each.keep_from.astimezone(UTC).isoformat(),
-                **asdict(gone.get(each.project_id, Gone())),
+                **asdict(deleted.get(each.project_id, Deleted())),
                 "left": asdict(left[each.project_id]) if left and each.project_id in left else None,
             }
             for each in expired
@@ -186,15 +193,15 @@ def _answer(
     }
 
 
-def _log(expired: Sequence[Expired], run: _Run, left: Mapping[UUID, Gone], settings: Settings) -> None:
+def _log(expired: Sequence[Expired], run: _Run, left: Mapping[UUID, Deleted], settings: Settings) -> None:
     for each in expired:
-        gone = asdict(run.gone.get(each.project_id, Gone()))
+        counts = asdict(run.deleted.get(each.project_id, Deleted()))
         rest = asdict(left[each.project_id]) if each.project_id in left else None
-        log("INFO", "project_expired", project=each.project_id, retention_days=each.retention_days, **gone, left=rest)
+        log("INFO", "project_expired", project=each.project_id, retention_days=each.retention_days, **counts, left=rest)
     metrics: dict[str, float] = {
-        "EventsExpired": sum(gone.events for gone in run.gone.values()),
-        "SessionsExpired": sum(gone.sessions for gone in run.gone.values()),
-        "RejectionsExpired": sum(gone.rejections for gone in run.gone.values()),
+        "EventsExpired": sum(deleted.events for deleted in run.deleted.values()),
+        "SessionsExpired": sum(deleted.sessions for deleted in run.deleted.values()),
+        "RejectionsExpired": sum(deleted.rejections for deleted in run.deleted.values()),
         "PartitionsDropped": len(run.partitions),
     }
     log_with_metrics(

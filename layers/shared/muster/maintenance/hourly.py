@@ -1,4 +1,4 @@
-"""What runs on a schedule: partitions, the limits of the quarantine, reconciliation, roll-ups and the archive."""
+"""Runs scheduled work: partitions, the quarantine's limits, reconciliation, roll-ups and the archive."""
 
 import time
 from typing import Any
@@ -18,12 +18,12 @@ ARCHIVE_SECONDS = 120.0
 ROLLUP_SECONDS = 120.0
 ROLLED_UP_AT_ONCE = 50_000
 SESSIONS_RECONCILED = 10_000
-# Its statements read more than the role's others may.
+# Longer than the role's own, because maintenance reads more than requests do.
 STATEMENT_TIMEOUT = "60s"
 
 
 def roll_up_all(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Roll up what is new, so that an answer has few unrolled events to read; `connection` is in autocommit mode.
+    """Roll up new events, so that requests read few unrolled ones; `connection` is in autocommit mode.
 
     Returns:
         {"status", "rolledUp": {"events", "complete"}}
@@ -36,7 +36,7 @@ def roll_up_all(connection: Connection, settings: Settings) -> dict[str, Any]:
 
 
 def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
-    """Do what is due every hour, rolling up included; `connection` is in autocommit mode.
+    """Run the hourly work, including the roll-up; `connection` is in autocommit mode.
 
     Returns:
         {"status", "partitionsCreated", "rejectionsTrimmed", "reconciled": {"sessions", "differing"},
@@ -55,7 +55,7 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
         "SessionsReconciled": reconciled["sessions"],
         "EventsRolledUp": rolled_up["events"],
         "RangesSummarized": summarized,
-        # An alarm goes off if it is not 0.
+        # An alarm is raised if it is not 0.
         "EventsUnaccounted": reconciled.pop("eventsApart"),
     }
     log_with_metrics("maintain_result", metrics, service=settings.service_name, stage=settings.stage)
@@ -72,7 +72,7 @@ def maintain(connection: Connection, settings: Settings) -> dict[str, Any]:
 
 
 def _reconcile(connection: Connection) -> dict[str, int]:
-    """Compare the counters of recently touched sessions with their events."""
+    """Compare the event counters of recently changed sessions with their stored events."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(rows_of("reconcile_sessions", ("most",)), {"most": SESSIONS_RECONCILED}).fetchall()
     for row in rows:
@@ -92,13 +92,13 @@ def _reconcile(connection: Connection) -> dict[str, int]:
 
 
 def _roll_up(connection: Connection) -> dict[str, Any]:
-    """Roll up every project, as far as the time allows."""
-    until = time.monotonic() + ROLLUP_SECONDS
+    """Roll up every project until the time is up."""
+    deadline = time.monotonic() + ROLLUP_SECONDS
     events, complete = 0, True
     for (project_id,) in connection.execute(query("maintenance/get_all_project_ids")).fetchall():
         done = False
         call_value(connection, "claim_pending_events", {"project_id": project_id})
-        while not done and time.monotonic() < until:
+        while not done and time.monotonic() < deadline:
             rolled_up, done = roll_up(connection, project_id, ROLLED_UP_AT_ONCE)
             events += rolled_up
             if not rolled_up:
@@ -108,7 +108,7 @@ def _roll_up(connection: Connection) -> dict[str, Any]:
 
 
 def _summarize(connection: Connection) -> int:
-    """Let the BRIN indexes of past months summarize all of their pages; how many ranges were missing."""
+    """Complete the BRIN indexes of past months; returns how many page ranges were summarized."""
     return int(call_value(connection, "summarize_partitions", {}))
 
 

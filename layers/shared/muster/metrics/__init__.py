@@ -1,1 +1,1 @@
-"""What happened: totals, series, funnels, cohorts, raw events."""
+"""Metrics: totals, series, breakdowns, funnels, retention, raw events and exports."""

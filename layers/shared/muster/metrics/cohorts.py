@@ -1,4 +1,4 @@
-"""Answers retention: of those who came for the first time in a period, how many were there in each period after."""
+"""Computes retention: of the users who first came in a period, how many were active in each later period."""
 
 from psycopg.rows import dict_row
 
@@ -13,7 +13,7 @@ from muster.metrics.time_ranges import boundaries
 
 
 def get_retention(connection: Connection, access: Access, request: MetricsRequest) -> Retention:
-    """The cohorts of the range by the request's granularity, day or week; costs what the range holds."""
+    """Get the range's cohorts by day or week, the request's granularity. The cost grows with the range's events."""
     current_state(connection, access.project_id)
     time_range = time_range_of(connection, access.project_id, request)
     period = request.granularity or "day"
@@ -22,7 +22,7 @@ def get_retention(connection: Connection, access: Access, request: MetricsReques
         parameters = {
             "project_id": access.project_id,
             "watermark": state.watermark or 0,
-            # The roll-ups hold days of the project's time zone. Days of another zone are counted from the events.
+            # The roll-ups hold days in the project's time zone. For another zone the days are counted from the events.
             "is_rolled_up": state.watermark is not None and state.time_zone == request.timezone,
             "timezone": request.timezone,
             "starts": starts[:-1],

@@ -1,4 +1,4 @@
-"""Where a page of events ends, as a text that a client hands back."""
+"""The cursor of a page of events: an opaque string that the client sends back to get the next page."""
 
 import base64
 import binascii
@@ -8,21 +8,22 @@ from uuid import UUID
 
 from muster.platform.errors import InvalidParameter
 
+ADVICE = "Send the nextCursor of the previous page unchanged."
 Cursor = tuple[datetime, UUID, UUID]
 """The last event's time, session and id."""
 
 
 def to_cursor(occurred_at: datetime, session_id: UUID, event_id: UUID) -> str:
-    """The cursor of the page after an event."""
+    """Make the cursor of the page that follows an event."""
     text = json.dumps([occurred_at.isoformat(), str(session_id), str(event_id)])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def event_cursor_of(text: str | None) -> Cursor | None:
-    """The place that a cursor names.
+    """Read a cursor.
 
     Raises:
-        InvalidParameter: it is not a cursor that this API answers.
+        InvalidParameter: the text is not a cursor of this API.
     """
     if text is None:
         return None
@@ -30,7 +31,7 @@ def event_cursor_of(text: str | None) -> Cursor | None:
         occurred_at, session_id, event_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         cursor = (datetime.fromisoformat(occurred_at), UUID(session_id), UUID(event_id))
     except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.") from error
+        raise InvalidParameter("cursor", ADVICE) from error
     if cursor[0].tzinfo is None:
-        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
+        raise InvalidParameter("cursor", ADVICE)
     return cursor

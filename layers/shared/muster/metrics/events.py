@@ -1,4 +1,4 @@
-"""Raw events, the latest first."""
+"""Lists raw events."""
 
 from psycopg.rows import class_row
 
@@ -11,7 +11,7 @@ from muster.metrics.windows import find_latest
 
 
 def get_recent_events(connection: Connection, access: Access, request: MetricsRequest) -> EventPage:
-    """A page of events, the latest first."""
+    """Get a page of events, newest first."""
     found = find_latest(connection, access.project_id, request, "get_recent_events", class_row(StoredEvent))
     page = found[: request.limit]
     last = page[-1] if len(found) > request.limit else None

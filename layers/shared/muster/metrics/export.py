@@ -1,4 +1,4 @@
-"""Writes events as a file, page by page."""
+"""Exports events as CSV or NDJSON, page by page."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from muster.metrics.events import get_recent_events
 from muster.metrics.models import StoredEvent
 from muster.metrics.request import ExportRequest, Format
 
-# A function's answer may have 6 MB.
+# Lambda limits a response to 6 MB.
 MAX_BYTES = 4 * 1024 * 1024
 COLUMNS = ("id", "sessionId", "userId", "eventType", "area", "timestamp", "receivedAt", "data")
 CONTENT_TYPES: Mapping[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
@@ -23,16 +23,16 @@ CONTENT_TYPES: Mapping[Format, str] = {"csv": "text/csv; charset=utf-8", "ndjson
 
 @dataclass(frozen=True, slots=True)
 class ExportPage:
-    """A part of the file."""
+    """One page of the file."""
 
     text: str
     content_type: str
     next_cursor: str | None
-    """Of the part after this one; None when this is the last."""
+    """The cursor of the next page; None on the last page."""
 
 
 def export_events(connection: Connection, access: Access, request: ExportRequest) -> ExportPage:
-    """A page of events, the latest first; a CSV's first page alone has the names of the columns."""
+    """Export a page of events, newest first. Only the first page of a CSV has a header line."""
     page = get_recent_events(connection, access, request.events)
     is_csv = request.format == "csv"
     lines = [_csv_line(COLUMNS)] if is_csv and request.events.cursor is None else []

@@ -1,4 +1,4 @@
-"""Answers funnels: how many take step after step within a window, and how long each step takes them."""
+"""Computes funnels: how many users or sessions complete each step within a window, and how long each step takes."""
 
 import re
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _RANGE = ("timeframe", "start", "end", "timezone")
 
 
 class StepIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """One step as sent: the events of a type, in an area, with these values in their data."""
+    """One step as sent: events of a type, optionally in an area and with values in their data."""
 
     event_type: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S")]
     area: Annotated[str, Meta(max_length=100, pattern=r"^$|\S")] | None = None
@@ -52,7 +52,7 @@ class FunnelIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class FunnelRequest:
-    """Steps to be taken in their order, all within a window that the first one opens."""
+    """The steps in order. All must happen within the window, which starts at the first step."""
 
     steps: Sequence[StepIn]
     range: MetricsRequest
@@ -61,10 +61,10 @@ class FunnelRequest:
 
 
 def parse_funnel_request(request: Request) -> FunnelRequest:
-    """A request for a funnel, from the body.
+    """Read a funnel request from the body.
 
     Raises:
-        InvalidParameter: naming the first part of the body that cannot be used.
+        InvalidParameter: the message names the first invalid field.
     """
     sent = decode_model(read_text(request.body), FunnelIn)
     if not isinstance(sent, FunnelIn):
@@ -73,7 +73,7 @@ def parse_funnel_request(request: Request) -> FunnelRequest:
         for fault in find_unstorable(msgspec.to_builtins(step), ["steps", number]):
             raise InvalidParameter(place_of([fault]), fault["message"])
     if sent.by not in ("user", "session"):
-        raise InvalidParameter("by", "Send one of user, session.")
+        raise InvalidParameter("by", "Send user or session.")
     given = {name: [text] for name in _RANGE if (text := getattr(sent, name)) is not None}
     return FunnelRequest(
         steps=sent.steps,
@@ -95,8 +95,16 @@ def _duration(text: str) -> timedelta:
     return length
 
 
-# What one entity did, latest first, so that the times of later steps are known at each event. Of events at the same
-# moment those of later steps count as later: which came first nobody can tell.
+# An entity is a user or a session. m1…mn say which steps an event matches.
+#
+#   matched   the events that match any step
+#   ordered   the same with place: each entity's events numbered from its latest, so a larger place is an earlier event.
+#             n2…nn are the places of the next event of each step. Among events of one moment, those of later steps
+#             count as later, because their order is unknown.
+#   chain     for each event of step 1, the times t1…tn of the steps that follow it in order
+#   reached   each entity's best chain: the one that completes the most steps within the window
+#
+# Returns one row: for each step the number of entities that completed it, and the median seconds since the step before.
 _FUNNEL = """
 WITH matched AS MATERIALIZED (
     SELECT {entity} AS entity, e.occurred_at AS at, e.id, {matches}
@@ -104,7 +112,7 @@ WITH matched AS MATERIALIZED (
      WHERE e.project_id = %(project_id)s AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
        AND {entity} IS NOT NULL AND ({any_match})
 ), ordered AS MATERIALIZED (
-    -- A larger place is an earlier event: the next one of a step is the largest of the smaller places.
+    -- The next event of a step has the largest of the smaller places.
     SELECT entity, at, {names}, place, {nexts}
       FROM (SELECT m.*, row_number() OVER (PARTITION BY entity ORDER BY at DESC, {highest} DESC, id) AS place
               FROM matched m) m
@@ -120,7 +128,7 @@ SELECT {counts} FROM reached
 
 
 def get_funnel(connection: Connection, access: Access, request: FunnelRequest) -> Funnel:
-    """How many users, or sessions, took each step after the ones before it; costs what the range holds."""
+    """Count the users or sessions that completed each step. The cost grows with the range's events."""
     time_range = time_range_of(connection, access.project_id, request.range)
     parameters: dict[str, Any] = {
         "project_id": access.project_id, "start": time_range.start, "end": time_range.end, "window": request.window,
@@ -182,5 +190,5 @@ def _statement(request: FunnelRequest) -> sql.Composed:
             for n in numbers
         ),
     }
-    # All of it is ours: numbers and names of columns, no value of a client's.
+    # Safe to format: the parts are numbers and column names, never client values.
     return sql.SQL(_FUNNEL).format(**{name: sql.SQL(part) for name, part in parts.items()})

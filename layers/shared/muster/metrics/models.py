@@ -1,4 +1,4 @@
-"""The shapes of metrics on the wire."""
+"""The response models of metrics."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from muster.http.response import WireModel
 
 
 class Range(WireModel):
-    """The range that was answered for, in the time zone that was asked for."""
+    """The range that the response covers, in the requested time zone."""
 
     start: datetime
     end: datetime
@@ -17,11 +17,11 @@ class Range(WireModel):
 
 
 class Totals(WireModel):
-    """What a range holds."""
+    """The totals of a range."""
 
     events: int = 0
     users: int = 0
-    """Distinct user ids; events without one are of nobody."""
+    """Distinct user ids. Anonymous events do not count."""
     sessions: int = 0
     new_users: int = 0
     """Users whose first event in the project is in the range."""
@@ -30,18 +30,18 @@ class Totals(WireModel):
     average_session_seconds: float = 0
     """From a session's first matching event in the range to its last."""
     bounce_rate: float = 0
-    """The share of sessions with a single matching event in the range, from 0 to 1."""
+    """The share of sessions with exactly one matching event in the range, from 0 to 1."""
     events_per_session: float = 0
 
     def __post_init__(self) -> None:
-        # The database's JSON writes a whole number without a point.
+        # PostgreSQL's JSON writes a whole number without a decimal point, which parses as an int.
         self.average_session_seconds = float(self.average_session_seconds)
         self.bounce_rate = float(self.bounce_rate)
         self.events_per_session = float(self.events_per_session)
 
     @classmethod
     def of(cls, row: dict[str, Any] | None) -> "Totals":
-        """From the statement's object; None is an empty range."""
+        """Make totals from the statement's JSON object; None means an empty range."""
         return cls(**(row or {}))
 
 
@@ -55,7 +55,7 @@ class Bucket(WireModel):
 
 
 class Breakdown(WireModel):
-    """One value of what the events are broken down by."""
+    """One row of the breakdown."""
 
     value: str | None
     events: int
@@ -68,17 +68,17 @@ class Explain(WireModel):
 
     rows_outside_range: int
     rows_outside_range_is_exact: bool
-    """False where counting them all would have taken long: so many there are at least, of the latest months."""
+    """False if counting all rows would have taken too long: the count then covers the latest months only."""
     rejected_in_range: int
     ignored_in_range: int
     last_event_at: datetime | None
     source: Literal["rollups", "events"]
-    """What was counted: events, at the cost of what the range holds, where filters and breakdown have no rollup."""
+    """Where the counts come from. They come from the events if no roll-up has these filters and this breakdown."""
     hint: str
 
 
 class Metrics(WireModel):
-    """The answer of GET /v1/metrics."""
+    """The response to GET /v1/metrics."""
 
     range: Range
     as_of: datetime
@@ -103,14 +103,14 @@ class StoredEvent(WireModel):
 
 
 class EventPage(WireModel):
-    """The answer of GET /v1/metrics/events."""
+    """The response to GET /v1/metrics/events."""
 
     events: list[StoredEvent]
     next_cursor: str | None
 
 
 class SeenSession(WireModel):
-    """A session, and what of it is in a range and passes its filters."""
+    """A session with its matching events: those in the range that pass the filters."""
 
     session_id: UUID
     user_id: str | None
@@ -122,14 +122,15 @@ class SeenSession(WireModel):
     events_count: int
     is_active: bool
     events_in_range: int
-    """How many of its events are in the range and pass the filters."""
+    """The number of matching events."""
     first_event_at: datetime
-    """Of those."""
+    """The time of the first matching event."""
     last_event_at: datetime
+    """The time of the last matching event."""
 
 
 class SessionPage(WireModel):
-    """The answer of GET /v1/metrics/sessions."""
+    """The response to GET /v1/metrics/sessions."""
 
     sessions: list[SeenSession]
     next_cursor: str | None
@@ -141,32 +142,33 @@ class FunnelStep(WireModel):
     event_type: str
     area: str | None
     count: int
-    """Users, or sessions, that took it and all before it within the window."""
+    """The users or sessions that completed this step and all earlier ones within the window."""
     from_previous: float
-    """The share of those who took the step before, from 0 to 1."""
+    """The share of those that completed the previous step, from 0 to 1."""
     from_start: float
+    """The share of those that completed the first step, from 0 to 1."""
     median_seconds: float | None
-    """From the step before to this one; None for the first, and where nobody came so far."""
+    """From the previous step to this one; None for the first step and if nobody completed this one."""
 
 
 class Funnel(WireModel):
-    """The answer of POST /v1/metrics/funnel."""
+    """The response to POST /v1/metrics/funnel."""
 
     range: Range
     steps: list[FunnelStep]
 
 
 class Cohort(WireModel):
-    """Those who came for the first time in one period."""
+    """The users whose first event is in one period."""
 
     start: datetime
     users: int
     retained: list[int]
-    """How many of them were active in this period, in the next, and so on to the range's end."""
+    """How many of them were active in this period, the next one, and so on to the end of the range."""
 
 
 class Retention(WireModel):
-    """The answer of GET /v1/metrics/retention."""
+    """The response to GET /v1/metrics/retention."""
 
     period: str
     timezone: str
@@ -174,7 +176,7 @@ class Retention(WireModel):
 
 
 class UserSummary(WireModel):
-    """The answer of GET /v1/metrics/users/{userId}."""
+    """The response to GET /v1/metrics/users/{userId}."""
 
     user_id: str
     events: int
@@ -182,6 +184,6 @@ class UserSummary(WireModel):
     first_seen_at: datetime
     last_seen_at: datetime
     event_types: list[dict[str, Any]]
-    """{"value", "events", "sessions"} of each type, the most frequent first."""
+    """{"value", "events", "sessions"} for each event type, most frequent first."""
     recent: list[StoredEvent]
-    """The latest 50 events, the latest first."""
+    """The latest 50 events, newest first."""

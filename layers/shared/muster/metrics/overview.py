@@ -1,4 +1,4 @@
-"""The overview: totals, series, breakdown, and why a view is empty; from roll-ups and the events since."""
+"""Computes the overview (totals, series, breakdown and explain) from the roll-ups and the unrolled events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ _NOTHING = {"events": 0, "users": 0, "sessions": 0}
 
 @dataclass(frozen=True, slots=True)
 class DimensionValue:
-    """The dimension value whose roll-ups answer a question, e.g. ("eventType", "page_view") or ("all", None)."""
+    """A value of a rolled-up dimension, e.g. ("eventType", "page_view"), or ("all", None) for the whole project."""
 
     dimension: str
     value: str | None
 
 
 def get_metrics(connection: Connection, access: Access, request: MetricsRequest) -> Metrics:
-    """All that a range holds, in one statement and one snapshot.
+    """Get a range's totals, series and breakdown, read in one statement and one snapshot.
 
     Raises:
         InvalidParameter: the range has too many buckets.
@@ -43,7 +43,7 @@ def get_metrics(connection: Connection, access: Access, request: MetricsRequest)
 
 
 def current_state(connection: Connection, project_id: UUID) -> RollupState:
-    """How far the project is rolled up; the first reader rolls up what it can in short time."""
+    """Get how far the project is rolled up. The first reader rolls up a bounded number of events."""
     state = claim_pending_events(connection, project_id, get_state(connection, project_id))
     if state.watermark is None and roll_up_if_due(connection, project_id, state, 0):
         return get_state(connection, project_id)
@@ -51,7 +51,7 @@ def current_state(connection: Connection, project_id: UUID) -> RollupState:
 
 
 def get_raw_metrics(connection: Connection, access: Access, request: MetricsRequest) -> Metrics:
-    """The same from the events alone, to compare with. It reads all events of the project."""
+    """Compute get_metrics from the events alone, for comparison. It reads all events of the project."""
     state = get_state(connection, access.project_id)
     return _answer(connection, access.project_id, request, replace(state, watermark=None))[0]
 
@@ -59,7 +59,7 @@ def get_raw_metrics(connection: Connection, access: Access, request: MetricsRequ
 def _answer(
     connection: Connection, project_id: UUID, request: MetricsRequest, state: RollupState
 ) -> tuple[Metrics, int]:
-    """The answer, and the number of unrolled events that it read."""
+    """The metrics, and the number of unrolled events that were read for them."""
     time_range = _time_range(connection, project_id, request, state)
     granularity = request.granularity or time_range.granularity
     starts = boundaries(time_range, granularity, request.zone)
@@ -96,7 +96,7 @@ def _answer(
 
 
 def find_dimension_value(request: MetricsRequest, state: RollupState) -> DimensionValue | None:
-    """The dimension value whose roll-ups answer the question; None if only the events do."""
+    """Find the dimension value whose roll-ups hold the requested counts; None if they must come from the events."""
     if state.watermark is None:
         return None
     keys = {f"{DATA}{key}" for key in state.keys}
@@ -109,7 +109,7 @@ def find_dimension_value(request: MetricsRequest, state: RollupState) -> Dimensi
 
 
 def single_filters(request: MetricsRequest) -> list[tuple[str, Sequence[str]]]:
-    """Each filter with its values; "data" is one filter for each key, named data.<key>."""
+    """List each filter with its values. Each key of "data" is a filter of its own, named data.<key>."""
     by_data = request.filters.get("data", {})
     return [
         *((name, values) for name, values in request.filters.items() if name != "data"),
@@ -120,13 +120,13 @@ def single_filters(request: MetricsRequest) -> list[tuple[str, Sequence[str]]]:
 def _count(
     connection: Connection, parameters: dict[str, Any], value: DimensionValue | None, state: RollupState
 ) -> dict[str, Any]:
-    """The statement's row: from the roll-ups and the events since or, while there are none, from the events alone."""
+    """Count from the roll-ups and the unrolled events or, without roll-ups, from the events alone."""
     row = _execute(connection, parameters, value, state.watermark)
     if row["watermark"] == state.watermark:
         return row
-    # A roll-up has run between the two statements: now both in one snapshot.
-    with one_snapshot(connection, parameters["project_id"]) as now:
-        return _execute(connection, parameters, None if now.watermark is None else value, now.watermark)
+    # A roll-up ran between the two statements. Repeat them in one snapshot.
+    with one_snapshot(connection, parameters["project_id"]) as current:
+        return _execute(connection, parameters, None if current.watermark is None else value, current.watermark)
 
 
 def _execute(
@@ -152,7 +152,7 @@ def _execute(
 
 
 def time_range_of(connection: Connection, project_id: UUID, request: MetricsRequest) -> TimeRange:
-    """The range that is asked for, as of now."""
+    """Get the requested range as absolute times, as of now."""
     return _time_range(connection, project_id, request, get_state(connection, project_id))
 
 
@@ -165,7 +165,7 @@ def _time_range(connection: Connection, project_id: UUID, request: MetricsReques
 def span_of(
     connection: Connection, project_id: UUID, state: RollupState
 ) -> tuple[datetime, datetime] | tuple[None, None]:
-    """The times of the project's first and last event."""
+    """Get the times of the project's first and last event."""
     name = "metrics/get_event_span" if state.watermark is None else "metrics/get_unrolled_span"
     parameters = {"project_id": project_id, "watermark": state.watermark}
     row = connection.execute(query(name), parameters).fetchone() or ()
@@ -198,25 +198,25 @@ def _explain(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> Ex
 
 
 def _hint(row: dict[str, Any], totals: Totals, request: MetricsRequest) -> str:
-    refused = [
-        f"{row[name]} {what}"
-        for name, what in (("rejected_in_range", "rejected"), ("ignored_in_range", "ignored"))
+    not_stored = [
+        f"{row[name]} {outcome}"
+        for name, outcome in (("rejected_in_range", "rejected"), ("ignored_in_range", "ignored"))
         if row[name]
     ]
-    beside = f" In this range {' and '.join(refused)}: see GET /v1/diagnostics." if refused else ""
+    also = f" Not stored in this range: {' and '.join(not_stored)}; see GET /v1/diagnostics." if not_stored else ""
     if totals.events:
-        return f"The range holds {totals.events} matching events.{beside}"
+        return f"The range has {totals.events} matching events.{also}"
     if row["last_event_at"] is None:
-        return f"This project has no events yet; post one to /v1/events.{beside}"
+        return f"This project has no events yet. Post one to /v1/events.{also}"
     if row["rows_outside_range"]:
         latest = row["last_event_at"].astimezone(UTC)
         others = f"{'' if row['rows_outside_range_is_exact'] else 'at least '}{row['rows_outside_range']}"
         return (
-            f"No event of this range matches, but {others} outside it do; the project's latest "
-            f"event is of {latest:%Y-%m-%dT%H:%M:%SZ}. Widen the range, or ask for timeframe=all.{beside}"
+            f"No event in this range matches, but {others} outside it do. The project's latest event is from "
+            f"{latest:%Y-%m-%dT%H:%M:%SZ}. Widen the range or use timeframe=all.{also}"
         )
     if request.filters:
         if not row["rows_outside_range_is_exact"]:
-            return f"The filters match no event of the range, nor of the latest months; leave one out.{beside}"
-        return f"The filters match no event of the project at any time; leave one out.{beside}"
-    return f"The range holds no events.{beside}"
+            return f"No event in the range or in the latest months matches the filters. Remove a filter.{also}"
+        return f"No event of the project matches the filters. Remove a filter.{also}"
+    return f"The range has no events.{also}"

@@ -1,8 +1,8 @@
-"""Reads a metrics request from a query string, naming the parameter that cannot be used."""
+"""Reads metrics requests from query strings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,38 +22,38 @@ from muster.http.params import (
 )
 from muster.http.request import Request
 from muster.metrics.cursor import Cursor, event_cursor_of
-from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, day_start, timeframe_range
+from muster.metrics.time_ranges import Granularity, Timeframe, TimeRange, by_length, instant, timeframe_range
 from muster.platform.errors import InvalidParameter
 
 Format = Literal["csv", "ndjson"]
 BREAKDOWNS = ("eventType", "area", "userId", "participantType")
-"""What a breakdown groups by, besides data.<key>."""
+"""The breakdowns besides data.<key>."""
 
 
 class RangeQuery(QueryModel, frozen=True):
     """The parameters of a range."""
 
     timeframe: Annotated[
-        Timeframe | None, Meta(description="A range up to now. Send either a timeframe, or start and end.")
+        Timeframe | None, Meta(description="A range that ends now. Send either timeframe, or start and end.")
     ] = None
     start: Annotated[
-        datetime | date | None, Meta(description="The range's start: a time with an offset, or a day in the time zone.")
+        datetime | date | None, Meta(description="The range's start, inclusive: a time with an offset, or a day.")
     ] = None
     end: Annotated[
         datetime | date | None,
-        Meta(description="The range ends before this time with an offset, or day in the time zone. Needs a start."),
+        Meta(description="The range's end, exclusive: a time with an offset, or a day. Needs start."),
     ] = None
-    timezone: Annotated[str, Meta(description="The time zone's IANA name.")] = "UTC"
+    timezone: Annotated[str, Meta(description="The time zone of days and buckets: an IANA name.")] = "UTC"
 
 
 class FilterQuery(RangeQuery, frozen=True):
-    """The filters: the values of one filter are alternatives, and all filters must match.
+    """The filters. An event matches a filter if it has any of the filter's values; it must match all filters.
 
     A new filter is a field here and a condition in the SQL function muster.matches_filter.
     """
 
     event_type: Annotated[tuple[str, ...], Meta(description="Only events of these types.")] = ()
-    area: Annotated[tuple[str, ...], Meta(description="Only events of these areas.")] = ()
+    area: Annotated[tuple[str, ...], Meta(description="Only events in these areas.")] = ()
     user_id: Annotated[tuple[str, ...], Meta(description="Only events of these users.")] = ()
     participant_type: Annotated[
         tuple[str, ...], Meta(description="Only events of pilot participants of these types.")
@@ -64,7 +64,7 @@ class FilterQuery(RangeQuery, frozen=True):
     ] = msgspec.field(default_factory=dict)
 
     def filters(self) -> dict[str, Any]:
-        """The filters that were sent, by their names in the query string."""
+        """The filters that were sent, by their parameter names."""
         named = ((field.name, field.encode_name) for field in msgspec.structs.fields(FilterQuery))
         own = {field.name for field in msgspec.structs.fields(RangeQuery)}
         return {wire: value for name, wire in named if name not in own and (value := getattr(self, name))}
@@ -75,10 +75,10 @@ class MetricsQuery(FilterQuery, frozen=True):
 
     limit: PageLimit = DEFAULT_LIMIT
     granularity: Annotated[
-        Granularity | None, Meta(description="The length of a bucket. The range's length chooses it by default.")
+        Granularity | None, Meta(description="The length of a bucket. The default depends on the range's length.")
     ] = None
     breakdown: Annotated[
-        str | None, Meta(description="Counts by eventType, area, userId, participantType or data.<key>.")
+        str | None, Meta(description="Break the counts down by eventType, area, userId, participantType or data.<key>.")
     ] = None
 
 
@@ -94,7 +94,7 @@ class ExportQuery(EventsQuery, frozen=True):
     """The parameters of GET /v1/metrics/export."""
 
     limit: PageLimit = MAX_LIMIT
-    format: Annotated[Format, Meta(description="The form of the file.")] = "ndjson"
+    format: Annotated[Format, Meta(description="The file format.")] = "ndjson"
 
 
 class RetentionQuery(RangeQuery, frozen=True):
@@ -104,10 +104,10 @@ class RetentionQuery(RangeQuery, frozen=True):
 
 
 class TraceQuery(MetricsQuery, frozen=True):
-    """The parameters of GET /v1/diagnostics/events/{eventId}: the view that should show the event."""
+    """The parameters of GET /v1/diagnostics/events/{eventId}: the metrics view that should show the event."""
 
     session_id: Annotated[
-        UUID | None, Meta(description="The event's session, where it is known: the event is found faster.")
+        UUID | None, Meta(description="The event's session, if known. It makes the search faster.")
     ] = None
 
 
@@ -116,15 +116,15 @@ class MetricsRequest:
     """Which events to count or list."""
 
     timeframe: Timeframe | None = "week"
-    """None if the range has a start."""
+    """None if the request has a start."""
     start: datetime | date | None = None
     end: datetime | date | None = None
     timezone: str = "UTC"
     granularity: Granularity | None = None
     filters: Mapping[str, Any] = field(default_factory=dict)
-    """As muster.matches_filter takes them: {"eventType": [text…], …, "data": {key: [text…]}}.
+    """The argument of muster.matches_filter: {"eventType": [text…], …, "data": {key: [text…]}}.
 
-    Raw events can be filtered by "sessionId" too.
+    Lists of events and sessions also filter by "sessionId".
     """
     breakdown: str | None = None
     """One of BREAKDOWNS or data.<key>."""
@@ -136,21 +136,21 @@ class MetricsRequest:
         """The time zone.
 
         Raises:
-            InvalidParameter: there is none of that name.
+            InvalidParameter: there is no time zone of that name.
         """
         try:
             return ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            message = "There is no such time zone; send an IANA name, such as Europe/Berlin."
+            message = "Unknown time zone. Send an IANA name, such as Europe/Berlin."
             raise InvalidParameter("timezone", message) from error
 
     def time_range(self, now: datetime, events: tuple[datetime, datetime]) -> TimeRange:
-        """The range asked for; `events` are the times of the project's first and last event."""
+        """The requested range; `events` are the times of the project's first and last event."""
         zone = self.zone
         if self.start is None:
             return timeframe_range(self.timeframe or "week", zone, now, events)
-        start = _instant(self.start, zone)
-        end = timeframe_range("day", zone, now, events).end if self.end is None else _instant(self.end, zone)
+        start = instant(self.start, zone)
+        end = timeframe_range("day", zone, now, events).end if self.end is None else instant(self.end, zone)
         if start >= end:
             raise InvalidParameter("start", "The start must be before the end.")
         return TimeRange(start, end, by_length(end - start))
@@ -158,7 +158,7 @@ class MetricsRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """Which page of events to export, and in which form."""
+    """Which page of events to export, and in which format."""
 
     events: MetricsRequest
     format: Format = "ndjson"
@@ -166,7 +166,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """Which event to look for, and the view of metrics that should show it."""
+    """Which event to find, and the metrics view that should show it."""
 
     event_id: UUID
     metrics: MetricsRequest
@@ -174,48 +174,48 @@ class TraceRequest:
 
 
 def parse_metrics_request(request: Request) -> MetricsRequest:
-    """A request for metrics.
+    """Read a metrics request.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     return _metrics_request(read_query(request.query, MetricsQuery))
 
 
 def parse_events_request(request: Request) -> MetricsRequest:
-    """A request for a page of events or sessions; its range is all of them by default.
+    """Read a request for a page of events or sessions. The default timeframe is all.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     return _events_request(read_query(request.query, EventsQuery))
 
 
 def parse_retention_request(request: Request) -> MetricsRequest:
-    """A request for cohorts; its granularity is their period.
+    """Read a retention request. The granularity is the period of a cohort.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     query = read_query(request.query, RetentionQuery)
     return replace(range_request(query, "month" if query.period == "day" else "quarter"), granularity=query.period)
 
 
 def parse_export_request(request: Request) -> ExportRequest:
-    """A request for a page of an export.
+    """Read a request for a page of an export.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     query = read_query(request.query, ExportQuery)
     return ExportRequest(_events_request(query), query.format)
 
 
 def parse_trace_request(request: Request) -> TraceRequest:
-    """A request for an event's trace: the event's id is in the path.
+    """Read a request to trace an event; the event's id is in the path.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     event_id = uuid_in_path(request)
     query = read_query(request.query, TraceQuery)
@@ -223,20 +223,20 @@ def parse_trace_request(request: Request) -> TraceRequest:
 
 
 def range_request(query: RangeQuery, default_timeframe: Timeframe = "week") -> MetricsRequest:
-    """A request for a range alone.
+    """Make a request for a range, without filters.
 
     Raises:
-        InvalidParameter: naming the parameter that does not fit the others.
+        InvalidParameter: the message names the parameter that conflicts with the others.
     """
     start, end = query.start, query.end
     if query.timeframe is not None and (start is not None or end is not None):
-        raise InvalidParameter("timeframe", "Send a timeframe or start and end, not both.")
+        raise InvalidParameter("timeframe", "Send either timeframe, or start and end.")
     if end is not None and start is None:
-        raise InvalidParameter("end", "Send start with it.")
+        raise InvalidParameter("end", "Send start with end.")
     timeframe = None if start is not None else query.timeframe or default_timeframe
     request = MetricsRequest(timeframe=timeframe, start=start, end=end, timezone=query.timezone)
     zone = request.zone
-    if start is not None and end is not None and _instant(start, zone) >= _instant(end, zone):
+    if start is not None and end is not None and instant(start, zone) >= instant(end, zone):
         raise InvalidParameter("start", "The start must be before the end.")
     return request
 
@@ -264,7 +264,3 @@ def _breakdown(text: str | None) -> str | None:
     if text is None or text in BREAKDOWNS or (text.startswith(DATA) and text != DATA):
         return text
     raise InvalidParameter("breakdown", f"Send one of {', '.join(BREAKDOWNS)} or data.<key>.")
-
-
-def _instant(when: datetime | date, zone: ZoneInfo) -> datetime:
-    return when.astimezone(UTC) if isinstance(when, datetime) else day_start(when, zone)

@@ -1,4 +1,4 @@
-"""Sessions by their latest event, the latest first."""
+"""Lists sessions by their latest event."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from muster.metrics.windows import find_latest
 
 
 def get_recent_sessions(connection: Connection, access: Access, request: MetricsRequest) -> SessionPage:
-    """A page of the sessions that have an event in the range that passes, by the latest such event."""
+    """Get a page of the sessions with a matching event in the range, ordered by the latest one, newest first."""
     found = find_latest(connection, access.project_id, request, "get_recent_sessions", _as_session)
     page = found[: request.limit]
     last = page[-1] if len(found) > request.limit else None
-    # A page of sessions ends with a session: what follows it needs no event's id.
+    # A session has one row per page, so its own id stands in for the event id of the cursor.
     cursor = to_cursor(last.last_event_at, last.session_id, last.session_id) if last else None
     return SessionPage(sessions=page, next_cursor=cursor)
 

@@ -1,4 +1,4 @@
-"""Turns what a client asks for into absolute times: a range, and the boundaries of its buckets in a time zone."""
+"""Computes absolute times: a range from a timeframe, and the boundaries of its buckets in a time zone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 TIMEFRAMES: tuple[Timeframe, ...] = get_args(Timeframe)
 MAX_BUCKETS = 2_000
 
-_OF_TIMEFRAME: dict[Timeframe, Granularity] = {
+_DEFAULT_GRANULARITY: dict[Timeframe, Granularity] = {
     "hour": "minute",
     "day": "hour",
     "week": "day",
@@ -22,7 +22,7 @@ _OF_TIMEFRAME: dict[Timeframe, Granularity] = {
     "year": "month",
 }
 _DAYS: dict[Timeframe, int] = {"week": 7, "month": 30, "quarter": 90}
-# The longest range that a granularity is chosen for by itself.
+# The longest range that gets each granularity by default. Longer ranges get months.
 _BY_LENGTH: tuple[tuple[timedelta, Granularity], ...] = (
     (timedelta(hours=2), "minute"),
     (timedelta(days=3), "hour"),
@@ -40,7 +40,7 @@ _STEP: dict[Granularity, timedelta] = {
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """From start to before end, both in UTC."""
+    """From start (inclusive) to end (exclusive), both in UTC."""
 
     start: datetime
     end: datetime
@@ -48,17 +48,17 @@ class TimeRange:
 
     @property
     def before(self) -> datetime:
-        """The start of the range of the same length before this one."""
+        """The start of the previous range, which has the same length."""
         return self.start - (self.end - self.start)
 
 
 def timeframe_range(timeframe: Timeframe, zone: tzinfo, now: datetime, events: tuple[datetime, datetime]) -> TimeRange:
-    """The range of a timeframe, up to the end of the bucket of `now`; `events` are the times of the first and last."""
+    """Get a timeframe's range. It ends with the bucket of `now`; `events` are the times of the first and last event."""
     if timeframe == "all":
         first, last = min(events[0], now), max(events[1], now)
         granularity = by_length(last - first)
         return TimeRange(bucket_start(first, granularity, zone), bucket_end(last, granularity, zone), granularity)
-    granularity = _OF_TIMEFRAME[timeframe]
+    granularity = _DEFAULT_GRANULARITY[timeframe]
     end = bucket_end(now, granularity, zone)
     if timeframe in _DAYS:
         start = day_start(end.astimezone(zone).date() - timedelta(days=_DAYS[timeframe]), zone)
@@ -71,12 +71,12 @@ def timeframe_range(timeframe: Timeframe, zone: tzinfo, now: datetime, events: t
 
 
 def by_length(length: timedelta) -> Granularity:
-    """The granularity for a range of that length."""
+    """Get the default granularity of a range of that length."""
     return next((granularity for longest, granularity in _BY_LENGTH if length <= longest), "month")
 
 
 def boundaries(time_range: TimeRange, granularity: Granularity, zone: tzinfo) -> list[datetime]:
-    """The start of every bucket that the range touches, then the end of the last.
+    """Get the start of every bucket that overlaps the range, then the end of the last one.
 
     Raises:
         InvalidParameter: there would be more than 2,000 buckets.
@@ -84,18 +84,18 @@ def boundaries(time_range: TimeRange, granularity: Granularity, zone: tzinfo) ->
     if (time_range.end - time_range.start) / _STEP[granularity] > MAX_BUCKETS:
         length = time_range.end - time_range.start
         fitting = [name for name in GRANULARITIES if length / _STEP[name] <= MAX_BUCKETS]
-        advice = f"ask for {' or '.join(fitting)}" if fitting else "ask for a shorter range"
-        raise InvalidParameter("granularity", f"The range has more than {MAX_BUCKETS} {granularity}s; {advice}.")
+        advice = f"Send {' or '.join(fitting)}" if fitting else "Send a shorter range"
+        raise InvalidParameter("granularity", f"The range has more than {MAX_BUCKETS} {granularity}s. {advice}.")
     found = [bucket_start(time_range.start, granularity, zone)]
     for start in _following(found[0], granularity, zone):
         found.append(start)
         if start >= time_range.end:
             return found
-    raise AssertionError("buckets go on for ever")
+    raise AssertionError("unreachable: buckets have no end")
 
 
 def bucket_start(when: datetime, granularity: Granularity, zone: tzinfo) -> datetime:
-    """The start of the bucket that a time is in."""
+    """Get the start of the bucket that holds a time."""
     local = when.astimezone(zone)
     if granularity in ("minute", "hour"):
         zeros = {"second": 0, "microsecond": 0} | ({"minute": 0} if granularity == "hour" else {})
@@ -105,12 +105,17 @@ def bucket_start(when: datetime, granularity: Granularity, zone: tzinfo) -> date
 
 
 def bucket_end(when: datetime, granularity: Granularity, zone: tzinfo) -> datetime:
-    """The end of the bucket that a time is in."""
+    """Get the end of the bucket that holds a time."""
     return next(_following(bucket_start(when, granularity, zone), granularity, zone))
 
 
+def instant(when: datetime | date, zone: tzinfo) -> datetime:
+    """Get the instant of a time, or of the start of a local day, in UTC."""
+    return when.astimezone(UTC) if isinstance(when, datetime) else day_start(when, zone)
+
+
 def day_start(day: date, zone: tzinfo) -> datetime:
-    """The first instant of a local day, in UTC: where clocks skip midnight, the instant at which they do."""
+    """Get the first instant of a local day, in UTC. If the clock skips midnight, it is the instant of the change."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
     if midnight.astimezone(zone).date() == day and midnight.astimezone(zone).hour == 0:
         return midnight
@@ -121,7 +126,7 @@ def _following(start: datetime, granularity: Granularity, zone: tzinfo) -> Itera
     while True:
         if granularity in ("minute", "hour"):
             following = start + _STEP[granularity]
-            # Where clocks change by less than a bucket, the change begins a new one.
+            # A clock change within a bucket begins a new bucket.
             change = _transition_between(start, following, zone)
             floor = bucket_start(following, granularity, zone)
             start = (
@@ -151,7 +156,7 @@ def _next_day(day: date, granularity: Granularity) -> date:
 
 
 def _transition_between(early: datetime, late: datetime, zone: tzinfo) -> datetime | None:
-    """The instant after `early`, up to `late`, at which the zone's offset changes; None when it does not."""
+    """The instant after `early`, up to `late`, at which the zone's offset changes; None if it does not change."""
     offset = early.astimezone(zone).utcoffset()
     if late.astimezone(zone).utcoffset() == offset:
         return None

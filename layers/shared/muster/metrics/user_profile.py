@@ -1,4 +1,4 @@
-"""Answers what is known of one user."""
+"""Summarizes one user: counts, event types and latest events."""
 
 import msgspec
 from psycopg.rows import dict_row
@@ -15,10 +15,10 @@ RECENT = 50
 
 
 def get_user(connection: Connection, access: Access, user_id: str) -> UserSummary:
-    """A user's summary and latest events; costs what the user did.
+    """Get a user's summary and latest events. The cost grows with the user's events.
 
     Raises:
-        NotFound: no event of the project is the user's.
+        NotFound: the project has no event of this user.
     """
     current_state(connection, access.project_id)
     with one_snapshot(connection, access.project_id) as state, connection.cursor(row_factory=dict_row) as cursor:
@@ -30,6 +30,6 @@ def get_user(connection: Connection, access: Access, user_id: str) -> UserSummar
         }
         row = cursor.execute(query("metrics/get_user"), parameters).fetchone()
     if row is None or not row["events"]:
-        raise NotFound("No event of this project has this userId.")
+        raise NotFound("This project has no event with this userId.")
     recent = msgspec.convert(row.pop("recent"), list[StoredEvent])
     return UserSummary(**row, user_id=user_id, recent=recent)

@@ -1,7 +1,8 @@
-"""Where in a range events can be: windows backwards from the latest, so that a page costs what it is spread over.
+"""Finds the latest rows of a range: it searches windows of time from the newest to the oldest until a page is full.
 
-No index in the order of time is needed for it, for which every event would pay. With filters, only the days are looked
-at on which rollups know of such events, and what is not folded yet.
+The cost of a page grows with the time that its rows span, not with the range. This needs no index on the time, which
+would make every insert more expensive. With filters, it searches only the days for which the roll-ups have matching
+events, and the unrolled events.
 """
 
 import time
@@ -23,24 +24,25 @@ from muster.platform.errors import DatabaseUnavailable
 
 FIRST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=365)
 RESOLUTION = timedelta(microseconds=1)
-# A function has ten seconds.
-BUDGET_SECONDS, UNHURRIED_SECONDS = 8.0, 7.0
+# The function times out after ten seconds. While more than UNBOUNDED_SECONDS are left, the role's own statement timeout
+# of eight seconds is enough, and a transaction is saved.
+BUDGET_SECONDS, UNBOUNDED_SECONDS = 8.0, 7.0
 
 T = TypeVar("T")
 Span = tuple[datetime, datetime]
-"""From a time to before another."""
+"""A start (inclusive) and an end (exclusive)."""
 
 
 def find_latest(
     connection: Connection, project_id: UUID, request: MetricsRequest, statement: str, make: RowFactory[T]
 ) -> list[T]:
-    """The rows of a page after the request's cursor, the latest first, and one more where there is a page after it.
+    """Get the rows after the request's cursor, newest first: those of the page, and one more if another page follows.
 
-    `statement` is the name of one that answers for the times from `start` to before `end`, of a range that is from
-    `range_start` to before `range_end`.
+    `statement` names a query that returns the rows from `start` (inclusive) to `end` (exclusive), a window of the range
+    from `range_start` to `range_end`.
 
     Raises:
-        DatabaseUnavailable: it takes too long.
+        DatabaseUnavailable: the search takes too long.
     """
     state = claim_pending_events(connection, project_id, get_state(connection, project_id))
     first, last = span_of(connection, project_id, state)
@@ -61,33 +63,32 @@ def find_latest(
     rows, budget = list[T](), Budget(connection)
     span = (start, min(end, occurred_at + RESOLUTION) if occurred_at else end)
     for since, before in _windows(connection, request, parameters, span):
-        asked = {**parameters, "start": since, "end": before, "limit": request.limit + 1 - len(rows)}
+        window = {**parameters, "start": since, "end": before, "limit": request.limit + 1 - len(rows)}
         with budget.bounds(), connection.cursor(row_factory=make) as cursor:
-            rows += cursor.execute(query(f"metrics/{statement}"), asked).fetchall()
+            rows += cursor.execute(query(f"metrics/{statement}"), window).fetchall()
         if len(rows) > request.limit:
             break
     return rows
 
 
 class Budget:
-    """The time for all windows together, for they must end before the gateway gives up."""
+    """The time for all windows together: the search must end before the function times out."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._until = time.monotonic() + BUDGET_SECONDS
+        self._deadline = time.monotonic() + BUDGET_SECONDS
 
     @contextmanager
     def bounds(self) -> Iterator[None]:
-        """Bound a statement by what is left.
+        """Limit a statement to the time that is left.
 
         Raises:
-            DatabaseUnavailable: nothing is.
+            DatabaseUnavailable: no time is left.
         """
-        left = self._until - time.monotonic()
+        left = self._deadline - time.monotonic()
         if left <= 0:
             raise DatabaseUnavailable(TOOK_TOO_LONG)
-        if left > UNHURRIED_SECONDS:
-            # The role's own timeout does.
+        if left > UNBOUNDED_SECONDS:
             yield
             return
         with self._connection.transaction():
@@ -96,9 +97,9 @@ class Budget:
 
 
 def _windows(connection: Connection, request: MetricsRequest, parameters: dict[str, Any], span: Span) -> Iterator[Span]:
-    """The windows of a span, the latest first, each four times as long as the one before."""
+    """The windows of a span, newest first. Each is four times as long as the one before."""
     if "sessionId" in request.filters:
-        # The index finds them wherever they are.
+        # The primary key finds a session's events at any time.
         yield span
         return
     length = FIRST_WINDOW
@@ -111,7 +112,7 @@ def _windows(connection: Connection, request: MetricsRequest, parameters: dict[s
 
 
 def _spans(connection: Connection, request: MetricsRequest, parameters: dict[str, Any], whole: Span) -> Sequence[Span]:
-    """Where in the range events can be that pass the filters, the latest first."""
+    """The parts of the range that can hold matching events, newest first."""
     if not request.filters.keys() - {"data"}:
         return [whole]
     days = connection.execute(

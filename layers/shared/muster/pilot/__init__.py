@@ -1,1 +1,1 @@
-"""Tokens of pilot studies."""
+"""Pilot studies: tokens and their redemption."""

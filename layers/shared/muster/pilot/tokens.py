@@ -31,7 +31,7 @@ from muster.validation.unstorable import find_unstorable
 
 MAX_ISSUED = 1_000
 
-Form = TypeVar("Form", bound=msgspec.Struct)
+BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 
 
 class IssueIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -56,44 +56,46 @@ class TokensRequest(QueryModel, frozen=True):
     """The parameters of GET /v1/pilot-tokens."""
 
     limit: PageLimit = DEFAULT_LIMIT
-    cursor: Annotated[UUID | None, Meta(description="The nextCursor of the page before: its last token's id.")] = None
+    cursor: Annotated[
+        UUID | None, Meta(description="The nextCursor of the previous page: the id of its last token.")
+    ] = None
 
 
 def parse_issue(request: Request) -> IssueIn:
-    """Which tokens to issue, from the body.
+    """Read which tokens to issue from the body.
 
     Raises:
-        InvalidParameter: naming the first field that cannot be used.
+        InvalidParameter: the message names the first invalid field.
     """
-    wanted = _form(request, IssueIn)
-    if wanted.expires_at is not None and not is_time(wanted.expires_at):
+    sent = _read_body(request, IssueIn)
+    if sent.expires_at is not None and not is_time(sent.expires_at):
         raise InvalidParameter("expiresAt", "There is no such time.")
-    return wanted
+    return sent
 
 
 def parse_redemption(request: Request) -> RedeemIn:
-    """A token and who redeems it, from the body.
+    """Read a token and the user or session that redeems it from the body.
 
     Raises:
-        InvalidParameter: naming the first field that cannot be used.
+        InvalidParameter: the message names the first invalid field.
     """
-    sent = _form(request, RedeemIn)
+    sent = _read_body(request, RedeemIn)
     if sent.user_id is None and sent.session_id is None:
-        raise InvalidParameter("userId", "Send userId, sessionId or both: a user or a session redeems the token.")
+        raise InvalidParameter("userId", "Send the userId, the sessionId or both that redeem the token.")
     return sent
 
 
 def parse_tokens_request(request: Request) -> TokensRequest:
-    """A request for a page of tokens.
+    """Read a request for a page of tokens.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     return read_query(request.query, TokensRequest)
 
 
-def _form(request: Request, form: type[Form]) -> Form:
-    sent = decode_model(read_text(request.body), form)
+def _read_body(request: Request, model: type[BodyT]) -> BodyT:
+    sent = decode_model(read_text(request.body), model)
     if not isinstance(sent, msgspec.Struct):
         raise InvalidParameter(place_of([sent]), sent["message"])
     for fault in find_unstorable(msgspec.to_builtins(sent), []):
@@ -101,12 +103,12 @@ def _form(request: Request, form: type[Form]) -> Form:
     return sent
 
 
-TOKEN = "mp_"  # noqa: S105 - what tokens begin with, so that one is recognised where it does not belong
-_GONE = {"token_expired": TokenExpired, "token_revoked": TokenRevoked, "token_used_up": TokenUsedUp}
+TOKEN = "mp_"  # noqa: S105 - the prefix of every token, so that a misplaced one is recognized
+_NOT_REDEEMABLE = {"token_expired": TokenExpired, "token_revoked": TokenRevoked, "token_used_up": TokenUsedUp}
 
 
 class IssuedToken(WireModel):
-    """A token in clear, this one time: the database keeps its SHA-256 and its first characters."""
+    """A token in clear. It is shown only once: the database stores its SHA-256 and its prefix."""
 
     id: UUID
     token: str
@@ -117,7 +119,7 @@ class IssuedToken(WireModel):
 
 
 class IssuedTokens(WireModel):
-    """The answer of POST /v1/pilot-tokens."""
+    """The response to POST /v1/pilot-tokens."""
 
     tokens: list[IssuedToken]
 
@@ -139,26 +141,26 @@ class PilotToken(WireModel):
 
 
 class TokenPage(WireModel):
-    """The answer of GET /v1/pilot-tokens."""
+    """The response to GET /v1/pilot-tokens."""
 
     tokens: list[PilotToken]
     next_cursor: str | None
 
 
 class Redemption(WireModel):
-    """The answer of POST /v1/pilot-tokens/redeem."""
+    """The response to POST /v1/pilot-tokens/redeem."""
 
     participant_type: str
     redeemed_at: datetime
 
 
 def issue_pilot_tokens(database: Database, access: Access, request: IssueIn) -> IssuedTokens:
-    """New tokens. When the answer of the database is lost, the same tokens are sent again.
+    """Issue tokens. If the database's response is lost, the retry sends the same tokens.
 
     Raises:
-        InvalidParameter: the tokens would have expired already.
-        KeyRefused: the key is no admin key.
-        DatabaseUnavailable: none was issued.
+        InvalidParameter: the expiry time is in the past.
+        KeyRefused: the key is not an admin key.
+        DatabaseUnavailable: no token was issued.
     """
     issued = [(uuid.uuid4(), TOKEN + secrets.token_urlsafe(32)) for _ in range(request.count)]
     parameters = {
@@ -182,11 +184,11 @@ def issue_pilot_tokens(database: Database, access: Access, request: IssueIn) -> 
 
 
 def get_pilot_tokens(connection: Connection, access: Access, request: TokensRequest) -> TokenPage:
-    """A page of the project's tokens, the latest first.
+    """List the project's tokens, newest first.
 
     Raises:
-        InvalidParameter: the cursor is not one that this API answers.
-        KeyRefused: the key is no admin key.
+        InvalidParameter: the cursor is invalid.
+        KeyRefused: the key is not an admin key.
     """
     parameters = {"cursor": request.cursor, "limit": request.limit + 1}
     found = _call(connection, access, "get_pilot_tokens", parameters)["tokens"]
@@ -195,11 +197,11 @@ def get_pilot_tokens(connection: Connection, access: Access, request: TokensRequ
 
 
 def revoke_pilot_token(connection: Connection, access: Access, token_id: UUID) -> PilotToken:
-    """The token, revoked; revoking it again changes nothing.
+    """Revoke a token. Revoking it again changes nothing.
 
     Raises:
         TokenNotFound: the project has no such token.
-        KeyRefused: the key is no admin key.
+        KeyRefused: the key is not an admin key.
     """
     token = PilotToken.read(_call(connection, access, "revoke_pilot_token", {"id": token_id}))
     log("INFO", "pilot_token_revoked", request_id=access.request_id, token_id=token_id)
@@ -207,12 +209,11 @@ def revoke_pilot_token(connection: Connection, access: Access, token_id: UUID) -
 
 
 def redeem_pilot_token(connection: Connection, access: Access, request: RedeemIn) -> Redemption:
-    """Make a user or a session a participant; redeeming again by the same one is the same redemption.
+    """Make a user or a session a participant. A second redemption by the same user or session changes nothing.
 
     Raises:
         TokenNotFound, TokenGone: nothing was redeemed.
-        TooManyAttempts: the token is unknown, and so were very many before it.
-        SessionBelongsToAnotherUser: it names a session with a user who is not the session's.
+        TooManyAttempts: the token is unknown, and the project's limit of unknown tokens per minute is reached.
         KeyRefused: the key may not write.
     """
     parameters = {"token_hash": hash_key(request.token), "user_id": request.user_id, "session_id": request.session_id}
@@ -229,12 +230,12 @@ def _call(connection: Connection, access: Access, name: str, parameters: dict[st
         case "token_not_found":
             raise TokenNotFound
         case "token_expired" | "token_revoked" | "token_used_up" as state:
-            raise _GONE[state]
+            raise _NOT_REDEEMABLE[state]
         case "too_many_attempts":
             raise TooManyAttempts(retry_after_seconds=answer["retry_after_seconds"])
         case "expired_already":
-            raise InvalidParameter("expiresAt", "Send a time to come: such tokens would have expired already.")
+            raise InvalidParameter("expiresAt", "Send a time in the future.")
         case "unknown_cursor":
-            raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
+            raise InvalidParameter("cursor", "Send the nextCursor of the previous page unchanged.")
     access.raise_if_refused(answer)
     return answer

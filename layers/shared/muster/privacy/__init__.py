@@ -1,1 +1,1 @@
-"""Consent, and the rights of data subjects."""
+"""Consent and data subjects: recording decisions, showing and erasing a user's data."""

@@ -1,4 +1,4 @@
-"""Stores what users and sessions decide about being counted."""
+"""Records and shows the consent decisions of users and sessions."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ from muster.validation.limits import TIME_PATTERN, UUID_PATTERN, whole
 from muster.validation.unstorable import find_unstorable
 
 Status = Literal["granted", "denied", "withdrawn"]
-# What a client must delete once its user is not to be counted.
+# What a client must delete once its user has denied or withdrawn consent.
 PURGED = ["queuedEvents", "userId"]
 
 
@@ -37,7 +37,7 @@ class DecisionIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Consent(WireModel):
-    """The decision that counts."""
+    """The decision in force: the latest one."""
 
     status: Literal["granted", "denied", "withdrawn", "unknown"]
     version: str | None
@@ -45,24 +45,24 @@ class Consent(WireModel):
 
 
 class Decision(Consent):
-    """The decision that counts, and what the client must purge for it."""
+    """The decision in force, and what the client must delete because of it."""
 
     purge: list[str]
-    """Of "queuedEvents" and "userId"; empty when it is granted."""
+    """Empty if consent is granted, else "queuedEvents" and "userId"."""
 
 
 class ConsentRequest(QueryModel, frozen=True):
-    """The parameters of GET /v1/consent: the user or the session whose decision is asked for."""
+    """The parameters of GET /v1/consent: a user or a session."""
 
-    user_id: Annotated[str | None, Meta(description="The user's decision. Send either userId or sessionId.")] = None
-    session_id: Annotated[UUID | None, Meta(description="The session's decision.")] = None
+    user_id: Annotated[str | None, Meta(description="The user to look up. Send either userId or sessionId.")] = None
+    session_id: Annotated[UUID | None, Meta(description="The session to look up.")] = None
 
 
 def put_consent(connection: Connection, access: Access, request: DecisionIn) -> Decision:
-    """Store a decision; sent again, it is the same one.
+    """Record a decision. The same decision sent twice is recorded once.
 
     Raises:
-        SessionBelongsToAnotherUser: it names a session with a user who is not the session's.
+        SessionBelongsToAnotherUser: the session belongs to another user than the one sent.
         KeyRefused: the key may not write.
     """
     parameters = {"key_hash": access.key_hash, "decision": msgspec.json.encode(request).decode()}
@@ -85,10 +85,10 @@ def get_consent(connection: Connection, access: Access, request: ConsentRequest)
 
 
 def parse_consent_request(request: Request) -> ConsentRequest:
-    """Whose decision is asked for.
+    """Read which user or session to look up.
 
     Raises:
-        InvalidParameter: the query names no user and no session, or both.
+        InvalidParameter: the query names neither a user nor a session, or both.
     """
     query = read_query(request.query, ConsentRequest)
     if (query.user_id is None) == (query.session_id is None):
@@ -97,14 +97,14 @@ def parse_consent_request(request: Request) -> ConsentRequest:
 
 
 def parse_decision(request: Request) -> DecisionIn:
-    """A decision, from the body.
+    """Read a decision from the body.
 
     Raises:
-        InvalidJson, RequestRefused: naming the first field that cannot be used.
+        InvalidJson, RequestRefused: the message names the first invalid field.
     """
     fields = members(read_text(request.body))
     if fields is None:
-        raise RequestRefused('The body is JSON but no object; send {"userId": …, "status": …}.')
+        raise RequestRefused('The body must be a JSON object: {"userId": …, "status": …}.')
     values = {name: value for name, (value, _) in fields.items()}
     faults = list(find_unstorable(values, []))
     if faults:
@@ -114,7 +114,7 @@ def parse_decision(request: Request) -> DecisionIn:
         raise _refused([decision])
     faults = time_faults(values, ("decidedAt",), [])
     if decision.user_id is None and decision.session_id is None:
-        message = "Say whose decision it is: a userId, a sessionId, or both."
+        message = "Send userId, sessionId, or both."
         faults = [Detail(loc=["userId"], type="missing", message=message)]
     if faults:
         raise _refused(faults)
@@ -122,5 +122,5 @@ def parse_decision(request: Request) -> DecisionIn:
 
 
 def _refused(details: list[Detail]) -> RequestRefused:
-    message = f"The decision is refused at '{place_of(details)}': {details[0]['message']}"
+    message = f"Invalid consent field '{place_of(details)}': {details[0]['message']}"
     return RequestRefused(message, details=details)

@@ -1,4 +1,4 @@
-"""Shows what is stored about a user, and erases it."""
+"""Shows and erases everything stored about a user."""
 
 import time
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ from muster.metrics.cursor import Cursor, event_cursor_of, to_cursor
 from muster.platform.errors import DatabaseUnavailable, InvalidParameter
 from muster.platform.logging import log
 
-# A function's answer may have 6 MB.
+# Lambda limits a response to 6 MB.
 MAX_BYTES = 4 * 1024 * 1024
 SESSIONS_AT_ONCE = 100
-# A function's invocation ends after ten seconds.
+# The function times out after ten seconds.
 WAIT_SECONDS, ERASE_SECONDS = 3.0, 4.0
 LONGEST_USER_ID = 200
 
 
 class Subject(WireModel, omit_defaults=True):
-    """A page of what is stored about a user; only the first page has more than events."""
+    """A page of everything stored about a user. Only the first page holds more than events."""
 
     user_id: str
     events: list[Any]
-    """The earliest first, with anonymous events of sessions that have no other user."""
+    """The user's events, oldest first, with the anonymous events of sessions that have no other user."""
     sessions: list[Any] | None = None
     consents: list[Any] | None = None
     rejections: list[Any] | None = None
@@ -41,7 +41,7 @@ class Subject(WireModel, omit_defaults=True):
 
 
 class Receipt(WireModel):
-    """How much an erasure deleted."""
+    """How many rows an erasure deleted."""
 
     receipt_id: str
     events: int
@@ -61,7 +61,7 @@ class SubjectQuery(QueryModel, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SubjectRequest:
-    """Whose data is asked for, and which page of it."""
+    """Which user's data to show, and which page of it."""
 
     user_id: str
     limit: int = MAX_LIMIT
@@ -69,21 +69,21 @@ class SubjectRequest:
 
 
 def parse_subject_request(request: Request) -> SubjectRequest:
-    """A request for a page of what is stored about a user; the user's id is in the path.
+    """Read a request for a page of a user's data; the user's id is in the path.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     query = read_query(request.query, SubjectQuery)
     return SubjectRequest(text_in_path(request), query.limit, event_cursor_of(query.cursor))
 
 
 def get_subject(connection: Connection, access: Access, request: SubjectRequest) -> Subject:
-    """A page of what is stored about a user; empty where nothing is.
+    """Get a page of everything stored about a user; empty for an unknown user.
 
     Raises:
-        InvalidParameter: no user can have this id.
-        KeyRefused: the key is no admin key.
+        InvalidParameter: the user id is invalid.
+        KeyRefused: the key is not an admin key.
         DatabaseUnavailable: the database did not answer.
     """
     parameters = {
@@ -107,28 +107,28 @@ def get_subject(connection: Connection, access: Access, request: SubjectRequest)
 
 
 def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
-    """Erase a user: events, sessions, decisions, quarantine and redemptions. Erased events are ignored from then on.
+    """Erase a user's events, sessions, consent decisions, rejections and redemptions. Resent events are then ignored.
 
-    A second call erases what has been stored since. When a call ends early, the next one continues.
+    A second call erases what has been stored since. If a call runs out of time, the next one continues.
 
     Raises:
-        InvalidParameter: no user can have this id.
-        KeyRefused: the key is no admin key.
-        DatabaseUnavailable: not all is erased yet; send the same request again.
+        InvalidParameter: the user id is invalid.
+        KeyRefused: the key is not an admin key.
+        DatabaseUnavailable: the erasure is not complete; send the same request again.
     """
-    who = {"key_hash": access.key_hash, "user_id": _checked(user_id)}
-    begun = database.run(call, "begin_erasure", who)
-    access.raise_if_refused(begun)
-    receipt_id = begun["receipt_id"]
+    user = {"key_hash": access.key_hash, "user_id": _checked(user_id)}
+    erasure = database.run(call, "begin_erasure", user)
+    access.raise_if_refused(erasure)
+    receipt_id = erasure["receipt_id"]
     database.run(_wait_for_earlier_batches)
-    until = time.monotonic() + ERASE_SECONDS
+    deadline = time.monotonic() + ERASE_SECONDS
     while True:
-        answer = database.run(call, "run_erasure", {**who, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
+        answer = database.run(call, "run_erasure", {**user, "receipt_id": receipt_id, "most": SESSIONS_AT_ONCE})
         access.raise_if_refused(answer)
         if answer.pop("done"):
             break
-        if time.monotonic() > until:
-            raise _not_done("There is more to erase than one request has time for. Send the same request again.")
+        if time.monotonic() > deadline:
+            raise _not_done("This user has more data than one request can erase. Send the same request again.")
     receipt = Receipt.read(answer)
     counts = {name: getattr(receipt, name) for name in ("events", "sessions", "consents", "rejections", "redemptions")}
     log("INFO", "subject_erased", request_id=access.request_id, receipt_id=receipt_id, **counts)
@@ -136,15 +136,15 @@ def erase_subject(database: Database, access: Access, user_id: str) -> Receipt:
 
 
 def _wait_for_earlier_batches(connection: Connection) -> None:
-    """Wait until every transaction knows of the erasure; an earlier one could still store what is to be erased."""
+    """Wait for the transactions that began before the erasure: they may still store events of the user."""
     row = connection.execute(query("privacy/get_next_transaction")).fetchone()
     horizon = row[0] if row else None
-    until = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         row = connection.execute(query("privacy/is_past_transaction"), {"horizon": horizon}).fetchone()
         if row and row[0]:
             return
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise _not_done("An earlier transaction is still open; nothing is erased yet. Send the same request again.")
         time.sleep(0.01)
 
@@ -159,5 +159,5 @@ def _not_done(message: str) -> DatabaseUnavailable:
 
 def _checked(user_id: str) -> str:
     if not 1 <= len(user_id) <= LONGEST_USER_ID or "\0" in user_id:
-        raise InvalidParameter("userId", f"A user's id has 1 to {LONGEST_USER_ID} characters, and no U+0000.")
+        raise InvalidParameter("userId", f"Send 1 to {LONGEST_USER_ID} characters without U+0000.")
     return user_id

@@ -1,4 +1,4 @@
-"""What the function migrate does when it is invoked: each action by its name."""
+"""The actions of the function migrate."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -42,6 +42,7 @@ Event = Mapping[str, Any]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 MAX_NOTE_LENGTH = 500
+_UNKNOWN_ID = "There is no project with this id. Run the migrate action list_projects to see all projects."
 
 
 def _create_project(connection: Connection, _: Path, event: Event) -> dict[str, Any]:
@@ -51,7 +52,9 @@ def _create_project(connection: Connection, _: Path, event: Event) -> dict[str, 
             project_id = create_project(connection, name, settings)
             keys = {kind: create_key(connection, project_id, kind) for kind in KINDS}
     except psycopg.errors.UniqueViolation as error:
-        raise MusterError("There is a project of this name already; choose another, or create a key for it.") from error
+        raise MusterError(
+            "A project with this name exists. Choose another name, or create a key for that project."
+        ) from error
     return {"status": "ok", "projectId": str(project_id), "name": name, "keys": keys}
 
 
@@ -60,11 +63,11 @@ def _update_project(connection: Connection, _: Path, event: Event) -> dict[str, 
     if "name" in event:
         settings["name"] = _name(event)
     if not settings:
-        raise MusterError(f"There is nothing to change; give name or one of {', '.join(SETTINGS)}.")
+        raise MusterError(f"Nothing to change. Give name or one of {', '.join(SETTINGS)}.")
     try:
         project = update_project(connection, _project(connection, event), settings)
     except psycopg.errors.UniqueViolation as error:
-        raise MusterError("There is a project of this name already; choose another.") from error
+        raise MusterError("A project with this name exists. Choose another name.") from error
     return {"status": "ok", "project": msgspec.to_builtins(project)}
 
 
@@ -75,9 +78,9 @@ def _list_projects(connection: Connection, _: Path, __: Event) -> dict[str, Any]
 def _create_key(connection: Connection, _: Path, event: Event) -> dict[str, Any]:
     kind, note = event.get("kind"), event.get("note")
     if not isinstance(kind, str) or kind not in (*KINDS, LOGIN):
-        raise MusterError(f"'kind' is one of {', '.join(KINDS)}, or {LOGIN} for those of AdminJwtIssuer.")
+        raise MusterError(f"'kind' must be one of {', '.join(KINDS)}, or {LOGIN} for the logins of AdminJwtIssuer.")
     if note is not None and (not isinstance(note, str) or "\0" in note or len(note) > MAX_NOTE_LENGTH):
-        raise MusterError(f"'note' is a text of at most {MAX_NOTE_LENGTH} characters.")
+        raise MusterError(f"'note' must be a string of at most {MAX_NOTE_LENGTH} characters.")
     project_id = _project(connection, event)
     try:
         if kind == LOGIN:
@@ -85,14 +88,14 @@ def _create_key(connection: Connection, _: Path, event: Event) -> dict[str, Any]
             return {"status": "ok", "projectId": str(project_id), "kind": kind, "prefix": LOGIN, "key": None}
         key = create_key(connection, project_id, kind, note)
     except psycopg.errors.ForeignKeyViolation as error:
-        raise MusterError("There is no project of this id; give its name or its id.") from error
+        raise MusterError(_UNKNOWN_ID) from error
     return {"status": "ok", "projectId": str(project_id), "kind": kind, "prefix": key[:PREFIX_LENGTH], "key": key}
 
 
 def _list_keys(connection: Connection, _: Path, event: Event) -> dict[str, Any]:
     project_id = _project(connection, event)
     if project_id not in [project.id for project in list_projects(connection)]:
-        raise MusterError("There is no project of this id; give its name or its id.")
+        raise MusterError(_UNKNOWN_ID)
     return {
         "status": "ok",
         "projectId": str(project_id),
@@ -116,40 +119,40 @@ PROJECT_ACTIONS: dict[str, Callable[[Connection, Path, Event], dict[str, Any]]] 
 
 
 def _project(connection: Connection, event: Event) -> UUID:
-    """The project that an event names, by its name or its id."""
+    """The id of the project that the event names; "project" is a name or an id."""
     project = _text(event, "project")
     return UUID(project) if _UUID.fullmatch(project) else find_project(connection, project)
 
 
 def _settings(event: Event, *others: str) -> dict[str, Any]:
-    """The settings of a project that an event gives beside `others`; by column."""
+    """The project settings in the event, by column. `others` are the event's other fields."""
     return read_settings({name: value for name, value in event.items() if name not in ("action", *others)})
 
 
 def _name(event: Event) -> str:
     name = _text(event, "name")
-    if len(name) > 200:  # noqa: PLR2004 - as the table has it
-        raise MusterError("The name of a project has 1 to 200 characters.")
+    if len(name) > 200:  # noqa: PLR2004 - the limit of the table
+        raise MusterError("'name' must have 1 to 200 characters.")
     return name
 
 
 def _text(event: Event, name: str) -> str:
     value = event.get(name)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise MusterError(f"'{name}' is required, as a text that is not blank.")
+        raise MusterError(f"'{name}' is required and must be a string that is not blank.")
     return value
 
 
 def run_action(connection: Connection, directory: Path, event: Event) -> dict[str, Any]:
-    """Do what the event asks for, migrate by default; `connection` is in autocommit mode and acts as its login.
+    """Run the event's action, by default migrate; `connection` is in autocommit mode and has not set a role.
 
     Raises:
-        MusterError: it is not done, and the message says why and what to do.
+        MusterError: the action failed; the message says why and what to do.
     """
     name = event.get("action", "migrate")
     action = _ACTIONS.get(name) if isinstance(name, str) else None
     if action is None:
-        raise MusterError(f"There is no such action; known are {', '.join(_ACTIONS)}.")
+        raise MusterError(f"Unknown action. The actions are {', '.join(_ACTIONS)}.")
     try:
         return action(connection, directory, event)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -157,7 +160,8 @@ def run_action(connection: Connection, directory: Path, event: Event) -> dict[st
             f"The login may not do this: {error.diag.message_primary}. Use the login that migrated the database."
         ) from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName) as error:
-        message = f"The schema is not complete: {error.diag.message_primary}. Run migrate; verify says what lacks."
+        fault = f"The schema is incomplete: {error.diag.message_primary}."
+        message = f"{fault} Run migrate. The action verify lists what is missing."
         raise MusterError(message) from error
 
 

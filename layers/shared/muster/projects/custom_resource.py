@@ -1,4 +1,4 @@
-"""Speaks CloudFormation's protocol of custom resources: a stack comes up only when its tables are there."""
+"""Implements CloudFormation's custom resource protocol, so that a stack deploys only if its tables are created."""
 
 import json
 import urllib.request
@@ -9,7 +9,7 @@ from muster.platform.errors import MusterError
 from muster.platform.logging import log
 
 TIMEOUT_SECONDS = 10.0
-# CloudFormation takes 4 KB of answer; the sentence is what matters.
+# CloudFormation limits the response to 4 KB.
 MAX_REASON = 1_000
 
 
@@ -19,16 +19,16 @@ def is_custom_resource(event: Mapping[str, Any]) -> bool:
 
 
 def answer_custom_resource(event: Mapping[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do the work on create and update, nothing on delete, and tell CloudFormation how it went.
+    """Do the work on create and update, nothing on delete, and send CloudFormation the result.
 
-    Whatever is raised is told as the failure's reason: a stack that waits for an answer waits an hour.
+    Any exception is sent as the reason of the failure: without a response, the stack would wait for an hour.
     """
     status, reason, data = "SUCCESS", "", dict[str, Any]()
-    # Deleting a stack never drops data; the database has its own protection.
+    # Deleting a stack deletes no data. The database has its own deletion protection.
     if event["RequestType"] != "Delete":
         try:
             result = work()
-        except Exception as error:  # told to CloudFormation, and logged
+        except Exception as error:  # sent to CloudFormation and logged
             status, reason = "FAILED", _reason(error)
         else:
             data = {"Status": result["status"], "Applied": len(result["applied"])}
@@ -52,18 +52,18 @@ def answer_custom_resource(event: Mapping[str, Any], work: Callable[[], dict[str
 def _reason(error: Exception) -> str:
     if isinstance(error, MusterError):
         return error.message
-    return f"{type(error).__name__}: the log group of the function migrate says more."
+    return f"{type(error).__name__}. Read the log group of the function migrate."
 
 
 def _unverified(result: Mapping[str, Any]) -> str:
-    mended = [difference for difference in result["differences"] if difference["problem"] != "unexpected"]
-    first = " ".join(difference["summary"] for difference in mended[:3])
-    return f"The schema is not as the migrations make it: {first} The action verify names all, with their remedies."
+    faults = [difference for difference in result["differences"] if difference["problem"] != "unexpected"]
+    first = " ".join(difference["summary"] for difference in faults[:3])
+    return f"The schema differs from the migrations: {first} Run the action verify to see all differences and remedies."
 
 
 def _send(url: str, body: Mapping[str, Any]) -> None:
-    # Without a content type: the address was signed for none.
-    request = urllib.request.Request(  # noqa: S310 - CloudFormation gives the address
+    # The URL is signed for a request without a content type.
+    request = urllib.request.Request(  # noqa: S310 - CloudFormation gives the URL
         url, data=json.dumps(body).encode(), method="PUT", headers={"content-type": ""}
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310 - as above

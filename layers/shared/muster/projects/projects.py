@@ -40,7 +40,7 @@ class Project(WireModel):
 
 
 class Key(WireModel):
-    """What may be told of a key: neither itself nor its hash."""
+    """A key as listed, without the key itself or its hash."""
 
     id: UUID
     prefix: str
@@ -52,10 +52,10 @@ class Key(WireModel):
 
 
 def create_project(connection: Connection, name: str, settings: Mapping[str, Any] | None = None) -> UUID:
-    """A new project's id; `settings` are by column, the defaults where they say nothing.
+    """Create a project and return its id; `settings` are by column and override the defaults.
 
     Raises:
-        psycopg.errors.UniqueViolation: there is a project of that name.
+        psycopg.errors.UniqueViolation: a project with this name exists.
         MusterError: the database does not know the time zone.
     """
     with connection.transaction():
@@ -71,10 +71,10 @@ def create_project(connection: Connection, name: str, settings: Mapping[str, Any
 
 
 def update_project(connection: Connection, project_id: UUID, settings: Mapping[str, Any]) -> Project:
-    """Change the settings that are named, by column; answers the project as it is then.
+    """Change settings, by column, and return the changed project.
 
     Raises:
-        NotFound: there is no such project.
+        NotFound: there is no project with this id.
         MusterError: the database does not know the time zone.
     """
     if "time_zone" in settings:
@@ -83,30 +83,30 @@ def update_project(connection: Connection, project_id: UUID, settings: Mapping[s
         change = {"project_id": project_id, "change": json.dumps(dict(settings))}
         project = cursor.execute(query("projects/update_project"), change).fetchone()
     if project is None:
-        raise NotFound("There is no project of this id; the migrate action list_projects names all.")
+        raise NotFound("There is no project with this id. Run the migrate action list_projects to see all projects.")
     return project
 
 
 def list_projects(connection: Connection) -> list[Project]:
-    """All projects, the oldest first."""
+    """List all projects, oldest first."""
     with connection.cursor(row_factory=class_row(Project)) as cursor:
         return cursor.execute(query("projects/list_projects")).fetchall()
 
 
 def find_project(connection: Connection, name: str) -> UUID:
-    """The id of the project of that name.
+    """Find a project's id by its name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no project with this name.
     """
     row = connection.execute(query("projects/find_project"), {"name": name}).fetchone()
     if row is None:
-        raise NotFound(f"There is no project '{name}'; the migrate action create_project creates it.")
+        raise NotFound(f"There is no project '{name}'. Create it with the migrate action create_project.")
     return UUID(str(row[0]))
 
 
 def create_key(connection: Connection, project_id: UUID, kind: str, note: str | None = None) -> str:
-    """A new key in clear, this one time: the database keeps its SHA-256 and its first characters."""
+    """Create a key and return it in clear. It is shown only once: the database stores its SHA-256 and its prefix."""
     key = KINDS[kind] + secrets.token_urlsafe(32)
     parameters = {
         "project_id": project_id,
@@ -120,31 +120,34 @@ def create_key(connection: Connection, project_id: UUID, kind: str, note: str | 
 
 
 def allow_logins(connection: Connection, project_id: UUID, note: str | None = None) -> None:
-    """A key that stands for logins: nobody knows a text of this hash, so that no request can send it."""
+    """Create the key that stands for logins. Its hash is random, so no request can send a matching key."""
     parameters = {"project_id": project_id, "kind": "admin", "prefix": LOGIN, "key_hash": secrets.token_bytes(32)}
     connection.execute(query("projects/create_key"), {**parameters, "note": note})
 
 
 def list_keys(connection: Connection, project_id: UUID) -> list[Key]:
-    """A project's keys, revoked ones too, the oldest first."""
+    """List a project's keys, including revoked ones, oldest first."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(query("projects/list_keys"), {"project_id": project_id}).fetchall()
 
 
-def revoke_key(connection: Connection, named: str) -> tuple[UUID, Key]:
-    """Revoke the key of that id or prefix, or that key itself, and answer its project and what is known of it.
+def revoke_key(connection: Connection, id_prefix_or_key: str) -> tuple[UUID, Key]:
+    """Revoke a key, given its id, its prefix or the key itself; returns its project's id and the key as listed.
 
-    Every request looks its key up, so the next one with it is refused. Revoked once more it stays as it is.
+    It takes effect with the next request. Revoking a key again changes nothing.
 
     Raises:
-        NotFound: there is none.
-        MusterError: more than one key begins so.
+        NotFound: there is no such key.
+        MusterError: several keys have this prefix.
     """
-    found = connection.execute(query("projects/find_keys"), {"named": named, "key_hash": hash_key(named)}).fetchall()
+    parameters = {"id_prefix_or_key": id_prefix_or_key, "key_hash": hash_key(id_prefix_or_key)}
+    found = connection.execute(query("projects/find_keys"), parameters).fetchall()
     if not found:
-        raise NotFound("There is no such key; the migrate action list_keys names a project's by id and prefix.")
+        raise NotFound(
+            "There is no such key. Run the migrate action list_keys to see the ids and prefixes of all keys."
+        )
     if len(found) > 1:
-        raise MusterError("More than one key begins so; give the id that the migrate action list_keys names.")
+        raise MusterError("Several keys have this prefix. Give the key's id, which the migrate action list_keys shows.")
     key_id, project_id = found[0]
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         key = cursor.execute(query("projects/revoke_key"), {"id": key_id}).fetchone()
@@ -154,6 +157,6 @@ def revoke_key(connection: Connection, named: str) -> tuple[UUID, Key]:
 
 
 def _check_time_zone(connection: Connection, name: str) -> None:
-    """Python's list of time zones may be another one, and rollups are the database's."""
+    """PostgreSQL's list of time zones may differ from Python's, and PostgreSQL computes the roll-ups."""
     if connection.execute(query("projects/find_time_zone"), {"name": name}).fetchone() is None:
-        raise MusterError("'timeZone' is none that PostgreSQL knows: an IANA name, such as Europe/Berlin.")
+        raise MusterError("'timeZone' is unknown to PostgreSQL. Give another IANA name, such as Europe/Berlin.")

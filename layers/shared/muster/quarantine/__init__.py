@@ -1,1 +1,1 @@
-"""What was rejected, and its replay."""
+"""The quarantine: rejected events and requests, and their replay."""

@@ -1,4 +1,4 @@
-"""The quarantine: what was rejected and why."""
+"""Lists and trims the quarantine: the events and requests that were rejected, each with its reason."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -14,7 +14,8 @@ from muster.db.queries import query
 from muster.http.params import DEFAULT_LIMIT, PageCursor, PageLimit, QueryModel, read_query
 from muster.http.request import Request
 from muster.http.response import WireModel
-from muster.metrics.time_ranges import day_start
+from muster.metrics.cursor import ADVICE
+from muster.metrics.time_ranges import instant
 from muster.platform.errors import InvalidParameter
 
 
@@ -25,7 +26,7 @@ class Rejection(WireModel):
     reason: str
     details: list[dict[str, Any]]
     payload: str | None
-    """As received, cut at 16 Ki characters; none where consent forbids it, or after a replay."""
+    """As received, cut at 16 Ki characters; None if consent forbids storing it, or after a replay."""
     payload_bytes: int | None
     event_id: str | None
     session_id: str | None
@@ -33,26 +34,26 @@ class Rejection(WireModel):
     batch_id: UUID | None
     request_id: str | None
     index: int | None
-    """Its place in the batch; none for a whole request."""
+    """The event's place in the batch; None for a whole request."""
     occurred_at: datetime | None
     received_at: datetime
     last_received_at: datetime
     attempts: int
-    """How often it came."""
+    """How often it was received."""
     events: int
-    """More than 1 where a flood was counted together."""
+    """How many rejected events the row stands for: more than 1 if a flood of them was counted together."""
     replayed_at: datetime | None
 
 
 class RejectionPage(WireModel):
-    """The answer of GET /v1/diagnostics/rejections."""
+    """The response to GET /v1/diagnostics/rejections."""
 
     rejections: list[Rejection]
     next_cursor: str | None
 
 
 class RejectionGroup(WireModel):
-    """What was rejected for one reason."""
+    """The rejections with one reason."""
 
     reason: str
     events: int
@@ -62,7 +63,7 @@ class RejectionGroup(WireModel):
 
 
 class RejectionGroups(WireModel):
-    """The answer of GET /v1/diagnostics/rejections?group=reason."""
+    """The response to GET /v1/diagnostics/rejections?group=reason."""
 
     groups: list[RejectionGroup]
 
@@ -71,14 +72,14 @@ Rejections = RejectionPage | RejectionGroups
 
 
 class Replay(WireModel):
-    """The answer of POST /v1/diagnostics/rejections/replay."""
+    """The response to POST /v1/diagnostics/rejections/replay."""
 
     replayed: int
     still_rejected: int
     not_kept: int
-    """Of those still rejected, how many cannot be tried: their payload was cut, or not stored for want of consent."""
+    """How many of them cannot be replayed: their payload was cut, or not stored because consent was missing."""
     next_cursor: str | None
-    """Where to go on when there was too much for one call."""
+    """Where the next call continues; None if nothing is left."""
 
 
 State = Literal["pending", "replayed", "all"]
@@ -87,27 +88,29 @@ State = Literal["pending", "replayed", "all"]
 class RejectionsQuery(QueryModel, frozen=True):
     """The parameters of GET /v1/diagnostics/rejections; all filters must match."""
 
-    reason: Annotated[str | None, Meta(description="Only what was rejected for this reason.")] = None
-    session_id: Annotated[str | None, Meta(description="Only of this session.")] = None
-    user_id: Annotated[str | None, Meta(description="Only of this user.")] = None
-    event_id: Annotated[str | None, Meta(description="Only of this event.")] = None
-    batch_id: Annotated[UUID | None, Meta(description="Only of this batch.")] = None
-    request_id: Annotated[str | None, Meta(description="Only of this request.")] = None
+    reason: Annotated[str | None, Meta(description="Only rejections with this reason.")] = None
+    session_id: Annotated[str | None, Meta(description="Only rejections of this session.")] = None
+    user_id: Annotated[str | None, Meta(description="Only rejections of this user.")] = None
+    event_id: Annotated[str | None, Meta(description="Only rejections of this event.")] = None
+    batch_id: Annotated[UUID | None, Meta(description="Only rejections of this batch.")] = None
+    request_id: Annotated[str | None, Meta(description="Only rejections of this request.")] = None
     start: Annotated[
-        datetime | date | None, Meta(description="Received at this time or later: a time with an offset, or a UTC day.")
+        datetime | date | None,
+        Meta(description="Only rejections received at or after this time: a time with an offset, or a UTC day."),
     ] = None
     end: Annotated[
-        datetime | date | None, Meta(description="Received before this time with an offset, or UTC day.")
+        datetime | date | None,
+        Meta(description="Only rejections received before this time: a time with an offset, or a UTC day."),
     ] = None
-    state: Annotated[State, Meta(description="Only those not yet replayed, only those replayed, or all.")] = "pending"
-    group: Annotated[Literal["reason"] | None, Meta(description="Counts by reason in place of rows.")] = None
+    state: Annotated[State, Meta(description="pending: not replayed yet; replayed; or all.")] = "pending"
+    group: Annotated[Literal["reason"] | None, Meta(description="Return counts by reason instead of rows.")] = None
     limit: PageLimit = DEFAULT_LIMIT
     cursor: PageCursor = None
 
 
 @dataclass(frozen=True, slots=True)
 class RejectionsRequest:
-    """Which rejections are asked for; all filters must match."""
+    """Which rejections to list; all filters must match."""
 
     reason: str | None = None
     session_id: str | None = None
@@ -116,23 +119,24 @@ class RejectionsRequest:
     batch_id: UUID | None = None
     request_id: str | None = None
     start: datetime | None = None
+    """Received at or after start,"""
     end: datetime | None = None
-    """They were received from start to before end."""
+    """and before end."""
     state: State = "pending"
     is_grouped: bool = False
     limit: int = DEFAULT_LIMIT
     cursor: int | None = None
-    """The id of the last rejection of the page before."""
+    """The id of the last rejection of the previous page."""
 
 
 def parse_rejections_request(request: Request) -> RejectionsRequest:
-    """A request for rejections.
+    """Read a request for rejections.
 
     Raises:
-        InvalidParameter: naming the first parameter that cannot be used.
+        InvalidParameter: the message names the first invalid parameter.
     """
     query = read_query(request.query, RejectionsQuery)
-    start, end = _instant(query.start), _instant(query.end)
+    start, end = (None if when is None else instant(when, UTC) for when in (query.start, query.end))
     if start and end and start >= end:
         raise InvalidParameter("start", "The start must be before the end.")
     return RejectionsRequest(
@@ -152,22 +156,16 @@ def parse_rejections_request(request: Request) -> RejectionsRequest:
 
 
 def rejection_cursor_of(text: str | None) -> int | None:
-    """The id that a cursor is.
+    """Read a cursor: the id of a rejection.
 
     Raises:
-        InvalidParameter: it is not a cursor that this API answers.
+        InvalidParameter: the text is not a cursor of this API.
     """
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > len(str(2**63)) - 1:
-        raise InvalidParameter("cursor", "Send the nextCursor of the page before, as it was.")
+        raise InvalidParameter("cursor", ADVICE)
     return int(text)
-
-
-def _instant(when: datetime | date | None) -> datetime | None:
-    if when is None or isinstance(when, datetime):
-        return when
-    return day_start(when, UTC)
 
 
 MAX_DAYS, MAX_ROWS, MAX_BYTES = 90, 100_000, 256 * 1024 * 1024
@@ -175,7 +173,7 @@ TRIM_STEP = 20_000
 
 
 def get_rejections(connection: Connection, access: Access, request: RejectionsRequest) -> Rejections:
-    """A page of rejections, the newest first, or all of them by reason."""
+    """List a page of rejections, newest first, or count them by reason."""
     parameters = {**asdict(request), "project_id": access.project_id}
     if request.is_grouped:
         with connection.cursor(row_factory=class_row(RejectionGroup)) as cursor:
@@ -191,6 +189,6 @@ def get_rejections(connection: Connection, access: Access, request: RejectionsRe
 
 
 def trim_rejections(connection: Connection) -> int:
-    """Take the oldest away that are over the quarantine's bounds; how many."""
-    bounds = {"days": MAX_DAYS, "most": MAX_ROWS, "bytes": MAX_BYTES, "step": TRIM_STEP}
-    return int(call_value(connection, "trim_rejections", bounds))
+    """Delete the oldest rejections beyond the quarantine's limits; returns how many were deleted."""
+    limits = {"days": MAX_DAYS, "most": MAX_ROWS, "bytes": MAX_BYTES, "step": TRIM_STEP}
+    return int(call_value(connection, "trim_rejections", limits))

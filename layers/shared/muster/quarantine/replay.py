@@ -1,4 +1,4 @@
-"""The replay of what was rejected, under today's rules."""
+"""Replays rejections: validates them under today's rules and stores those that pass."""
 
 import time
 import uuid
@@ -29,7 +29,7 @@ MAX_REPLAYED = 1_000
 
 
 class ReplayIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Which pending rejections to replay, as sent; all of them by default, the oldest first."""
+    """Which pending rejections to replay, as sent. All of them by default, oldest first."""
 
     ids: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(max_length=MAX_REPLAYED)] | None = None
     reason: str | None = None
@@ -41,30 +41,30 @@ class ReplayIn(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 def parse_replay(request: Request) -> ReplayIn:
-    """Which rejections to replay, from the body; without a body, all of them.
+    """Read which rejections to replay from the body. Without a body, all of them.
 
     Raises:
-        InvalidBatch: naming the first field that cannot be used.
+        InvalidBatch: the message names the first invalid field.
     """
     text = read_text(request.body) if request.body.content else ""
     wanted = decode_model(text or "{}", ReplayIn)
     if isinstance(wanted, ReplayIn):
         return wanted
-    raise InvalidBatch(f"The replay is refused at '{place_of([wanted])}': {wanted['message']}", details=[wanted])
+    raise InvalidBatch(f"Invalid replay field '{place_of([wanted])}': {wanted['message']}", details=[wanted])
 
 
 ROWS_AT_ONCE = 200
-# A function's invocation ends after ten seconds.
+# The function times out after ten seconds.
 REPLAY_SECONDS = 6.0
 
 
 def replay_rejections(database: Database, access: Access, request: ReplayIn) -> Replay:
-    """Validate and store again what was rejected, with the time at which it was received first.
+    """Validate rejected events again and store those that pass, with the time at which they were first received.
 
     Raises:
-        KeyRefused: the key is no admin key.
-        InvalidParameter: the cursor is not one that this API answers.
-        DatabaseUnavailable: what was replayed so far stays stored; the same call continues.
+        KeyRefused: the key is not an admin key.
+        InvalidParameter: the cursor is invalid.
+        DatabaseUnavailable: the events replayed so far are stored; the same call continues.
     """
     if access.key_hash is None:
         raise MissingKey
@@ -130,13 +130,13 @@ def _replay(database: Database, access: Access, row: _Pending, *, history: bool)
 
 
 def _read(row: _Pending, payload: str) -> Batch | None:
-    """The batch that a payload is or, of a single event, was in; None if it is still refused as a whole."""
+    """Parse a payload: a whole batch, or one event that becomes a batch. None if the batch is still refused."""
     text = payload
     if row.index is not None:
         session, user = (orjson.dumps(value).decode() for value in (row.session_id, row.user_id))
         text = f'{{"sessionId":{session},"userId":{user},"events":[{payload}]}}'
     try:
-        # Its sender is not known any more. A bot's event would have been ignored, not rejected.
+        # The user agent was not stored. It cannot be a bot's: a bot's event is ignored, never rejected.
         return parse_batch(text, request_agent(""))
     except RequestRefused:
         return None

@@ -1,4 +1,4 @@
-"""The checks of diagnostics: each looks at one part and says whether it works, and if not what to do."""
+"""The checks of diagnostics. Each examines one part: its summary says the state, its remedy the command to run."""
 
 from muster.diagnostics.checks import project, queue, schema, server
 from muster.diagnostics.checks.model import Check, Context, Finding, Function, refused
@@ -27,5 +27,5 @@ CHECKS: dict[str, Function] = {
     "connections": server.connections,
     "clock": server.clock,
 }
-# What may be told when a key cannot be looked up: it says nothing of any project.
+# The checks that run even if the key cannot be looked up. They reveal nothing about any project.
 WITHOUT_A_PROJECT = ("connection", "tls", "server", "migrations", "schema", "grants", "partitions")

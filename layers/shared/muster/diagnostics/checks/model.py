@@ -1,4 +1,4 @@
-"""What a check is, what it needs to know, and what it finds."""
+"""What a check takes and returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,10 +14,15 @@ from muster.platform.settings import Settings
 
 CheckStatus = Literal["pass", "warn", "fail", "skip"]
 LISTED = 20
+FREE_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND pid <> pg_backend_pid(); "
+    "-- then choose a smaller Capacity, or raise max_connections"
+)
+"""The remedy if the server runs out of connections."""
 
 
 class Check(WireModel):
-    """One part's state."""
+    """The result of one check."""
 
     name: str
     status: CheckStatus
@@ -50,25 +55,26 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What checks need to know beside the connection."""
+    """What checks need to know besides the connection."""
 
     settings: Settings
     connect_ms: float
     verification: Verification | None
-    """None when the schema could not be read."""
+    """None if the schema could not be read."""
     project_id: UUID | None
     failed: list[str] = field(default_factory=list)
-    """The checks before that failed."""
+    """The names of earlier checks that failed."""
 
 
 Function = Callable[[Connection, Context], Finding]
 
 
 def refused(error: psycopg.Error) -> Finding:
-    """What a check found that PostgreSQL did not let finish."""
+    """The finding of a check that PostgreSQL interrupted with an error."""
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return Finding(
-            "warn", "It took too long to tell.", "Look at the server's load: SELECT * FROM pg_stat_activity;"
-        )
-    # What is missing or forbidden is named, and mended, by the checks of the schema.
-    return Finding("skip", f"It cannot be told: SQLSTATE {error.sqlstate}. See migrations, schema and grants.")
+        remedy = "SELECT * FROM pg_stat_activity; -- shows what the server is doing"
+        return Finding("warn", "The check timed out.", remedy)
+    # The checks of the schema name what is missing or forbidden, and its remedy.
+    return Finding(
+        "skip", f"The check failed with SQLSTATE {error.sqlstate}. See the checks migrations, schema and grants."
+    )

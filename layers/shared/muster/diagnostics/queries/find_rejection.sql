@@ -1,4 +1,4 @@
--- Of the event itself, or of a request that was refused whole, with it inside.
+-- The latest rejection of an event: its own, or that of a whole request that contains its id (among the latest 1,000).
 SELECT r.id, r.reason, r.details, r.session_id, r.batch_id, r.request_id, r.event_index AS index, r.received_at, r.replayed_at
   FROM muster.analytics_rejections r
  WHERE r.project_id = %(project_id)s AND r.event_id = %(event_text)s

@@ -1,5 +1,5 @@
--- The filters that an event does not pass, each with the event's own value.
--- filters: [{"name", "filter"}…], each with one filter as muster.matches_filter takes it.
+-- The filters that exclude an event, each with the event's own value.
+-- filters: [{"name", "filter"}…]; each "filter" is an argument of muster.matches_filter with one filter.
 SELECT f.name, muster.breakdown_value(f.name, e.event_type, e.area, e.user_id, p.participant_type, e.data) AS value
   FROM muster.analytics_events e,
        LATERAL (SELECT muster.participant_type_of(e.project_id, e.session_id) AS participant_type) p,

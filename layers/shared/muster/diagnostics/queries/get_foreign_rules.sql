@@ -1,4 +1,5 @@
--- Rules and policies on Muster's tables. The migrations create none, and they can keep an event out.
+-- The statements that remove rules and row level security from Muster's tables. The migrations create neither, and both can block
+-- events.
 SELECT format('DROP RULE %I ON %s;', r.rulename, r.ev_class::regclass)
   FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
  WHERE c.relnamespace = 'muster'::regnamespace AND r.rulename <> '_RETURN'

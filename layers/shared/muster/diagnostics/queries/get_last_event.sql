@@ -1,4 +1,4 @@
--- When the latest event, by its own time, was received: an import of history is recent too.
+-- When the event with the latest timestamp was received, and whether that was in the last 24 hours. No row without events.
 WITH latest AS (
     SELECT greatest(s.last_at, (SELECT max(e.occurred_at) FROM muster.analytics_events e
                                  WHERE e.project_id = %(project_id)s AND e.xid >= coalesce(muster.rollup_watermark(p.id), 0))) AS occurred_at

@@ -1,4 +1,5 @@
--- Sessions begun within a day whose batches have a hole that was not filled for five minutes, and what clients gave up.
+-- The sessions of the last 24 hours with missing batches, and the events that clients dropped. A batch counts as missing if its
+-- session has not changed for five minutes.
 SELECT count(*) FILTER (WHERE gaps > 0) AS sessions, coalesce(sum(gaps), 0)::bigint AS batches,
        coalesce(sum(dropped), 0)::bigint AS dropped,
        coalesce((array_agg(id ORDER BY gaps DESC) FILTER (WHERE gaps > 0))[1:5], '{}') AS examples

@@ -1,4 +1,5 @@
--- The window of unknown tokens lasts a minute. That it was full is known until the next one is tried.
+-- The pilot tokens by state, and the unknown tokens that were tried in the latest minute of attempts. The last column says whether
+-- that minute was in the last hour and reached the limit.
 SELECT count(*) FILTER (WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND t.uses < t.max_uses),
        count(*) FILTER (WHERE t.revoked_at IS NOT NULL), coalesce(sum(t.uses), 0)::bigint,
        coalesce((SELECT a.failures FROM muster.pilot_attempts a WHERE a.project_id = %(project_id)s), 0),

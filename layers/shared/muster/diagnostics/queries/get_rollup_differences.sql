@@ -1,4 +1,9 @@
--- The latest day and a random one of each month, in the roll-ups and in the events, if they differ.
+-- The sampled days on which the roll-ups differ from the events: day, then events, users and sessions of the roll-ups, then of the
+-- events.
+--
+--   state       how far the project is rolled up; no row during a rebuild
+--   rolled_up   all days of the roll-ups
+--   sample      the latest day and a random day of each month
 WITH state AS MATERIALIZED (
     SELECT watermark, time_zone, last_at FROM muster.rollup_state WHERE project_id = %(project_id)s AND watermark IS NOT NULL
 ), rolled_up AS MATERIALIZED (

@@ -1,4 +1,4 @@
--- What is older than its project keeps, with the number of events of each day that has any.
+-- The expired data of each project with a data retention. days: [[day, events]…], the days that have events.
 SELECT k.project_id, k.retention_days, k.keep_from,
        (SELECT coalesce(json_agg(json_build_array(d.day, d.events) ORDER BY d.day), '[]') FROM (
            SELECT muster.day_of(e.occurred_at, k.time_zone) AS day, count(*) AS events FROM muster.analytics_events e

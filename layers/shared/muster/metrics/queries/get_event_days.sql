@@ -1,9 +1,13 @@
--- The times at which events that pass the filter can be: the days for which the roll-ups have such events, and the unrolled events.
--- One statement and one snapshot, so that an event is in one of them while a roll-up runs.
+-- The parts of a range that can hold events that match the filter, as [start, end): the days for which the roll-ups have such
+-- events, and the span of the unrolled events. One statement reads both, so no event is missed while a roll-up runs.
+--
+--   state         how far the project is rolled up
+--   wanted        the dimension values that the filter names
+--   participant   the times of the sessions with a wanted participant type
+--   everything    the dimension value of the whole project
 WITH state AS MATERIALIZED (
     SELECT muster.rollup_watermark(s.project_id) AS watermark, s.time_zone FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
 ), wanted AS MATERIALIZED (
-    -- The dimension values that the filter names.
     SELECT d.name, v.id
       FROM muster.rollup_dimensions d JOIN muster.rollup_dimension_values v ON v.dimension_id = d.id
      WHERE d.project_id = %(project_id)s AND d.name IN ('eventType', 'area') AND %(filter)s::jsonb -> d.name ? v.value
@@ -32,5 +36,5 @@ UNION ALL
 SELECT min(e.occurred_at), max(e.occurred_at) + interval '1 microsecond'
   FROM state t CROSS JOIN LATERAL muster.unrolled_events(%(project_id)s, t.watermark) e WHERE t.watermark IS NOT NULL
 UNION ALL
--- Before the first roll-up, anywhere.
+-- Before the first roll-up, the whole range.
 SELECT %(start)s::timestamptz, %(end)s::timestamptz WHERE NOT EXISTS (SELECT FROM state WHERE watermark IS NOT NULL)

@@ -1,25 +1,32 @@
--- The overview from roll-ups. Whole days come from the roll-ups, everything else from the events themselves: those that are not
--- rolled up yet, and those of the parts of days at the ends of a range. If no dimension value answers the question (is_rolled_up is
--- false), no day comes from the roll-ups. The parts, in order:
+-- The overview from the roll-ups. Whole days come from the roll-ups; everything else comes from the events: the unrolled ones, and
+-- those in the incomplete days at the ends of a range. If no dimension value has the filters (is_rolled_up is false), all counts come
+-- from the events. Returns one row. The CTEs:
 --
---   state             how far the project is rolled up
---   dimension_value   the one dimension value whose roll-ups answer the question
---   participant       the participant type of sessions, if the question needs it
---   bound             what is counted: 0 is the range, -1 the range before it, 1… the buckets; each with its whole days
---                     (first_day to before end_day, the same as inner_from to inner_to)
---   unrolled          the events that are not rolled up yet
---   span, edge        the times outside whole days, and the rolled-up events in them
---   recent            the events of unrolled and edge with the bound that counts them
---   recent_session    their sessions
---   single_session    the sessions that must be read one by one: recent ones, and those that continue beyond the whole days
---   rolled_up_session what the roll-ups hold of those sessions
---   session, session_sum   both together, and what they add to the roll-ups' sums
---   recent_user       the users of recent events, and whether the roll-ups count them already
---   candidate, checked     the users whose first event may be earlier or later than the roll-ups say, and the correction
---   new_user          users whose first event is in the range
---   counted, total    the sums of each bound, and the totals of the ranges
---   broken_down, breakdown   the values of the breakdown by number of events, and their users and sessions
---   counted_ever, whole      events that match at any time, for "rows outside the range"
+--   state               how far the project is rolled up
+--   dimension_value     the dimension value whose roll-ups hold the counts
+--   participant         the participant type of each session, if the filters or the breakdown need it
+--   bound               the spans to count, by number: 0 is the range, -1 the previous range, 1… the buckets. Each has its whole days:
+--                       first_day to end_day (exclusive), which are the times inner_from to inner_to (exclusive)
+--   unrolled            the unrolled events, with the breakdown's value and whether they match the filters
+--   span                the times outside the whole days
+--   edge                the rolled-up events in those times that match
+--   recent              the events of unrolled and edge that match, each with the range and the bucket that count it
+--   recent_session      the sessions of recent, with number, first and last of their events
+--   single_session      the sessions to read one by one: recent_session, and the long sessions that continue beyond the whole days
+--   rolled_up_session   the rolled-up events of single_session in the whole days. is_inside: they are all of the session's
+--                       rolled-up events, so rollup_session_spans counts the session
+--   session             rolled_up_session and recent_session added up
+--   session_sum         what session adds to the sums of the roll-ups
+--   recent_user         the users of recent. is_active: the roll-ups count them already
+--   candidate           the users that may be new: those of unrolled, and those of recent
+--   checked             the correction of the new users of the roll-ups by candidate
+--   new_user            the number of users whose first event is in the range
+--   counted             events, users, sessions, and the sessions' total length and bounces of each bound
+--   total               the totals of the range and of the previous range, as JSON
+--   broken_down         the values of the breakdown with the most events
+--   breakdown           the same with their users and sessions
+--   counted_ever        the number of rolled-up events that match at any time. is_all: all months were counted
+--   whole               the same with the unrolled events
 WITH state AS MATERIALIZED (
     SELECT muster.rollup_watermark(s.project_id) AS watermark, s.time_zone, s.last_at FROM muster.rollup_state s WHERE s.project_id = %(project_id)s
 ), dimension_value AS MATERIALIZED (
@@ -29,7 +36,6 @@ WITH state AS MATERIALIZED (
     SELECT p.session_id, p.participant_type FROM muster.participant_sessions(%(project_id)s, NULL) p
      WHERE %(filter)s::jsonb ? 'participantType' OR %(breakdown)s::text = 'participantType'
 ), bound AS MATERIALIZED (
-    -- 0 is the range, -1 the one before, the others are the buckets of the series.
     SELECT b.number, b.from_at, b.to_at, i.first_day, i.end_day,
            muster.day_start(i.first_day, t.time_zone) AS inner_from, muster.day_start(i.end_day, t.time_zone) AS inner_to
       FROM state t
@@ -145,7 +151,7 @@ WITH state AS MATERIALIZED (
                               AND r.previous_day = '-infinity')
                        ELSE (
                            SELECT count(*) FROM muster.rollup_user_days u
-                              -- From the day before: the user's first event may be at the edge and pass no filter.
+                              -- From the day before: the user's first event may be in edge and match no filter.
                             WHERE u.project_id = %(project_id)s AND u.day >= b.first_day - 1 AND u.day < b.end_day
                               AND u.first_at >= b.from_at AND muster.day_of(u.first_at, (SELECT time_zone FROM state)) = u.day
                               AND (SELECT l.last_days[array_position(l.value_ids, (SELECT id FROM dimension_value))] >= b.first_day
@@ -168,8 +174,8 @@ WITH state AS MATERIALIZED (
              FROM muster.rollup_days r WHERE r.value_id = (SELECT id FROM dimension_value) AND r.day >= b.first_day AND r.day < b.end_day) d
         ON b.first_day IS NOT NULL
       LEFT JOIN LATERAL (
-           -- Users and sessions that returned within the range were counted more than once. Users return after any time, so each
-           -- day is searched for those who did within the range; sessions are over soon, so all of theirs are read.
+           -- Users and sessions that were active on several days of the range were counted once for each day. Users may return
+           -- after any time, so each day is searched for previous days in the range. Sessions are short, so all rows are read.
            SELECT (SELECT sum(r.entities)
                      FROM generate_series(1, b.end_day - b.first_day - 1) g
                     CROSS JOIN LATERAL (
@@ -268,7 +274,7 @@ SELECT now() AS as_of, (SELECT watermark FROM state) AS watermark, (SELECT count
             WHERE c.number = 0)
        ELSE (SELECT coalesce(json_agg(b ORDER BY b.events DESC, b.value), '[]') FROM breakdown b) END AS breakdown,
        muster.count_active_users(%(project_id)s, %(filter)s) AS active_users_now,
-       -- If only the latest months were counted, they may hold less than the range.
+       -- If only the latest months were counted, they may have fewer events than the range.
        greatest((SELECT events FROM whole) - coalesce((SELECT events FROM counted WHERE number = 0), 0),
                 CASE WHEN NOT (SELECT is_all FROM whole) THEN 0 END)::bigint AS rows_outside_range,
        (SELECT is_all FROM whole) AS rows_outside_range_is_exact,

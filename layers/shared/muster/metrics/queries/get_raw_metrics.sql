@@ -1,5 +1,15 @@
--- The overview from the events alone: while the roll-ups are rebuilt, and to compare them with.
--- One pass over the project's events for what needs all of them, one over the two ranges for the rest.
+-- The overview from the events alone. It is used while the roll-ups are rebuilt, and to check them. Returns one row. The CTEs:
+--
+--   participant      the participant type of each session, if the filters or the breakdown need it
+--   matching         the matching events of the range (is_current) and of the previous range
+--   whole            the number of matching events outside the range
+--   active           the number of users with a matching event in the last 30 minutes
+--   first_seen       the time of the first event of each user of matching
+--   new_users        the number of users whose first event is in each range
+--   session          the sessions of each range, with their events and length
+--   session_totals, user_totals, totals   the totals of each range
+--   series           the counts of each bucket that has events
+--   breakdown        the values of the breakdown with the most events
 WITH participant AS MATERIALIZED (
     SELECT p.session_id, p.participant_type FROM muster.participant_sessions(%(project_id)s, NULL) p
      WHERE %(filter)s::jsonb ? 'participantType' OR %(breakdown)s::text = 'participantType'

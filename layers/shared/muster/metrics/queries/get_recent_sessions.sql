@@ -1,5 +1,9 @@
--- Sessions whose latest event that passes the filter is in this window. Sessions with a later one in the range were found in an
--- earlier window.
+-- The sessions whose latest matching event is in this window (start to end) of the range, newest first. Sessions with a later
+-- matching event were returned for an earlier window.
+--
+--   found   the sessions with a matching event in the window
+--   page    those without a later matching event in the range, after the cursor
+--   m       all matching events of a session in the range
 WITH found AS MATERIALIZED (
     SELECT e.session_id, max(e.occurred_at) AS last_event_at
       FROM muster.matching_events(%(project_id)s, %(start)s, %(end)s, %(filter)s) e

@@ -1,3 +1,10 @@
+-- For each cohort (the period of the users' first event, from 1) and each period from it (0 is the cohort's own), the number of
+-- active users. starts are the starts of the periods.
+--
+--   unrolled   the events of users that are not rolled up yet
+--   active     the periods in which each user was active: from the roll-ups if they have the time zone's days, otherwise from the
+--              events; and from the unrolled events
+--   cohort     the period of each user's first event, 0 if it was before the range
 WITH unrolled AS MATERIALIZED (
     SELECT e.user_id, e.occurred_at FROM muster.analytics_events e
      WHERE e.project_id = %(project_id)s AND e.xid >= %(watermark)s AND e.user_id IS NOT NULL

@@ -1,3 +1,4 @@
+-- A user's summary and latest events. Rolled-up events are found by the user's sessions, the others by their transaction id.
 WITH mine AS MATERIALIZED (
     SELECT e.* FROM muster.rollup_user_sessions s
       JOIN LATERAL (SELECT e.* FROM muster.analytics_events e

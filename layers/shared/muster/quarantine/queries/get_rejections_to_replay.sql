@@ -1,3 +1,4 @@
+-- The next pending rejections to replay, oldest first. Rows that count a flood together (events > 1) have no payload of their own.
 SELECT r.id, r.payload, r.payload_bytes, r.session_id, r.user_id, r.batch_id, r.event_index AS index
   FROM muster.analytics_rejections r
  WHERE r.project_id = %(project_id)s AND r.replayed_at IS NULL AND r.events = 1 AND r.id > %(cursor)s
