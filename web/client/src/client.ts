@@ -84,7 +84,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
   });
   // Every batch has this context, so the server would refuse every batch.
   if (!context || contextBytes > MAX_CONTEXT_BYTES || /\\u(0000|d[89a-f])/.test(context))
-    throw new TypeError("muster.init needs a JSON context of up to 4 KB without NUL.");
+    throw new TypeError("muster.init needs a JSON context up to 4 KB, no NUL.");
   const isOff =
     respectDoNotTrack &&
     (navigator.doNotTrack === "1" || !!(navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl);
@@ -322,14 +322,8 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     isKeptAlive = seen.failures % 2 === 0;
     const body = decision ? JSON.stringify(decision) : bodyOf(batch!, Date.now());
     const length = decision ? -1 : batch!.events.length;
-    const { verdict, content, code, message, retryAfterMs } = await send(
-      url,
-      key,
-      body,
-      isKeptAlive,
-      timeoutMs,
-      length,
-    );
+    const answer = await send(url, key, body, isKeptAlive, timeoutMs, length);
+    const { verdict, content, code, message, retryAfterMs } = answer;
     inFlight = undefined;
     report(
       await transact(async (tx, state) => {
@@ -353,7 +347,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     if (verdict === "stopped") stopped = code;
     if (stopped || (decision && verdict === "refused"))
       console.error(
-        `Muster ${stopped ? "stopped sending. Events stay queued" : "refused a consent decision"}: ${code} ${message}`,
+        `Muster ${stopped ? "stopped sending, events stay queued" : "refused a consent decision"}: ${code} ${message}`,
       );
     return verdict !== "failed";
   }

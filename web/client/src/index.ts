@@ -31,7 +31,7 @@ const method = <N extends Method>(name: N): Client[N] =>
 
 /** Starts the page's client once, and runs the calls made before. */
 export function init(options: Options): Client {
-  if (client) console.warn("muster.init was called again. Only the first call counts.");
+  if (client) console.warn("Only the first muster.init counts.");
   else {
     client = createClient(options, moment);
     replay(early);

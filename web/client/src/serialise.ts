@@ -26,7 +26,7 @@ export function serialise(event: Record<string, unknown>): Serialised {
     const json = JSON.stringify(event, refuseNonJson);
     const bytes = bytesOf(json);
     if (bytes > MAX_EVENT_BYTES || (bytes > MAX_DATA_BYTES && bytesOf(JSON.stringify(event.data)) > MAX_DATA_BYTES))
-      return { reason: "event_too_large", details: `${bytes} bytes; data may have ${MAX_DATA_BYTES}.` };
+      return { reason: "event_too_large", details: `${bytes} bytes, limit ${MAX_DATA_BYTES}.` };
     return { json, bytes };
   } catch (error) {
     return { reason: "invalid_event", details: (error as Error).message };
