@@ -1,4 +1,4 @@
-"""`make seed`: puts a made-up past into the database of `make run`, or of DATABASE_URL, as a project of its own."""
+"""`make seed`: creates a project with made-up events in the database of `make run`, or of DATABASE_URL."""
 
 import argparse
 import os
@@ -14,10 +14,12 @@ from muster.projects.projects import create_key, create_project
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return 1 if it failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seed", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000, help="about so many; default: a million")
-    parser.add_argument("--name", help="of the project to make; default: seed of so many events")
+    parser.add_argument(
+        "--events", type=int, default=1_000_000, help="approximate number of events; default: a million"
+    )
+    parser.add_argument("--name", help="name of the new project")
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
     options = parser.parse_args(arguments)
     try:
@@ -25,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             project_id = create_project(connection, options.name or f"Seed of {options.events:,} events")
             for done in seed(connection, project_id, options.events):
-                print(f"{done.events:,} of {options.events:,} events after {done.seconds:.0f} s.", flush=True)
+                print(f"{done.events:,} of {options.events:,} events stored after {done.seconds:.0f} s.", flush=True)
             connection.execute("ANALYZE")
-            print(f"A key that reads it: {create_key(connection, project_id, 'read', 'seed')}")
+            print(f"Read key of the project: {create_key(connection, project_id, 'read', 'seed')}")
     except MusterError as error:
         print(error, file=sys.stderr)
         return 1
     except psycopg.errors.UniqueViolation:
-        print("There is a project of that name; give the new one another: make seed NAME=…", file=sys.stderr)
+        print("A project with this name exists. Choose another name: make seed NAME=…", file=sys.stderr)
         return 1
     except psycopg.OperationalError as error:
         print(f"The database cannot be reached: {error}", file=sys.stderr)
