@@ -60,7 +60,7 @@ def measure_rollup_cost(rounds: int, seconds: float) -> RollupCosts:
                 while_rolling_up=statistics.median(busy / bare for bare, _, busy in measured),
             )
             print(
-                f"  Connections: {count}. Ingest reaches {costs[count].with_column:.2f} of the throughput without roll-ups, "
+                f"  Connections: {count}. Ingest reaches {costs[count].with_column:.2f} of its rate without roll-ups, "
                 f"{costs[count].while_rolling_up:.2f} while rolling up.",
                 flush=True,
             )
