@@ -6,14 +6,13 @@ fails if a response is neither 2xx, 429 nor 503, or if an acknowledged event is 
 
 import argparse
 import asyncio
-import io
 import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -25,9 +24,7 @@ import psycopg
 
 from benchmarks.machine import describe
 from benchmarks.served import served
-from local.postgres import start_postgres
-from muster.db.migrate import migrate
-from muster.projects.projects import create_key, create_project
+from benchmarks.target import own_target
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".muster" / "load"
@@ -125,18 +122,14 @@ def climb(url: str, key: str, *, first: float, seconds: float, events: int) -> I
 
 
 @contextmanager
-def own_target(environments: int) -> Iterator[tuple[str, str, str]]:
+def own_server(environments: int) -> Iterator[tuple[str, str, str]]:
     """Start a Muster that commits to disk. Yield its URL, a write key and the URL of its database."""
-    with tempfile.TemporaryDirectory(prefix="muster-load-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with start_postgres(folder / "data") as server:
-            with psycopg.connect(server.url, autocommit=True) as connection:
-                with redirect_stdout(io.StringIO()):  # a log line for programs
-                    migrate(connection, ROOT / "migrations")
-                key = create_key(connection, create_project(connection, "load"), "write")
-            with served(server.url, environments, folder / "logs") as url:
-                yield url, key, server.url
+    with (
+        own_target(settings={}) as target,
+        tempfile.TemporaryDirectory(prefix="muster-load-") as logs,
+        served(target.url, environments, Path(logs)) as url,
+    ):
+        yield url, target.write_key, target.url
 
 
 def lost(database_url: str, steps: Sequence[Step]) -> int:
@@ -211,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         steps = _climb_and_print(options.url.rstrip("/"), options.key, climbing)
         machine, missing = options.url, 0
     else:
-        with own_target(options.environments) as (url, key, database_url):
+        with own_server(options.environments) as (url, key, database_url):
             steps = _climb_and_print(url, key, climbing)
             missing = lost(database_url, steps)
             with psycopg.connect(database_url) as connection:

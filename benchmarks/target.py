@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +36,12 @@ class Target:
 
 
 @contextmanager
-def own_target() -> Iterator[Target]:
-    """Start a server and migrate it. Stop it at the end and delete its data."""
+def own_target(*, settings: Mapping[str, str] = SETTINGS) -> Iterator[Target]:
+    """Start a server with these settings and migrate it. Stop it at the end and delete its data."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with start_postgres(folder / "data", settings=SETTINGS) as server:
+        with start_postgres(folder / "data", settings=settings) as server:
             with psycopg.connect(server.url, autocommit=True) as connection:
                 with redirect_stdout(io.StringIO()):  # a log line for programs
                     migrate(connection, ROOT / "migrations")

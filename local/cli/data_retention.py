@@ -47,7 +47,7 @@ def _sentences(result: dict[str, Any]) -> str:
     if not lines:
         return "No project has a data retention period. Set one: make project NAME=… SET=retentionDays=90"
     if result["dryRun"]:
-        lines.append("Nothing was deleted. To delete it: make retention APPLY=1")
+        lines.append("Nothing was deleted. To delete these rows: make retention APPLY=1")
     return "\n".join(lines)
 
 

@@ -50,7 +50,8 @@ def _sentences(result: dict[str, Any]) -> str:
             "The schema matches the migrations." if result["verified"] else "The schema differs from the migrations:"
         )
         lines += [f"- {difference['summary']}\n    {difference['remedy']}" for difference in result["differences"]]
-        lines += [f"  {name}: {table['rows']} rows" for name, table in result["tables"].items() if table["exists"]]
+        lines += ["Rows by table:"]
+        lines += [f"{table['rows']:>12,}  {name}" for name, table in result["tables"].items() if table["exists"]]
     return "\n".join(lines)
 
 
