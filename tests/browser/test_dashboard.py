@@ -76,7 +76,7 @@ def test_the_overviews_totals_are_the_apis(study: Server, opened: Open, timefram
     texts = "all => all.map(each => ['dt', 'b'].map(part => each.querySelector(part).textContent))"
     shown = dict(page.locator(".tile").evaluate_all(texts))
     assert seconds(shown.pop("Average session")) == pytest.approx(totals["averageSessionSeconds"], abs=0.5)
-    assert float(shown.pop("Events a session")) == pytest.approx(totals["eventsPerSession"], abs=0.051)
+    assert float(shown.pop("Events per session")) == pytest.approx(totals["eventsPerSession"], abs=0.051)
     assert float(shown.pop("Bounce rate").removesuffix("%")) == pytest.approx(100 * totals["bounceRate"], abs=0.051)
     assert shown == {
         "Events": number(totals["events"]),
