@@ -226,7 +226,7 @@ def test_the_retention_grid_is_the_apis(study: Server, opened: Open) -> None:
     dashboard.open(VIEWS["retention"])
     answer = dashboard.ask(f"/v1/metrics/retention?period=week&timeframe=quarter&timezone={quote(ZONE)}")
     cohorts = [cohort for cohort in answer["cohorts"] if cohort["users"]]
-    caption = "Users by the week of their first event, and the share of them active in each week since"
+    caption = "Users by the week of their first event, and the share active in each later week"
     shown = dashboard.table(caption)
     assert [row[1] for row in shown] == [number(cohort["users"]) for cohort in cohorts]
     # Halves are rounded away from zero there, to even here.
