@@ -1,25 +1,25 @@
-# What a newcomer types: `make run` and `make test`. `make help` lists the rest.
+# Start with `make run` and `make test`. `make help` lists all targets.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# The interpreter that the virtual environment is made of: the Lambda runtime's version if there is one.
+# The Python of the virtual environment: the version of the Lambda runtime if it is installed.
 PYTHON ?= $(shell for p in python3.13 python3.14 python3.12 python3.11 python3; do \
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
   && { command -v $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PYTHONPATH=layers/shared $(BIN)/python -m
-# Without a shell in between, Ctrl-C ends the program with its own last line, and make adds none.
+# `exec` leaves no shell in between, so on Ctrl-C the program prints its own last line and make adds none.
 SERVE := exec env $(RUN)
 UV := $(CURDIR)/$(BIN)/uv
 PORT ?= 3000
 ARCH ?= arm64
-# The browser client is built with Node; running and testing the API needs none.
+# Only the browser client and the dashboard need Node. The API runs and is tested without it.
 NODE := $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && \
   command -v npm >/dev/null 2>&1 && echo web/node_modules/.ready)
-NO_NODE := this machine has no npm, or a Node before 20 (install Node 20 or later)
-# What the web function serves; made of what follows it.
+NO_NODE := npm or Node 20 is missing
+# The page that the web function serves, and its sources.
 STATIC := functions/web/static/index.html
 WEB_SOURCES := $(shell find web/client/src web/dashboard -type f) web/build.mjs functions/web/openapi.json
 
@@ -33,34 +33,51 @@ export AWS_DEFAULT_REGION ?= us-east-1
 .PHONY: help run demo dashboard screenshot openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
-	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1, LOGS=1)"
-	@echo "make demo      the same with five weeks of demo data and live events (PORT=3001, FRESH=1, LOGS=1)"
-	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
-	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
-	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
-	@echo "make bench     what it costs, against what else there is; each part alone: bench-ingest, -metrics, -cold, -http"
-	@echo "make seed      a made-up past in the database           (EVENTS=1000000, NAME=…, DATABASE_URL=…)"
-	@echo "make check     lint, types, import order, template, layer, policies"
-	@echo "make import    FILE=access.log[.gz] through the API     (URL=… KEY=…)"
-	@echo "make doctor    what works and what does not            (URL=… KEY=…)"
-	@echo "make migrate   migrate and verify a database            (DATABASE_URL=…)"
-	@echo "make project   NAME='My pilot': a project, or its settings (SET='timeZone=Europe/Berlin retentionDays=90', DATABASE_URL=…)"
-	@echo "make projects  all of them;  make keys NAME=… a project's keys"
-	@echo "make key       NAME=… KIND=write, read or admin: one more (NOTE=…);  make revoke KEY=… ends one, at once"
-	@echo "make retention what is older than its project keeps it  (APPLY=1 takes it away, DATABASE_URL=…)"
-	@echo "make build     sam build                                (ARCH=arm64 or x86_64)"
-	@echo "make build-web     the browser client and the dashboard, which the function web serves"
-	@echo "make sam-local     sam local start-api in containers         (PORT=…, ENGINE=docker or podman)"
-	@echo "make invoke        one of events/*.json by sam local invoke (EVENT=events/ingest-batch.json, ENGINE=…)"
-	@echo "make deploy-local  sam deploy to MiniStack on this machine  (INGEST_MODE=buffered)"
-	@echo "make schema    write down what the migrations create, for verification"
-	@echo "make costs     what a deployment costs in a month"
-	@echo "make events    renew events/*.json"
-	@echo "make openapi   renew functions/web/openapi.json, the API's description"
-	@echo "make screenshot renew docs/dashboard.png"
-	@echo "make lock      renew uv.lock and the layer's requirements.txt"
-	@echo "make format    let ruff write the code's layout"
-	@echo "make clean     remove the virtual environment and what was built (not .muster)"
+	@echo "Usage: make TARGET VARIABLE=value …"
+	@echo
+	@echo "Run it on this machine"
+	@echo "  run            Serve the API and the dashboard on http://127.0.0.1:3000. PORT= DATABASE_URL= FRESH=1 LOGS=1"
+	@echo "  demo           Serve it with five weeks of demo data and live events.    PORT= FRESH=1 LOGS=1"
+	@echo "  doctor         Print the diagnostics of a running server.                URL= KEY="
+	@echo "  import         Send an access log through the API.                       FILE=access.log URL= KEY="
+	@echo "  seed           Create a project with made-up events.                     EVENTS=1000000 NAME= DATABASE_URL="
+	@echo
+	@echo "Manage a database"
+	@echo "  migrate        Migrate and verify a database.                            DATABASE_URL="
+	@echo "  projects       List all projects.                                        DATABASE_URL="
+	@echo "  project        Create a project, or change its settings.                 NAME= SET=retentionDays=90"
+	@echo "  keys           List the keys of a project.                               NAME="
+	@echo "  key            Create a write, read or admin key.                        NAME= KIND= NOTE="
+	@echo "  revoke         Revoke a key at once.                                     KEY="
+	@echo "  retention      Count the events older than the data retention.           APPLY=1 DATABASE_URL="
+	@echo
+	@echo "Test and measure"
+	@echo "  test           Run all tests.                                            ARGS='-k name' POSTGRES=/usr/lib/postgresql/15/bin"
+	@echo "  check          Check code style, types, imports, template and policies."
+	@echo "  format         Format the code."
+	@echo "  soak           Send events for a long time while faults occur.           ROUNDS=20 SECONDS=30 SEED="
+	@echo "  load           Send at rising rates until latency rises steeply.         URL= KEY= ARGS='--events 50'"
+	@echo "  bench          Run all benchmarks."
+	@echo "  bench-ingest   Compare ingest with COPY and the replaced service.        ARGS="
+	@echo "  bench-metrics  Compare metrics with plain SQL.                           ARGS="
+	@echo "  bench-cold     Measure the cold start of each route.                     ARGS="
+	@echo "  bench-http     Measure the throughput of the local server.               ARGS="
+	@echo
+	@echo "Build and deploy"
+	@echo "  build          Run sam build.                                            ARCH=arm64 or x86_64"
+	@echo "  build-web      Build the browser client and the dashboard."
+	@echo "  deploy-local   Deploy to MiniStack on this machine.                      INGEST_MODE=buffered"
+	@echo "  sam-local      Run the functions in containers.                          PORT= ENGINE=docker or podman"
+	@echo "  invoke         Invoke a function in a container with an event.           EVENT=events/ingest-batch.json ENGINE="
+	@echo "  costs          Print the cost of a deployment per month."
+	@echo
+	@echo "Regenerate files"
+	@echo "  schema         Write schema.json, which verification compares with."
+	@echo "  openapi        Write functions/web/openapi.json."
+	@echo "  events         Write events/*.json."
+	@echo "  screenshot     Write docs/dashboard.png."
+	@echo "  lock           Write uv.lock and the requirements files."
+	@echo "  clean          Delete the virtual environments and builds, but no data."
 
 run: $(VENV)/.local dashboard
 	@$(SERVE) local.cli.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(LOGS),--logs) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
@@ -68,9 +85,9 @@ run: $(VENV)/.local dashboard
 demo: $(VENV)/.local dashboard
 	@$(SERVE) local.demo.run --port $(PORT) $(if $(FRESH),--fresh) $(if $(LOGS),--logs)
 
-# The API runs without its dashboard too, whose page then says what is missing.
+# The API also runs without the dashboard. Its page then says what is missing.
 dashboard:
-	@$(if $(NODE),$(MAKE) --silent $(STATIC) || echo "The dashboard could not be built; the API is served without.",echo "The dashboard is not built: $(NO_NODE).")
+	@$(if $(NODE),$(MAKE) --silent $(STATIC) || echo "The dashboard could not be built. The API runs without it.",echo "The dashboard is not built: $(NO_NODE).")
 
 screenshot: $(VENV)/.dev $(STATIC)
 	@$(RUN) local.demo.screenshot
@@ -79,7 +96,7 @@ openapi: $(VENV)/.local
 	@$(RUN) local.openapi
 
 import: $(VENV)/.local
-	@$(RUN) local.importer.import_log $(if $(FILE),"$(FILE)",$(error FILE= names the access log)) \
+	@$(RUN) local.importer.import_log $(if $(FILE),"$(FILE)",$(error Name the access log with FILE=)) \
 	  $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)")
 
 doctor: $(VENV)/.local
@@ -88,24 +105,24 @@ doctor: $(VENV)/.local
 migrate: $(VENV)/.local
 	@$(RUN) local.cli.migrate $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
-OF_DATABASE = $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
-OF_PROJECT = "$(if $(NAME),$(NAME),$(error NAME= names the project))"
+DATABASE_OPTION = $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
+PROJECT_NAME = "$(if $(NAME),$(NAME),$(error Name the project with NAME=))"
 
 projects: $(VENV)/.local
-	@$(RUN) local.cli.projects $(OF_DATABASE) list
+	@$(RUN) local.cli.projects $(DATABASE_OPTION) list
 
 project: $(VENV)/.local
-	@$(RUN) local.cli.projects $(OF_DATABASE) project $(OF_PROJECT) $(SET)
+	@$(RUN) local.cli.projects $(DATABASE_OPTION) project $(PROJECT_NAME) $(SET)
 
 keys: $(VENV)/.local
-	@$(RUN) local.cli.projects $(OF_DATABASE) keys $(OF_PROJECT)
+	@$(RUN) local.cli.projects $(DATABASE_OPTION) keys $(PROJECT_NAME)
 
 key: $(VENV)/.local
-	@$(RUN) local.cli.projects $(OF_DATABASE) key $(OF_PROJECT) $(if $(KIND),$(KIND),$(error KIND= is write, read or admin)) \
+	@$(RUN) local.cli.projects $(DATABASE_OPTION) key $(PROJECT_NAME) $(if $(KIND),$(KIND),$(error Choose KIND=write, KIND=read or KIND=admin)) \
 	  $(if $(NOTE),--note "$(NOTE)")
 
 revoke: $(VENV)/.local
-	@$(RUN) local.cli.projects $(OF_DATABASE) revoke $(if $(KEY),"$(KEY)",$(error KEY= is a key, its prefix or its id))
+	@$(RUN) local.cli.projects $(DATABASE_OPTION) revoke $(if $(KEY),"$(KEY)",$(error Name the key, its prefix or its id with KEY=))
 
 retention: $(VENV)/.local
 	@$(RUN) local.cli.data_retention $(if $(APPLY),--apply) $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
@@ -166,7 +183,7 @@ sam-local: $(VENV)/.dev
 	@$(RUN) local.sam.sam_local $(if $(ENGINE),--engine $(ENGINE)) --port $(PORT)
 
 invoke: $(VENV)/.dev
-	@$(RUN) local.sam.invoke $(if $(EVENT),"$(EVENT)",$(error EVENT= names a file of events/)) $(if $(ENGINE),--engine $(ENGINE))
+	@$(RUN) local.sam.invoke $(if $(EVENT),"$(EVENT)",$(error Name a file of events/ with EVENT=)) $(if $(ENGINE),--engine $(ENGINE))
 
 costs: $(VENV)/.local
 	@$(RUN) local.cli.costs
@@ -199,24 +216,24 @@ $(STATIC): web/node_modules/.ready $(WEB_SOURCES)
 	@cd web && node build.mjs >/dev/null
 
 web/node_modules/.ready: web/package-lock.json
-	@echo "Installing what the browser client is built with."
+	@echo "Installing the packages that build the browser client."
 	@npm ci --silent --prefix web
 	@touch $@
 
-# uv installs all else, from uv.lock and its hashes; it comes by pip, by hash too.
+# pip installs uv by its hash. uv installs the rest by the hashes in uv.lock.
 $(VENV)/.uv: local/requirements/bootstrap.txt
-	@test -n "$(PYTHON)" || { echo "Muster needs Python 3.11 to 3.14 on PATH; install one, or name it: make PYTHON=…" >&2; exit 1; }
-	@echo "Making a virtual environment of $(PYTHON)."
-	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; on Debian install python3-venv." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Muster needs Python 3.11 to 3.14 on PATH. Install it, or name it: make PYTHON=…" >&2; exit 1; }
+	@echo "Creating a virtual environment with $(PYTHON)."
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot create a virtual environment. On Debian install python3-venv." >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements/bootstrap.txt
 	@touch $@
 
 $(VENV)/.local: $(VENV)/.uv uv.lock
-	@echo "Installing what is needed to run."
+	@echo "Installing the packages to run Muster."
 	@$(UV) sync --quiet --frozen --inexact --group local --python $(BIN)/python
 	@touch $@
 
-# MiniStack stands for AWS in tests, checkov looks at policies; each pins botocore, and so has an environment of its own.
+# MiniStack emulates AWS in tests, and checkov checks policies. Both pin botocore, so each has its own environment.
 .venv-%/.ready: local/requirements/%.txt $(VENV)/.uv
 	@echo "Installing $*."
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-$*
@@ -224,11 +241,11 @@ $(VENV)/.local: $(VENV)/.uv uv.lock
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.uv uv.lock
-	@echo "Installing what is needed to measure."
+	@echo "Installing the packages for benchmarks."
 	@$(UV) sync --quiet --frozen --inexact --group bench --python $(BIN)/python
 	@touch $@ $(VENV)/.local
 
 $(VENV)/.dev: $(VENV)/.uv uv.lock
-	@echo "Installing what is needed to test."
+	@echo "Installing the packages for tests."
 	@$(UV) sync --quiet --frozen --inexact --group dev --python $(BIN)/python
 	@touch $@ $(VENV)/.bench $(VENV)/.local

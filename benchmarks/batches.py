@@ -1,4 +1,4 @@
-"""Batches as an app would send them: about 310 bytes of JSON an event, of one session, ids at random."""
+"""Makes batches like those of an app: one session each, random ids, about 310 bytes of JSON per event."""
 
 import random
 import uuid
@@ -38,46 +38,46 @@ WORDS = [
 USERS = 20_000
 
 
-def make_batch(chance: random.Random, size: int, started_at: datetime, session_id: str | None = None) -> dict[str, Any]:
+def make_batch(rng: random.Random, size: int, started_at: datetime, session_id: str | None = None) -> dict[str, Any]:
     """A batch of `size` events, 37 ms apart."""
     return {
-        "sessionId": session_id or new_id(chance),
-        "userId": f"user-{chance.randrange(USERS):05d}",
-        "events": [make_event(chance, started_at + timedelta(milliseconds=37 * number)) for number in range(size)],
+        "sessionId": session_id or new_id(rng),
+        "userId": f"user-{rng.randrange(USERS):05d}",
+        "events": [make_event(rng, started_at + timedelta(milliseconds=37 * number)) for number in range(size)],
     }
 
 
-def make_batches(seed: int, size: int, count: int, *, a_session: int = 4) -> list[dict[str, Any]]:
-    """Batches of this moment, so many to a session, which come one among another."""
-    chance = random.Random(seed)
-    sessions = [new_id(chance) for _ in range(-(-count // a_session))] * a_session
-    chance.shuffle(sessions)
+def make_batches(seed: int, size: int, count: int, *, per_session: int = 4) -> list[dict[str, Any]]:
+    """Batches of now, `per_session` to a session. The sessions are shuffled."""
+    rng = random.Random(seed)
+    sessions = [new_id(rng) for _ in range(-(-count // per_session))] * per_session
+    rng.shuffle(sessions)
     now = datetime.now(UTC)
     return [
-        make_batch(chance, size, now + timedelta(milliseconds=number), session)
+        make_batch(rng, size, now + timedelta(milliseconds=number), session)
         for number, session in enumerate(sessions[:count])
     ]
 
 
-def make_event(chance: random.Random, occurred_at: datetime) -> dict[str, Any]:
-    """An event with values of the usual kinds."""
+def make_event(rng: random.Random, occurred_at: datetime) -> dict[str, Any]:
+    """An event with random values."""
     return {
-        "id": new_id(chance),
-        "eventType": chance.choices(list(TYPES), weights=list(TYPES.values()))[0],
-        "area": chance.choice(AREAS),
+        "id": new_id(rng),
+        "eventType": rng.choices(list(TYPES), weights=list(TYPES.values()))[0],
+        "area": rng.choice(AREAS),
         "timestamp": occurred_at.isoformat(timespec="milliseconds"),
         "data": {
-            "page": f"/course/{chance.randrange(50)}/lesson/{chance.randrange(400)}",
-            "button": chance.choice(WORDS),
-            "label": " ".join(chance.choices(WORDS, k=chance.randrange(4, 16))),
-            "x": chance.randrange(1920),
-            "y": chance.randrange(1080),
+            "page": f"/course/{rng.randrange(50)}/lesson/{rng.randrange(400)}",
+            "button": rng.choice(WORDS),
+            "label": " ".join(rng.choices(WORDS, k=rng.randrange(4, 16))),
+            "x": rng.randrange(1920),
+            "y": rng.randrange(1080),
             "ok": True,
-            "ms": round(chance.random() * 1000, 3),
+            "ms": round(rng.random() * 1000, 3),
         },
     }
 
 
-def new_id(chance: random.Random) -> str:
-    """A random UUID's text."""
-    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+def new_id(rng: random.Random) -> str:
+    """A random UUID as text."""
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))

@@ -1,4 +1,4 @@
-"""`make bench-cold`: what a cold start costs each route, against a function that only imports psycopg and pydantic."""
+"""`make bench-cold`: compares the cold start of each route with a function that only imports psycopg and pydantic."""
 
 import argparse
 import compileall
@@ -31,7 +31,7 @@ from tests.support.events import http_event
 from tests.support.functions import BROWSER
 from tests.support.requests import ASKS, SESSION_ID, new_batch
 
-MOST = 1.4
+MAX_CPU = 1.4
 _DRAWN = (
     "POST /v1/events",
     "PUT /v1/sessions/{sessionId}",
@@ -39,7 +39,7 @@ _DRAWN = (
     "POST /v1/metrics/funnel",
     "GET /v1/diagnostics",
 )
-INGEST, CLOSELY = "POST /v1/events", "POST /v1/events, with a bad event"
+INGEST, FULL_PATH = "POST /v1/events", "POST /v1/events, with a bad event"
 FLOOR, EMPTY = "imports psycopg and pydantic", "imports nothing"
 _PROGRAMS = {FLOOR: "import psycopg\nimport pydantic\n", EMPTY: ""}
 _HANDLER = 'def lambda_handler(event, context):\n    return {"statusCode": 200, "body": "{}"}\n'
@@ -54,28 +54,28 @@ print(len(sys.modules))
 
 @dataclass
 class Start:
-    """A function that is started cold, asked once, and ended."""
+    """A function that is started cold, invoked once and stopped."""
 
     name: str
     function: Function
     make_event: Callable[[], dict[str, Any]]
-    """A new one for each start: what was sent already would be a duplicate."""
+    """Makes a new event for each start, because an event sent before would be a duplicate."""
     modules: int = 0
     cpu_seconds: list[float] = field(default_factory=list)
     wall_seconds: list[float] = field(default_factory=list)
 
     def measure(self, workspace: Path, environment: Mapping[str, str]) -> None:
-        """Start, ask, end."""
+        """Start the function, invoke it and stop it."""
         with Emulator(self.function, workspace, environment=environment) as emulator:
             started = time.perf_counter()
             answer = emulator.invoke(self.make_event())
             self.wall_seconds.append(time.perf_counter() - started)
             self.cpu_seconds.append(emulator.runtime_cpu_seconds())
             if answer.get("statusCode", 500) >= 500:
-                raise RuntimeError(f"{self.name} answered {answer}.\n{emulator.log}")
+                raise RuntimeError(f"{self.name} returned {answer}.\n{emulator.log}")
 
     def count_modules(self, environment: Mapping[str, str]) -> None:
-        """How many modules are loaded once the request is answered."""
+        """Count the modules that are loaded after the first request."""
         folders = [self.function.source, *(folder / "python" for folder in self.function.python_path)]
         counted = subprocess.run(
             [sys.executable, "-S", "-c", _COUNT],
@@ -100,12 +100,12 @@ class Start:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="starts of each")
-    parser.add_argument("--routes", nargs="+", default=list(ASKS), help="such as 'POST /v1/events'")
-    parser.add_argument("--build", type=Path, help="folder of a `sam build` for this machine; without, it is built")
-    parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md")
+    parser.add_argument("--rounds", type=int, default=7, help="measured starts of each route")
+    parser.add_argument("--routes", nargs="+", default=list(ASKS), help="for example 'POST /v1/events'")
+    parser.add_argument("--build", type=Path, help="the folder of a `sam build` for this machine; default: build one")
+    parser.add_argument("--output", type=Path, default=DOCS, help="the folder of benchmarks.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="muster-cold-") as name, own_target() as target:
         folder = Path(name)
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_section(options.output, "bench-cold", "Cold starts (`make bench-cold`)", body)
     print(body)
     for sentence in missed:
-        print(f"Not reached: {sentence}")
+        print(f"Goal missed: {sentence}")
     return 0
 
 
@@ -158,23 +158,23 @@ def _starts(build: Path, folder: Path, routes: Sequence[str], keys: Mapping[str,
     for route in routes:
         starts.append(Start(route, function_of[route], partial(_event, route, keys)))
         if route == INGEST:
-            starts.append(Start(CLOSELY, function_of[route], partial(_event, route, keys, bogus=1)))
+            starts.append(Start(FULL_PATH, function_of[route], partial(_event, route, keys, bogus=1)))
     return starts
 
 
 def _pydantic(folder: Path) -> Path:
-    """A layer with pydantic and its dependencies, with bytecode, as built layers have it."""
+    """A layer with pydantic and its dependencies. Bytecode is included, as in built layers."""
     for name in ("pydantic", "pydantic_core", "annotated_types", "typing_inspection"):
         package = importlib.util.find_spec(name)
         if package is None or package.origin is None:
-            raise RuntimeError(f"{name} is not installed; run this by make bench-cold.")
+            raise RuntimeError(f"{name} is not installed. Run make bench-cold, which installs it.")
         shutil.copytree(Path(package.origin).parent, folder / "python" / name)
     compileall.compile_dir(folder, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
     return folder
 
 
 def _event(route: str, keys: Mapping[str, str], **fields: Any) -> dict[str, Any]:
-    """The event of a request to a route, with these fields in the event that it carries, if it carries one."""
+    """The event of a request to a route. `fields` are added to the first analytics event of its body."""
     ask = ASKS[route]
     headers = {"user-agent": BROWSER}
     if ask.kind:
@@ -196,7 +196,9 @@ def _report(folder: Path, machine: str, starts: Sequence[Start], sizes: Mapping[
     ratio = {start.name: start.cpu / floor.cpu for start in routes}
     above = {start.name: (start.cpu - empty.cpu) / (floor.cpu - empty.cpu) for start in routes}
     missed = [
-        f"{name} takes {each:.2f} × the floor's CPU; wanted {MOST} ×." for name, each in ratio.items() if each > MOST
+        f"{name} takes {each:.2f} × the CPU of the floor. The goal is {MAX_CPU} ×."
+        for name, each in ratio.items()
+        if each > MAX_CPU
     ]
     rows = [
         [
@@ -211,27 +213,26 @@ def _report(folder: Path, machine: str, starts: Sequence[Start], sizes: Mapping[
     rows.append([f"a function that {EMPTY}", f"{empty.cpu / floor.cpu:.2f} ×", "0.00 ×",
                  f"{empty.wall / floor.wall:.2f} ×", str(empty.modules)])  # fmt: skip
     rows.append([f"the floor: {FLOOR}", "1.00 ×", "1.00 ×", "1.00 ×", str(floor.modules)])
-    picture = draw_bars(
+    chart = draw_bars(
         folder,
         "cold",
-        "CPU of a cold start with its first request, of the floor's",
+        "CPU of a cold start with its first request / CPU of the floor",
         [start.name.replace("/v1/", "").replace(" ", "\n", 1) for start in routes if start.name in _DRAWN],
-        {"of the floor": [ratio[start.name] for start in routes if start.name in _DRAWN]},
-        "of the floor",
+        {"CPU / floor": [ratio[start.name] for start in routes if start.name in _DRAWN]},
+        "CPU / floor",
     )
     parts = [
-        f"{machine}. Built by `sam build`, bytecode included, each started {len(floor.cpu_seconds)} times under the "
-        f"runtime interface emulator, in turns. CPU and time are those of import and first request, from the start of "
-        f"the runtime's process to the answer, connection to PostgreSQL and its log line included; the floor {FLOOR}, "
-        "and answers a constant. 'Above an empty function' leaves out what Python and the runtime take themselves.",
-        table(
-            ["first request", "CPU to the floor's", "above an empty function", "time to the floor's", "modules"], rows
-        ),
-        picture,
-        f"Unpacked, the layer of all functions has {sizes['SharedLayer'] / 1e6:.1f} MB, and no function more "
-        f"than {max(size for part, size in sizes.items() if part != 'SharedLayer') / 1e3:.1f} kB.",
+        f"{machine}. `sam build` made the functions with their bytecode. Each was started {len(floor.cpu_seconds)} "
+        "times under the runtime interface emulator, interleaved. CPU and time are measured from the start of the "
+        "runtime's process to its first response. They include the imports, the connection to PostgreSQL and the log "
+        f"line. The floor {FLOOR} and returns a constant. 'Above an empty function' subtracts the cost of Python and "
+        "the runtime.",
+        table(["first request", "CPU / floor", "above an empty function", "time / floor", "modules"], rows),
+        chart,
+        f"Unpacked, the shared layer has {sizes['SharedLayer'] / 1e6:.1f} MB, and no function has more than "
+        f"{max(size for part, size in sizes.items() if part != 'SharedLayer') / 1e3:.1f} kB.",
     ]
-    return "\n\n".join(parts + [f"Not reached: {sentence}" for sentence in missed]), missed
+    return "\n\n".join(parts + [f"Goal missed: {sentence}" for sentence in missed]), missed
 
 
 if __name__ == "__main__":

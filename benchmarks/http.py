@@ -1,4 +1,4 @@
-"""`make bench-http`: requests a second and latency of the local stack, against an empty function behind it."""
+"""`make bench-http`: compares the local stack's throughput and latency with those of an empty function."""
 
 import argparse
 import asyncio
@@ -54,54 +54,54 @@ Resources:
 
 
 @dataclass
-class Sent:
-    """What one block of one contender came to."""
+class Tally:
+    """The measurements of one candidate."""
 
-    requests_a_second: list[float] = field(default_factory=list)
-    """Of each block."""
+    rates: list[float] = field(default_factory=list)
+    """Requests per second of each block."""
     latencies: list[float] = field(default_factory=list)
-    """Seconds, of all requests."""
+    """Seconds of each request."""
 
     @property
     def rate(self) -> float:
-        """Requests a second, the median of the blocks."""
-        return statistics.median(self.requests_a_second)
+        """Requests per second, the median over the blocks."""
+        return statistics.median(self.rates)
 
     def percentile(self, percent: int) -> float:
-        """Of latencies, in seconds."""
+        """A percentile of the latencies, in seconds."""
         return statistics.quantiles(self.latencies, n=100, method="inclusive")[percent - 1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.http", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="blocks of each contender")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a block")
-    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS), help="at once")
-    parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md")
+    parser.add_argument("--rounds", type=int, default=5, help="blocks of each candidate")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a block")
+    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS), help="numbers of clients at once")
+    parser.add_argument("--output", type=Path, default=DOCS, help="the folder of benchmarks.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="muster-http-") as name, own_target() as target:
         with target.connect() as server:
             machine = describe(server)
-        found: dict[int, dict[str, Sent]] = {}
-        with _contenders(target, Path(name)) as contenders:
+        tallies: dict[int, dict[str, Tally]] = {}
+        with _candidates(target, Path(name)) as candidates:
             for clients in options.clients:
-                found[clients] = {contender: Sent() for contender in contenders}
+                tallies[clients] = {candidate: Tally() for candidate in candidates}
                 for number in range(options.rounds + 1):
-                    for contender, (url, size) in contenders.items():
+                    for candidate, (url, size) in candidates.items():
                         block = asyncio.run(_post(url, target.write_key, size, clients, options.seconds))
                         if number:
-                            found[clients][contender].requests_a_second += block.requests_a_second
-                            found[clients][contender].latencies += block.latencies
-                print(f"  {clients} clients", flush=True)
-    body = _report(options.output, machine, found)
+                            tallies[clients][candidate].rates += block.rates
+                            tallies[clients][candidate].latencies += block.latencies
+                print(f"  Clients: {clients}. Measured.", flush=True)
+    body = _report(options.output, machine, tallies)
     write_section(options.output, "bench-http", "The local stack (`make bench-http`)", body)
     print(body)
     return 0
 
 
 @contextmanager
-def _contenders(target: Target, folder: Path) -> Iterator[dict[str, tuple[str, int]]]:
+def _candidates(target: Target, folder: Path) -> Iterator[dict[str, tuple[str, int]]]:
     (folder / "empty").mkdir()
     (folder / "empty" / "app.py").write_text(_APP, "utf-8")
     (folder / "template.yaml").write_text(_TEMPLATE, "utf-8")
@@ -113,11 +113,11 @@ def _contenders(target: Target, folder: Path) -> Iterator[dict[str, tuple[str, i
 
 
 def _name(size: int) -> str:
-    return f"{size} event{'s' if size > 1 else ''} a request"
+    return f"{size} event{'s' if size > 1 else ''} per request"
 
 
 def _batch(size: int) -> bytes:
-    """A batch of new events, as cheap as can be: who makes it shares the machine."""
+    """A batch of new events. It is cheap to make, because the client shares the machine with the server."""
     now, data = datetime.now(UTC).isoformat(), {"page": "/course/12/lesson/345", "label": "chapter", "ms": 1.25}
     events = [
         {"id": str(uuid.uuid4()), "eventType": "click", "area": "course", "timestamp": now, "data": data}
@@ -126,9 +126,9 @@ def _batch(size: int) -> bytes:
     return orjson.dumps({"sessionId": str(uuid.uuid4()), "userId": "user-1", "events": events})
 
 
-async def _post(url: str, key: str, size: int, clients: int, seconds: float) -> Sent:
-    """Post from so many clients, each waiting for its answer."""
-    sent = Sent()
+async def _post(url: str, key: str, size: int, clients: int, seconds: float) -> Tally:
+    """Post from several clients. Each waits for its response before the next request."""
+    tally = Tally()
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     started = time.perf_counter()
 
@@ -136,59 +136,52 @@ async def _post(url: str, key: str, size: int, clients: int, seconds: float) -> 
         while time.perf_counter() - started < seconds:
             body = _batch(size)
             begun = time.perf_counter()
-            async with http.post(f"{url}/v1/events", data=body) as answer:
-                text = await answer.read()
-            if not answer.ok:
-                raise RuntimeError(f"POST /v1/events answered {answer.status}: {text[:300]!r}")
-            sent.latencies.append(time.perf_counter() - begun)
+            async with http.post(f"{url}/v1/events", data=body) as response:
+                text = await response.read()
+            if not response.ok:
+                raise RuntimeError(f"POST /v1/events returned {response.status}: {text[:300]!r}")
+            tally.latencies.append(time.perf_counter() - begun)
 
     async with aiohttp.ClientSession(headers=headers) as http, asyncio.TaskGroup() as group:
         for _ in range(clients):
             group.create_task(client(http))
-    sent.requests_a_second.append(len(sent.latencies) / (time.perf_counter() - started))
-    return sent
+    tally.rates.append(len(tally.latencies) / (time.perf_counter() - started))
+    return tally
 
 
-def _report(folder: Path, machine: str, found: dict[int, dict[str, Sent]]) -> str:
+def _report(folder: Path, machine: str, tallies: dict[int, dict[str, Tally]]) -> str:
     rows = []
-    for clients, contenders in found.items():
-        empty = contenders[EMPTY]
-        for name, sent in contenders.items():
+    for clients, candidates in tallies.items():
+        empty = candidates[EMPTY]
+        for name, tally in candidates.items():
             rows.append(
                 [
                     str(clients),
                     name,
-                    f"{sent.rate / empty.rate:.2f}",
-                    f"{sent.rate / found[min(found)][name].rate:.2f} ×",
-                    f"{sent.percentile(50) / empty.percentile(50):.2f} ×",
-                    f"{sent.percentile(99) / sent.percentile(50):.1f} ×",
+                    f"{tally.rate / empty.rate:.2f}",
+                    f"{tally.rate / tallies[min(tallies)][name].rate:.2f} ×",
+                    f"{tally.percentile(50) / empty.percentile(50):.2f} ×",
+                    f"{tally.percentile(99) / tally.percentile(50):.1f} ×",
                 ]
             )
-    names = list(next(iter(found.values())))
-    picture = draw_bars(
+    names = list(next(iter(tallies.values())))
+    chart = draw_bars(
         folder,
         "http",
-        "Requests a second through the local stack, of an empty function's",
-        [f"{clients} at once" for clients in found],
-        {name: [each[name].rate / each[EMPTY].rate for each in found.values()] for name in names},
-        "of an empty function",
+        "Requests per second through the local stack, as a share of an empty function's",
+        [f"{clients} clients" for clients in tallies],
+        {name: [each[name].rate / each[EMPTY].rate for each in tallies.values()] for name in names},
+        "share of an empty function",
     )
-    head = [
-        "clients",
-        "each request",
-        "requests/s of empty's",
-        "to fewest clients",
-        "median to empty's",
-        "p99 to median",
-    ]
+    head = ["clients", "request", "requests/s / empty's", "/ fewest clients", "median / empty's", "p99 / median"]
     return "\n\n".join(
         [
-            f"{machine}. `make run`'s server with {ENVIRONMENTS} environments of each function, committing to disk. "
-            "Each client sends its next request when the last is answered, and shares the machine with the server. "
-            "An empty function answers a constant: it is what HTTP and the invocation cost here; on AWS the gateway "
-            "and Lambda have costs of their own.",
+            f"{machine}. The server of `make run` with {ENVIRONMENTS} environments per function, committing to disk. "
+            "Each client waits for a response before its next request, and shares the machine with the server. The "
+            "empty function returns a constant, so it shows the cost of HTTP and the invocation on this machine. On "
+            "AWS, API Gateway and Lambda have their own costs.",
             table(head, rows),
-            picture,
+            chart,
         ]
     )
 

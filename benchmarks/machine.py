@@ -1,4 +1,4 @@
-"""Names the machine and the versions that a measurement was made with."""
+"""Describes the machine and the versions of a measurement."""
 
 import platform
 import sys
@@ -8,7 +8,7 @@ import psycopg
 
 
 def describe(connection: psycopg.Connection[tuple[object, ...]]) -> str:
-    """A line, such as "2 of AMD EPYC, Linux 6.1, CPython 3.13.0, PostgreSQL 18.6"."""
+    """One line, such as "2 of AMD EPYC, Linux 6.1, CPython 3.13.0, PostgreSQL 18.6"."""
     row = connection.execute("SHOW server_version").fetchone()
     version = str(row[0]).split()[0] if row else "?"
     system = f"{platform.system()} {platform.release().split('-')[0]}"

@@ -1,4 +1,4 @@
-"""`make bench-metrics`: what answers cost as a project grows, against plain SQL over the same events with an index."""
+"""`make bench-metrics`: compares metrics with plain SQL on the same events with an index, as a project grows."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ import orjson
 import psycopg
 from psycopg.types.json import set_json_loads
 
-from benchmarks.contenders import Muster
+from benchmarks.candidates import Muster
 from benchmarks.history import seed
 from benchmarks.machine import describe
 from benchmarks.parallel import SIZE, writing
@@ -36,12 +36,12 @@ Connection = psycopg.Connection[Any]
 Work = Callable[[Connection], object]
 
 SIZES = (100_000, 1_000_000, 10_000_000)
-WRITERS, WRITTEN_A_SECOND = 4, 2_000
-# What we want: growth from the smallest to the largest, and how many times as fast as plain SQL at the largest.
-MOST_GROWTH, LEAST_OF_PLAIN = 1.3, {"overview, a month": 100, "overview, a year": 50}
+WRITERS, EVENTS_PER_SECOND = 4, 2_000
+# The goals: growth from the smallest to the largest size, and the speed compared with plain SQL at the largest.
+MAX_GROWTH, MIN_SPEEDUP = 1.3, {"overview, a month": 100, "overview, a year": 50}
 MONTH = "overview, a month"
 OVERVIEWS = {MONTH: 30, "overview, a year": 365}
-# What a dashboard on Postgres asks of its events: totals, the range before, a series by day, the top ten.
+# The queries of a dashboard on plain tables: totals, those of the previous range, a series by day, the top ten.
 PLAIN = (
     "SELECT count(*), count(DISTINCT user_id), count(DISTINCT session_id) FROM muster.analytics_events "
     "WHERE project_id = %(project)s AND occurred_at >= %(start)s AND occurred_at < %(end)s",
@@ -57,11 +57,11 @@ PLAIN = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each")
-    parser.add_argument("--events", type=int, nargs="*", default=list(SIZES), help="sizes of the project")
-    parser.add_argument("--output", type=Path, default=DOCS, help="folder of benchmarks.md")
+    parser.add_argument("--rounds", type=int, default=15, help="measurements of each request")
+    parser.add_argument("--events", type=int, nargs="*", default=list(SIZES), help="sizes of the project, in events")
+    parser.add_argument("--output", type=Path, default=DOCS, help="the folder of benchmarks.md")
     options = parser.parse_args(arguments)
     ours: dict[int, dict[str, list[float]]] = {}
     plain: dict[int, dict[str, list[float]]] = {}
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_section(options.output, "bench-metrics", "Metrics (`make bench-metrics`)", body)
     print(body)
     for sentence in missed:
-        print(f"Not reached: {sentence}")
+        print(f"Goal missed: {sentence}")
     return 0
 
 
@@ -86,17 +86,18 @@ def _seed(server: Connection, target: Target, events: int) -> None:
     for done in seed(server, target.project_id, events):
         if sys.stdout.isatty() or done.events % 1_000_000 < 45_000:
             print(
-                f"  {done.events:,} of {events:,} events; folding is {done.fold_seconds / done.seconds:.0%} of it.",
+                f"  {done.events:,} of {events:,} events stored. Roll-ups took "
+                f"{done.rollup_seconds / done.seconds:.0%} of the time.",
                 flush=True,
             )
     server.execute("VACUUM ANALYZE")
-    # As maintenance does every hour.
+    # Maintenance does this every hour.
     server.execute("SELECT muster.summarize_partitions()")
 
 
 @contextmanager
 def _copy_with_index(target: Target) -> Iterator[str]:
-    """The same events in a database that has the index which plain SQL wants."""
+    """A copy of the database with the index that plain SQL needs. Yields its URL."""
     name = urlsplit(target.url).path.removeprefix("/")
     maintenance, raw = (urlunsplit(urlsplit(target.url)._replace(path=path)) for path in ("/postgres", "/plain"))
     with psycopg.connect(maintenance, autocommit=True) as connection:
@@ -121,7 +122,7 @@ def _measure(target: Target, raw_url: str, rounds: int) -> tuple[dict[str, list[
         for number in range(rounds + 1):
             for name, work in routes.items():
                 _time(ours[name], work, connection, warm=number == 0)
-            if number < 4:  # they take long, and differ little from turn to turn
+            if number < 4:  # they are slow, and their times vary little
                 for name, work in plain.items():
                     _time(theirs[name], work, raw, warm=number == 0)
     for name in OVERVIEWS:
@@ -130,12 +131,12 @@ def _measure(target: Target, raw_url: str, rounds: int) -> tuple[dict[str, list[
 
 
 def _measure_busy(target: Target, rounds: int) -> dict[str, list[float]]:
-    """The routes while writers store into the same project."""
+    """Measure the routes while writers store events in the same project."""
     routes = _routes(target)
     ours: dict[str, list[float]] = {name: [] for name in routes}
     with (
         psycopg.connect(target.url, autocommit=True, prepare_threshold=None) as connection,
-        writing(target, Muster, WRITERS, batches_a_second=WRITTEN_A_SECOND / WRITERS / SIZE),
+        writing(target, Muster, WRITERS, batches_per_second=EVENTS_PER_SECOND / WRITERS / SIZE),
     ):
         set_json_loads(orjson.loads, connection)
         connection.execute("SET ROLE muster_reader")
@@ -156,16 +157,16 @@ def _routes(target: Target) -> dict[str, Work]:
     access, today = Access(found_project_id=target.project_id), datetime.now(UTC).date()
 
     def metrics(**query: str) -> Work:
-        request = parse_metrics_request(_asked(query))
+        request = parse_metrics_request(_request(query))
         return lambda connection: get_metrics(connection, access, request)
 
     def days(count: int) -> dict[str, str]:
         return {"start": str(today - timedelta(days=count)), "end": str(today)}
 
-    month, latest = days(30), parse_events_request(_asked({}))
+    month, latest = days(30), parse_events_request(_request({}))
     steps = [{"eventType": name} for name in ("page_view", "search", "quiz_answer")]
-    funnel = parse_funnel_request(_asked({}, json.dumps({"steps": steps, "by": "session", **month})))
-    retention = parse_retention_request(_asked(month))
+    funnel = parse_funnel_request(_request({}, json.dumps({"steps": steps, "by": "session", **month})))
+    retention = parse_retention_request(_request(month))
     return {
         **{name: metrics(breakdown="eventType", limit="10", **days(count)) for name, count in OVERVIEWS.items()},
         "one event type, a month": metrics(eventType="page_view", **month),
@@ -180,7 +181,7 @@ def _routes(target: Target) -> dict[str, Work]:
     }
 
 
-def _asked(query: Mapping[str, str], body: str | None = None) -> Request:
+def _request(query: Mapping[str, str], body: str | None = None) -> Request:
     http = {"requestContext": {"http": {"method": "GET"}}, "rawPath": "/"}
     return Request({**http, "rawQueryString": urlencode(query), "body": body}, "benchmark")
 
@@ -221,7 +222,7 @@ def _report(
 ) -> tuple[str, list[str]]:
     sizes = list(ours)
     smallest, largest = ours[sizes[0]], ours[sizes[-1]]
-    head = ["answer", *(f"{size:,} events" for size in sizes), "p95 to median", "while it is written to"]
+    head = ["request", *(f"{size:,} events" for size in sizes), "p95 / median", "while writing"]
     rows = [
         [
             name,
@@ -231,14 +232,14 @@ def _report(
         ]
         for name in smallest
     ]
-    against = [
+    speedups = [
         [name, *(f"{_median(plain[size][name]) / _median(ours[size][name]):.0f}" for size in sizes)]
         for name in OVERVIEWS
     ]
-    picture = draw_bars(
+    chart = draw_bars(
         folder,
         "metrics",
-        "Plain SQL's time, of ours",
+        "Time of plain SQL / time of Muster",
         [f"{size:,} events" for size in sizes],
         {name: [_median(plain[size][name]) / _median(ours[size][name]) for size in sizes] for name in OVERVIEWS},
         "times as long",
@@ -246,26 +247,26 @@ def _report(
     growth = _median(largest[MONTH]) / _median(smallest[MONTH])
     times = {name: _median(plain[sizes[-1]][name]) / _median(largest[name]) for name in OVERVIEWS}
     missed = [
-        *([f"an overview of a month takes {growth:.2f} of its time at the smallest size; wanted {MOST_GROWTH}."]
-          if growth > MOST_GROWTH else []),
-        *(f"{name}: {each:.0f} times as fast as plain SQL; wanted {LEAST_OF_PLAIN[name]}."
-          for name, each in times.items() if each < LEAST_OF_PLAIN[name] and sizes[-1] == SIZES[-1]),
+        *([f"An overview of a month takes {growth:.2f} × its time at the smallest size. The goal is {MAX_GROWTH} ×."]
+          if growth > MAX_GROWTH else []),
+        *(f"{name}: {each:.0f} times as fast as plain SQL. The goal is {MIN_SPEEDUP[name]}."
+          for name, each in times.items() if each < MIN_SPEEDUP[name] and sizes[-1] == SIZES[-1]),
     ]  # fmt: skip
     text = "\n\n".join(
         [
-            f"{machine}. A made-up project of two years, sessions, users and types as such projects have them; medians."
-            " An overview is totals, the range before, the series by day and the top ten event types; plain SQL is the"
-            " four statements that a dashboard would ask for the same, over the same partitions with a btree on project"
-            " and time.",
+            f"{machine}. A made-up project of two years, with the usual mix of sessions, users and event types. "
+            "Figures are ratios of medians. An overview has totals, those of the previous range, a series by day and "
+            "the top ten event types. Plain SQL is four statements for the same numbers, on the same partitions with "
+            "a btree index on project and time.",
             "How many times as long plain SQL takes for the same overview:",
-            table(["answer", *(f"{size:,} events" for size in sizes)], against),
-            picture,
-            "How each answer grows, in times of itself at the smallest size (a month of the largest holds a hundred"
-            " times the events of the smallest's):",
+            table(["request", *(f"{size:,} events" for size in sizes)], speedups),
+            chart,
+            "How the time of each request grows, as a ratio to its time at the smallest size. A month of the largest "
+            "size has a hundred times the events of the smallest. The last column is the median at the largest size "
+            f"while {WRITERS} writers store {EVENTS_PER_SECOND:,} events per second in the same project on the same "
+            "two processors, as a ratio to the median without them:",
             table(head, rows),
-            f"The last column: the median at the largest size while {WRITERS} writers store {WRITTEN_A_SECOND:,} events"
-            " a second into the same project on the same two processors, of the median without them.",
-            *(f"Not reached: {sentence}" for sentence in missed),
+            *(f"Goal missed: {sentence}" for sentence in missed),
         ]
     )
     return text, missed

@@ -1,4 +1,4 @@
-"""Several clients at once, each a process with a connection of its own."""
+"""Runs several clients at once, each a process with its own connection."""
 
 import contextlib
 import io
@@ -13,16 +13,16 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from benchmarks.batches import make_batch, make_batches
-from benchmarks.contenders import Contender
+from benchmarks.candidates import Candidate
 from benchmarks.target import Target
 
 SECONDS = 2.0
 SIZE = 50
-MOST_BATCHES_A_SECOND = 1_000
+MAX_BATCHES_PER_SECOND = 1_000
 
 
-def events_a_second(target: Target, make: type[Contender], count: int, *, seconds: float = SECONDS) -> float:
-    """What so many of a contender store together, each as fast as it can."""
+def events_per_second(target: Target, make: type[Candidate], count: int, *, seconds: float = SECONDS) -> float:
+    """The throughput of `count` clients together, each as fast as it can."""
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(count), context.Queue()
     workers = [
@@ -37,12 +37,12 @@ def events_a_second(target: Target, make: type[Contender], count: int, *, second
 
 
 @contextmanager
-def writing(target: Target, make: type[Contender], count: int, *, batches_a_second: float) -> Iterator[None]:
-    """Have so many of a contender store at an even pace, each so many batches a second, while the context lasts."""
+def writing(target: Target, make: type[Candidate], count: int, *, batches_per_second: float) -> Iterator[None]:
+    """Let `count` clients store at an even pace inside the context, each `batches_per_second` batches."""
     context = multiprocessing.get_context("fork")
     barrier, stop = context.Barrier(count + 1), context.Event()
     workers = [
-        context.Process(target=_keep_pace, args=(target, make, number, barrier, stop, batches_a_second))
+        context.Process(target=_keep_pace, args=(target, make, number, barrier, stop, batches_per_second))
         for number in range(count)
     ]
     for worker in workers:
@@ -57,27 +57,27 @@ def writing(target: Target, make: type[Contender], count: int, *, batches_a_seco
 
 
 def _keep_pace(
-    target: Target, make: type[Contender], number: int, barrier: BarrierType, stop: Event, batches_a_second: float
+    target: Target, make: type[Candidate], number: int, barrier: BarrierType, stop: Event, batches_per_second: float
 ) -> None:
-    contender, chance = make(target, number), random.Random(time.time_ns() + number)
+    candidate, rng = make(target), random.Random(time.time_ns() + number)
     with contextlib.redirect_stdout(io.StringIO()):
         barrier.wait(60)
         due = time.perf_counter()
         while not stop.wait(max(due - time.perf_counter(), 0)):
-            contender.send(contender.encode(make_batch(chance, SIZE, datetime.now(UTC))))
-            due += 1 / batches_a_second
+            candidate.send(candidate.encode(make_batch(rng, SIZE, datetime.now(UTC))))
+            due += 1 / batches_per_second
 
 
 def _work(
-    target: Target, make: type[Contender], number: int, barrier: BarrierType, results: Any, seconds: float
+    target: Target, make: type[Candidate], number: int, barrier: BarrierType, results: Any, seconds: float
 ) -> None:
-    contender, most = make(target, number), int(seconds * MOST_BATCHES_A_SECOND) + 1
-    # Others in each run: of the same again, all would be duplicates.
-    requests = [contender.encode(batch) for batch in make_batches(time.time_ns() + number, SIZE, most)]
+    candidate, count = make(target), int(seconds * MAX_BATCHES_PER_SECOND) + 1
+    # Each run needs new events, or all would be duplicates.
+    requests = [candidate.encode(batch) for batch in make_batches(time.time_ns() + number, SIZE, count)]
     with contextlib.redirect_stdout(io.StringIO()):
         barrier.wait()
         started, sent = time.perf_counter(), 0
         while time.perf_counter() - started < seconds and sent < len(requests):
-            contender.send(requests[sent])
+            candidate.send(requests[sent])
             sent += 1
         results.put(sent * SIZE / (time.perf_counter() - started))

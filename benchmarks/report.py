@@ -1,4 +1,4 @@
-"""Writes what was measured into benchmarks.md: each benchmark replaces its own section and leaves the others."""
+"""Writes results into benchmarks.md. Each benchmark replaces only its own section."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from matplotlib import pyplot as plt
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _INTRODUCTION = """# Benchmarks
 
-Ratios, measured side by side on one machine by `make bench` or one of its parts; each section names its command and its
-machine. Contenders take turns block by block, and a figure is the median of the turns. Times are not given: on another
-machine they are others, and these ratios are about the same.
+`make bench` measures all of this. Each section names the command for its part and the machine. Candidates run
+interleaved, block by block, on one machine. Each figure is a ratio, the median over the blocks. There are no absolute
+times, because they differ from machine to machine while the ratios hardly do.
 """
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown, aligned for those who read it as text."""
+    """A Markdown table with aligned columns."""
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -34,7 +34,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_section(folder: Path, name: str, title: str, body: str) -> None:
-    """Replace the section of a benchmark in the folder's benchmarks.md, or add it."""
+    """Replace or add a benchmark's section in the folder's benchmarks.md."""
     page = folder / "benchmarks.md"
     text = page.read_text("utf-8") if page.exists() else _INTRODUCTION
     section = f"<!-- {name} -->\n## {title}\n\n{body.strip()}\n<!-- end of {name} -->\n"
@@ -46,7 +46,7 @@ def write_section(folder: Path, name: str, title: str, body: str) -> None:
 def draw_bars(
     folder: Path, name: str, title: str, groups: Sequence[str], bars: Mapping[str, Sequence[float]], unit: str
 ) -> str:
-    """Draw groups of bars as benchmarks/<name>.svg in the folder; the Markdown that shows them."""
+    """Draw groups of bars as benchmarks/<name>.svg in the folder. Return the Markdown that shows them."""
     plt.rcParams["svg.hashsalt"] = name
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
     width = 0.8 / len(bars)

@@ -1,43 +1,40 @@
-"""`make seed`: puts a made-up past into the database of `make run`, or of DATABASE_URL, as a project of its own."""
+"""`make seed`: creates a project with made-up events in the database of `make run`, or of DATABASE_URL."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 import psycopg
 
 from benchmarks.history import seed
-from local.state import database_url
-from muster.platform.errors import MusterError
+from local.cli.database import add_database_option, run_on_database
 from muster.projects.projects import create_key, create_project
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command. Return 1 if it failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seed", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000, help="about so many; default: a million")
-    parser.add_argument("--name", help="of the project to make; default: seed of so many events")
-    parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
+    parser.add_argument(
+        "--events", type=int, default=1_000_000, help="approximate number of events; default: a million"
+    )
+    parser.add_argument("--name", help="name of the new project")
+    add_database_option(parser)
     options = parser.parse_args(arguments)
-    try:
-        url = database_url(options.database_url, "make seed")
+
+    def work(url: str) -> int:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             project_id = create_project(connection, options.name or f"Seed of {options.events:,} events")
             for done in seed(connection, project_id, options.events):
-                print(f"{done.events:,} of {options.events:,} events after {done.seconds:.0f} s.", flush=True)
+                print(f"{done.events:,} of {options.events:,} events stored after {done.seconds:.0f} s.", flush=True)
             connection.execute("ANALYZE")
-            print(f"A key that reads it: {create_key(connection, project_id, 'read', 'seed')}")
-    except MusterError as error:
-        print(error, file=sys.stderr)
-        return 1
+            print(f"Read key of the project: {create_key(connection, project_id, 'read', 'seed')}")
+        return 0
+
+    try:
+        return run_on_database(options.database_url, "make seed", work)
     except psycopg.errors.UniqueViolation:
-        print("There is a project of that name; give the new one another: make seed NAME=…", file=sys.stderr)
+        print("A project with this name exists. Choose another name: make seed NAME=…", file=sys.stderr)
         return 1
-    except psycopg.OperationalError as error:
-        print(f"The database cannot be reached: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":

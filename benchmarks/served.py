@@ -1,4 +1,4 @@
-"""The local API in a process of its own, so that it does not wait for what posts to it."""
+"""Runs the local API in its own process, so it does not share one with its clients."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ STOP_SECONDS = 60.0
 
 @contextmanager
 def served(database_url: str, environments: int, logs: Path, *, template: Path = TEMPLATE) -> Iterator[str]:
-    """The URL of the API that a template describes, with so many environments for each function."""
+    """Serve a template with up to `environments` environments per function. Yield the URL of the API."""
     options = {
         "--template": str(template), "--port": "0", "--environments": str(environments),
         "--wait-seconds": str(WAIT_SECONDS), "--log-dir": str(logs),

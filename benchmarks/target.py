@@ -1,8 +1,9 @@
-"""A Muster of the benchmark's own: a server that commits to disk, migrated, with one project and its keys."""
+"""Starts a Muster for one benchmark: a migrated server that commits to disk, with a project and its keys."""
 
+import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -14,16 +15,16 @@ from muster.db.migrate import migrate
 from muster.projects.projects import create_key, create_project
 
 ROOT = Path(__file__).resolve().parents[1]
-# A small instance's memory, and checkpoints that do not fall into one contender's turn.
+# The memory of a small instance, and no checkpoint during one candidate's block.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "autovacuum_naptime": "5s"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to measure."""
+    """A server to measure."""
 
     url: str
-    """Of the superuser."""
+    """The superuser's URL."""
     project_id: UUID
     write_key: str
     read_key: str
@@ -35,14 +36,15 @@ class Target:
 
 
 @contextmanager
-def own_target() -> Iterator[Target]:
-    """Start a server, migrate it, and end it with all that it holds."""
+def own_target(*, settings: Mapping[str, str] = SETTINGS) -> Iterator[Target]:
+    """Start a server with these settings and migrate it. Stop it at the end and delete its data."""
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with start_postgres(folder / "data", settings=SETTINGS) as server:
+        with start_postgres(folder / "data", settings=settings) as server:
             with psycopg.connect(server.url, autocommit=True) as connection:
-                migrate(connection, ROOT / "migrations")
+                with redirect_stdout(io.StringIO()):  # a log line for programs
+                    migrate(connection, ROOT / "migrations")
                 project_id = create_project(connection, "benchmark")
                 keys = {kind: create_key(connection, project_id, kind) for kind in ("write", "read", "admin")}
             yield Target(server.url, project_id, keys["write"], keys["read"], keys["admin"])

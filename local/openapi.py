@@ -23,25 +23,25 @@ from muster.platform.errors import MusterError
 
 FILE = PROJECT / "functions" / "web" / "openapi.json"
 PATH_PARAMETERS = {"id": UUID, "sessionId": UUID, "eventId": UUID, "userId": TEXT | {"maxLength": 200}, "name": TEXT}
-# Every route with a key raises these, every route that reads something, and every route with a body.
+# The errors of every route with a key, of every route that reads the request, and of every route with a body.
 KEY_ERRORS = (errors.InvalidKey, errors.KeyNotAllowed, errors.DatabaseUnavailable)
 READ_ERRORS = (errors.RequestRefused,)
 BODY_ERRORS = (errors.PayloadTooLarge, errors.UnsupportedEncoding)
 ERRORS = {
-    400: "Something in the request cannot be used; the error names it.",
-    401: "No key, or one that is unknown or revoked.",
-    403: "The key is of another kind, or this page may not use it.",
-    404: "There is no such thing in this project.",
+    400: "The request has an invalid value. The error names it.",
+    401: "The key is missing, unknown or revoked.",
+    403: "The key has the wrong kind, or the project does not allow the origin of the page.",
+    404: "The project does not have this resource.",
     409: "The session belongs to another user.",
     410: "The token is expired, revoked or used up.",
-    413: "Over 1 MB as sent or 4 MB inflated.",
-    415: "A content type or encoding that is not read.",
-    429: "Too many requests, or too many unknown tokens; send it again later.",
+    413: "The body exceeds 1 MB as sent, or 4 MB decompressed.",
+    415: "The content type or encoding is not supported.",
+    429: "Too many requests, or too many unknown tokens. Try again later.",
     503: "The database cannot be reached or did not answer. Send the same request again.",
 }
 HEADERS = {
     "export_events": {
-        "x-next-cursor": {"description": "The cursor of the next page; absent on the last one.", "schema": TEXT}
+        "x-next-cursor": {"description": "The cursor of the next page. Absent on the last page.", "schema": TEXT}
     }
 }
 
@@ -75,7 +75,7 @@ def describe() -> Json:
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer <key>"},
-                "basic": {"type": "http", "scheme": "basic", "description": "The key as user name."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The key as the user name."},
                 "query": {"type": "apiKey", "in": "query", "name": "key", "description": "For beacons."},
             },
             "responses": {
@@ -90,7 +90,7 @@ def describe() -> Json:
 def _operation(tag: str, route: Route) -> Json:
     operation: Json = {"operationId": route.operation, "tags": [tag], "summary": route.summary}
     if route.kinds:
-        operation["description"] = f"With a key of kind {' or '.join(route.kinds)}."
+        operation["description"] = f"Needs a key of kind {' or '.join(route.kinds)}."
     operation["security"] = [{"bearer": []}, {"basic": []}, {"query": []}] if route.kinds else []
     if route.query is not None:
         operation["parameters"] = [_parameter(each) for each in parameters_of(resolve(route.query))]
@@ -99,12 +99,12 @@ def _operation(tag: str, route: Route) -> Json:
         operation["requestBody"] = {"required": not route.is_body_optional, "content": content}
     failures = {int(status_of(error)) for error in _errors(route)}
     refused = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(failures)}
-    operation["responses"] = _answers(route) | refused
+    operation["responses"] = _responses(route) | refused
     return operation
 
 
 def _parameter(parameter: Parameter) -> Json:
-    """A parameter of the query string; data.<key> is described as an object whose members are parameters."""
+    """A parameter of the query string. `data.<key>` is an object, and each of its members is a parameter."""
     schema, style = dict(TEXT), {}
     if parameter.choices:
         schema = {"enum": list(parameter.choices)}
@@ -127,11 +127,11 @@ def _body(route: Route) -> str | None:
     return resolve(route.body).__name__ if route.body else ingest.BODIES.get(route.operation)
 
 
-def _answers(route: Route) -> Json:
+def _responses(route: Route) -> Json:
     if route.handle is not None:
         content = {each: {"schema": TEXT} for each in route.content_types}
         return {"200": {"description": "The file.", "content": content}, "304": {"description": "It has not changed."}}
-    meanings = ingest.ANSWERS.get(route.operation, {})
+    meanings = ingest.RESPONSES.get(route.operation, {})
     headers = {"headers": HEADERS[route.operation]} if route.operation in HEADERS else {}
     return {
         str(int(status)): {
@@ -155,7 +155,7 @@ def _schema(reference: str | None) -> Json:
 
 
 def _members(model: Any) -> tuple[type, ...]:
-    """The models of a union; a model alone is one."""
+    """The models of a union, or the model itself."""
     return get_args(model) or (model,)
 
 
@@ -182,10 +182,10 @@ def text() -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command."""
     FILE.write_text(text(), "utf-8")
     routes = sum(len(item) - ("parameters" in item) for item in describe()["paths"].values())
-    print(f"{FILE.relative_to(PROJECT)}: {routes} routes")
+    print(f"Wrote {FILE.relative_to(PROJECT)}: {routes} routes.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""The schemas of ingest, written by hand: its validation is no model that msgspec can describe.
-
-They go once ingest's models are structs: its route then names them as `body` and `answers`, as the other routes do.
-"""
+"""The schemas of ingest. They are written by hand, because no msgspec model describes its validation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,17 +30,17 @@ def _nullable(schema: Json, description: str = "") -> Json:
 SCHEMAS: Json = {
     "EventIn": _object(
         {
-            "id": _nullable(UUID, "Derived from the content where it is not sent."),
-            "sessionId": _nullable(UUID, "In place of the batch's."),
-            "userId": _nullable(USER, "In place of the batch's."),
-            "context": _nullable({"type": "object"}, "In place of the batch's."),
+            "id": _nullable(UUID, "Derived from the content if missing."),
+            "sessionId": _nullable(UUID, "Overrides the value of the batch."),
+            "userId": _nullable(USER, "Overrides the value of the batch."),
+            "context": _nullable({"type": "object"}, "Overrides the value of the batch."),
             "eventType": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": r"\S"},
             "area": _nullable({"type": "string", "maxLength": 100}),
-            "timestamp": TIME | {"description": "When it happened; the same on every retry."},
+            "timestamp": TIME | {"description": "When the event happened. Send the same value on every retry."},
             "data": _nullable({"type": "object"}, "At most 32 KB of JSON, 32 levels deep."),
         },
         ["eventType", "timestamp"],
-        "One event as sent.",
+        "One event.",
     ),
     "BatchIn": _object(
         {
@@ -51,12 +48,12 @@ SCHEMAS: Json = {
             "userId": _nullable(USER),
             "sentAt": _nullable(TIME, "The client's clock when it sent the batch."),
             "sequence": _nullable({"type": "integer", "minimum": 1}, "The batch's number in its session."),
-            "dropped": _nullable(COUNT, "Events that the client had to drop so far."),
+            "dropped": _nullable(COUNT, "Events that the client has dropped so far."),
             "context": _nullable({"type": "object"}, "At most 4 KB of JSON."),
             "events": {"type": "array", "minItems": 1, "maxItems": 1000, "items": ref("EventIn")},
         },
         ["events"],
-        "A batch of events. Its sessionId may be missing where every event has its own.",
+        "A batch of events. Its sessionId may be missing if every event has its own.",
     ),
     "EventResult": _object(
         {
@@ -67,7 +64,7 @@ SCHEMAS: Json = {
             "details": {"type": "array", "items": ref("Detail")},
         },
         ["index", "id", "status"],
-        "What became of one event.",
+        "The result of one event.",
     ),
     "BatchResult": _object(
         {
@@ -77,15 +74,15 @@ SCHEMAS: Json = {
             "events": {"type": "array", "items": ref("EventResult")},
         },
         ["batchId", "status", "received", "accepted", "duplicates", "rejected", "ignored", "events"],
-        "received = accepted + duplicates + rejected + ignored, always.",
+        "Always: received = accepted + duplicates + rejected + ignored.",
     ),
 }
 BODIES = {"save_batch": "BatchIn"}
-"""By operation, the schema of its body."""
-ANSWERS = {
+"""The schema of the body, by operation."""
+RESPONSES = {
     "save_batch": {
-        200: "PostgreSQL has committed what is accepted.",
-        202: "It is durably queued, where the deployment buffers.",
+        200: "PostgreSQL has committed the accepted events.",
+        202: "The batch is durably queued. Only deployments with IngestMode=buffered send this.",
     }
 }
-"""By operation and status, what an answer means."""
+"""The meaning of a response, by operation and status."""

@@ -1,6 +1,6 @@
 """Reads and writes `.muster/local.json`, which describes what runs on this machine, and finds the target of a command.
 
-A command goes to the server or database that its options name, or else to that of `make run`.
+A command uses the server or database that its options name, or else that of `make run`.
 """
 
 import json

@@ -46,7 +46,7 @@ EVENTS_A_REQUEST = 20
 INGEST_SECONDS = 0.04
 CONSUME_SECONDS = 0.03
 MESSAGES_A_CALL = 10
-# The line ingest_result with its metrics, the lines of Lambda itself, and the access log.
+# The line ingest_result with its metrics, the lines that Lambda writes, and the access log.
 LOG_BYTES_A_REQUEST = 2_600
 LOG_BYTES_A_MESSAGE = 1_800
 # Bytes on disk with indexes, for an event with 300 bytes of JSON. A test measures this.
@@ -55,12 +55,12 @@ ARCHIVED_BYTES = 60
 # Lambda polls the queue over five connections. Each poll lasts 20 seconds.
 POLLS = 5 * SECONDS / 20
 MAINTAIN_SECONDS = 3.0
-FOLDS_AN_HOUR, FOLD_SECONDS = 12, 0.5
+ROLLUPS_AN_HOUR, ROLLUP_SECONDS = 12, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The load of a month, and the database that serves it."""
+    """The load of a month, and the database instance for it."""
 
     name: str
     events: int
@@ -81,12 +81,12 @@ def monthly(database: Database, mode: IngestMode, use: Use) -> dict[str, float]:
     resources: dict[str, Any] = template["Resources"]
     memory_gb = template["Globals"]["Function"]["MemorySize"] / 1024
     log_bytes = requests * (LOG_BYTES_A_REQUEST + (LOG_BYTES_A_MESSAGE if mode == "buffered" else 0))
-    calls = requests + (requests / MESSAGES_A_CALL if mode == "buffered" else 0) + HOURS * (1 + FOLDS_AN_HOUR)
+    calls = requests + (requests / MESSAGES_A_CALL if mode == "buffered" else 0) + HOURS * (1 + ROLLUPS_AN_HOUR)
     seconds = requests * (INGEST_SECONDS + (CONSUME_SECONDS if mode == "buffered" else 0))
-    seconds += HOURS * (MAINTAIN_SECONDS + FOLDS_AN_HOUR * FOLD_SECONDS)
+    seconds += HOURS * (MAINTAIN_SECONDS + ROLLUPS_AN_HOUR * ROLLUP_SECONDS)
     traces = min(calls, SECONDS) + max(0.0, calls - SECONDS) * 0.05
     queue = POLLS + (requests * (1 + 2 / MESSAGES_A_CALL) if mode == "buffered" else 0)
-    paid = {
+    costs = {
         "API": requests / MILLION * PRICES["HTTP API, million requests"],
         "functions": calls / MILLION * PRICES["Lambda, million requests"]
         + seconds * memory_gb * PRICES["Lambda arm64, GB-second"],
@@ -99,16 +99,16 @@ def monthly(database: Database, mode: IngestMode, use: Use) -> dict[str, float]:
     }
     if database == "rds":
         stored = max(template["Parameters"]["AllocatedStorage"]["Default"], use.events * ROW_BYTES / GIB)
-        paid["database"] = HOURS * PRICES[use.instance]
-        paid["storage"] = stored * PRICES["RDS gp3, GB-month"]
-        paid["secret"] = PRICES["Secrets Manager, secret"]
-    return paid
+        costs["database"] = HOURS * PRICES[use.instance]
+        costs["storage"] = stored * PRICES["RDS gp3, GB-month"]
+        costs["secret"] = PRICES["Secrets Manager, secret"]
+    return costs
 
 
 def options() -> dict[str, float]:
     """Dollars per month of each option, for 100 million events if it depends on the load."""
     template = parse_template(TEMPLATE)
-    of_api = sum(name.endswith("Live") for name in template["Resources"])
+    functions = sum(name.endswith("Live") for name in template["Resources"])
     memory_gb = template["Globals"]["Function"]["MemorySize"] / 1024
     instance = HOURS * PRICES["RDS db.t4g.micro, hour"] + 20 * PRICES["RDS gp3, GB-month"]
     archived = 100 * MILLION * ARCHIVED_BYTES / GIB * PRICES["S3, GB-month"]
@@ -118,7 +118,7 @@ def options() -> dict[str, float]:
         "`DatabaseAuth=secret`, for its endpoint": HOURS
         * 2
         * PRICES["VPC endpoint of interface type, hour in one zone"],
-        "`SnapStart=on`": SECONDS * of_api * memory_gb * PRICES["SnapStart, GB-second of a cached snapshot"],
+        "`SnapStart=on`": SECONDS * functions * memory_gb * PRICES["SnapStart, GB-second of a cached snapshot"],
         "`Archive=on`, each 100 million events": archived + HOURS / 1000 * PRICES["S3, thousand writes"],
     }
 
@@ -164,20 +164,19 @@ def tables() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.cli.costs", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print every item as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the cost of every item as JSON")
     chosen = parser.parse_args(arguments)
     if chosen.json:
-        whole = {
+        items = {
             f"{database}, {mode}, {use.name}": monthly(database, mode, use)
             for database in ("rds", "external")
             for mode in ("direct", "buffered")
             for use in USES
         }
-        print(json.dumps(whole, indent=2))
+        print(json.dumps(items, indent=2))
     else:
-        print(
-            f"{REGION}, prices of {PRICES_OF}, {EVENTS_A_REQUEST} events a request, no free tier.\n\n{tables()}", end=""
-        )
+        print(f"Region {REGION}, prices of {PRICES_OF}, {EVENTS_A_REQUEST} events per request, without the free tier.")
+        print(f"\n{tables()}", end="")
     return 0
 
 

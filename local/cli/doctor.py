@@ -23,48 +23,48 @@ STYLES: Mapping[str, str] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return 1 if a check fails, and 2 if the diagnostics are not available."""
     parser = argparse.ArgumentParser(prog="python -m local.cli.doctor", description=__doc__)
-    parser.add_argument("--url", help="URL of the API; by default that of make run")
-    parser.add_argument("--key", help="a read or admin key; by default that of make run")
+    parser.add_argument("--url", help="the URL of the API; default: that of make run")
+    parser.add_argument("--key", help="a read or admin key; default: that of make run")
     parser.add_argument("--json", action="store_true", help="print the response as JSON")
     options = parser.parse_args(arguments)
     try:
         target = find_target(options.url, options.key, options.key)
-        answer = _ask(target.url, target.read_key)
+        diagnostics = _fetch(target.url, target.read_key)
     except NoTarget as error:
         print(error, file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps(answer, indent=2))
+        print(json.dumps(diagnostics, indent=2))
     else:
-        _print(answer, Console())
-    return 1 if answer["status"] == "failing" else 0
+        _print(diagnostics, Console())
+    return 1 if diagnostics["status"] == "failing" else 0
 
 
-def _ask(url: str, key: str) -> dict[str, Any]:
+def _fetch(url: str, key: str) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {key}"}
     try:
         response = httpx.get(f"{url.rstrip('/')}/v1/diagnostics", headers=headers, timeout=TIMEOUT_SECONDS)
-        answer: dict[str, Any] = response.json()
+        diagnostics: dict[str, Any] = response.json()
     except (httpx.HTTPError, json.JSONDecodeError) as error:
         raise NoTarget(f"No Muster answers at {url} ({type(error).__name__}). Start one: make run") from error
-    if "checks" not in answer:
-        raise NoTarget(str(answer.get("error", {}).get("message") or f"{url} returned {response.status_code}."))
-    return answer
+    if "checks" not in diagnostics:
+        raise NoTarget(str(diagnostics.get("error", {}).get("message") or f"{url} returned {response.status_code}."))
+    return diagnostics
 
 
-def _print(answer: Mapping[str, Any], console: Console) -> None:
+def _print(diagnostics: Mapping[str, Any], console: Console) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for check in answer["checks"]:
+    for check in diagnostics["checks"]:
         text = Text(check["summary"])
         if check["remedy"] and check["status"] in ("warn", "fail"):
             text.append(f"\n{check['remedy']}", style="cyan")
         table.add_row(Text(check["status"], style=STYLES[check["status"]]), check["name"], text)
     console.print(table)
-    counts = ", ".join(f"{name} {count}" for name, count in answer["counts"].items() if count)
+    counts = ", ".join(f"{name} {count}" for name, count in diagnostics["counts"].items() if count)
     if counts:
         console.print(f"\nRows of this project: {counts}", style="dim", highlight=False)
-    status = answer["status"]
-    console.print(Text.assemble("\nMuster is ", (status, STYLES[status]), f" (ingest is {answer['mode']})."))
+    status = diagnostics["status"]
+    console.print(Text.assemble("\nMuster is ", (status, STYLES[status]), f" (ingest is {diagnostics['mode']})."))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,53 +9,49 @@ from typing import Any
 
 import psycopg
 
+from local.cli.database import add_database_option, run_on_database
 from local.paths import MIGRATIONS
-from local.state import database_url
-from muster.platform.errors import MusterError
 from muster.projects.actions import run_action
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Return 1 if the database is not as it should be."""
+    """Run the command. Return 1 if it failed or the schema differs from the migrations."""
     parser = argparse.ArgumentParser(prog="python -m local.cli.migrate", description=__doc__)
-    parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
-    parser.add_argument("--migrations", type=Path, default=MIGRATIONS, help="the folder of the .sql files")
+    add_database_option(parser)
+    parser.add_argument("--migrations", type=Path, default=MIGRATIONS, help="the folder with the .sql files")
     parser.add_argument("--action", default="migrate", choices=["migrate", "verify", "status", "maintain"])
-    parser.add_argument("--json", action="store_true", help="print the result of the function")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
-    try:
-        url = database_url(options.database_url, "make migrate")
+
+    def work(url: str) -> int:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-            answer = run_action(connection, options.migrations, {"action": options.action})
-    except MusterError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except psycopg.OperationalError as error:
-        print(f"The database cannot be reached: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(answer, indent=2) if options.json else _sentences(answer))
-    return 0 if answer["status"] == "ok" else 1
+            result = run_action(connection, options.migrations, {"action": options.action})
+        print(json.dumps(result, indent=2) if options.json else _sentences(result))
+        return 0 if result["status"] == "ok" else 1
+
+    return run_on_database(options.database_url, "make migrate", work)
 
 
-def _sentences(answer: dict[str, Any]) -> str:
+def _sentences(result: dict[str, Any]) -> str:
     lines = [
-        f"{len(answer[name])} {what}{': ' if answer[name] else ''}{', '.join(answer[name])}."
+        f"{len(result[name])} {what}{': ' if result[name] else ''}{', '.join(result[name])}."
         for name, what in (
             ("applied", "migrations applied now"),
             ("alreadyApplied", "migrations applied before"),
             ("pending", "migrations not applied yet"),
         )
-        if name in answer
+        if name in result
     ]
-    lines += answer.get("faults", [])
-    if "partitionsCreated" in answer:
-        lines.append(f"{answer['partitionsCreated']} partitions created.")
-    if "verified" in answer:
+    lines += result.get("faults", [])
+    if "partitionsCreated" in result:
+        lines.append(f"{result['partitionsCreated']} partitions created.")
+    if "verified" in result:
         lines.append(
-            "The schema matches the migrations." if answer["verified"] else "The schema differs from the migrations:"
+            "The schema matches the migrations." if result["verified"] else "The schema differs from the migrations:"
         )
-        lines += [f"- {difference['summary']}\n    {difference['remedy']}" for difference in answer["differences"]]
-        lines += [f"  {name}: {table['rows']} rows" for name, table in answer["tables"].items() if table["exists"]]
+        lines += [f"- {difference['summary']}\n    {difference['remedy']}" for difference in result["differences"]]
+        lines += ["Rows by table:"]
+        lines += [f"{table['rows']:>12,}  {name}" for name, table in result["tables"].items() if table["exists"]]
     return "\n".join(lines)
 
 

@@ -2,15 +2,14 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 
+from local.cli.database import add_database_option, run_on_database
 from local.paths import MIGRATIONS
-from local.state import database_url
 from muster.platform.errors import MusterError
 from muster.projects.actions import run_action
 
@@ -22,54 +21,54 @@ Action = Callable[..., dict[str, Any]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return 1 if it failed."""
     parser = argparse.ArgumentParser(prog="python -m local.cli.projects", description=__doc__)
-    parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: that of make run")
+    add_database_option(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list all projects").set_defaults(run=_list)
     project = commands.add_parser("project", help="create a project, or change and show its settings")
-    project.add_argument("name")
-    project.add_argument("settings", nargs="*", metavar="setting=value", help="such as timeZone=Europe/Berlin")
+    project.add_argument("name", help="the name of the project")
+    project.add_argument("settings", nargs="*", metavar="setting=value", help="for example timeZone=Europe/Berlin")
     project.set_defaults(run=_project)
     keys = commands.add_parser("keys", help="list the keys of a project")
     keys.add_argument("project", help="its name or its id")
     keys.set_defaults(run=_keys)
     key = commands.add_parser("key", help="create a key")
     key.add_argument("project", help="its name or its id")
-    key.add_argument("kind", help="write, read or admin; login accepts logins of AdminJwtIssuer")
+    key.add_argument("kind", help="write, read or admin; login allows logins of AdminJwtIssuer")
     key.add_argument("--note", help="the purpose of the key")
     key.set_defaults(run=_key)
     revoke = commands.add_parser("revoke", help="revoke a key at once")
     revoke.add_argument("key", help="its id, its prefix, or the key itself")
     revoke.set_defaults(run=_revoke)
     options = parser.parse_args(arguments)
-    try:
-        url = database_url(options.database_url, f"make {options.command}")
+
+    def work(url: str) -> int:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             print(options.run(lambda **event: run_action(connection, MIGRATIONS, event), options))
-    except MusterError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except psycopg.OperationalError as error:
-        print(f"The database cannot be reached: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return run_on_database(options.database_url, f"make {options.command}", work)
 
 
 def _list(act: Action, _: argparse.Namespace) -> str:
     projects = act(action="list_projects")["projects"]
-    return "\n\n".join(map(_settings, projects)) or "There is no project yet: make project NAME='My pilot'"
+    return "\n\n".join(map(_settings, projects)) or "There is no project yet. Create one: make project NAME='My pilot'"
 
 
 def _project(act: Action, options: argparse.Namespace) -> str:
     settings = dict(map(_setting, options.settings))
-    there = {project["name"]: project for project in act(action="list_projects")["projects"]}
-    if options.name not in there:
-        made = act(action="create_project", name=options.name, **settings)
-        there = {project["name"]: project for project in act(action="list_projects")["projects"]}
-        keys = "\n".join(f"  {kind:5} key  {key}" for kind, key in made["keys"].items())
-        return f"{_settings(there[options.name])}\n\nIts keys, which are shown only once:\n{keys}"
+    project = _find(act, options.name)
+    if project is None:
+        created = act(action="create_project", name=options.name, **settings)
+        keys = "\n".join(f"  {kind:5} key  {key}" for kind, key in created["keys"].items())
+        return f"{_settings(_find(act, options.name) or {})}\n\nThe keys of the project, shown only once:\n{keys}"
     if settings:
-        there[options.name] = act(action="update_project", project=there[options.name]["id"], **settings)["project"]
-    return _settings(there[options.name])
+        project = act(action="update_project", project=project["id"], **settings)["project"]
+    return _settings(project)
+
+
+def _find(act: Action, name: str) -> dict[str, Any] | None:
+    projects = act(action="list_projects")["projects"]
+    return next((project for project in projects if project["name"] == name), None)
 
 
 def _keys(act: Action, options: argparse.Namespace) -> str:
@@ -81,10 +80,10 @@ def _keys(act: Action, options: argparse.Namespace) -> str:
 
 
 def _key(act: Action, options: argparse.Namespace) -> str:
-    made = act(action="create_key", project=options.project, kind=options.kind, note=options.note)
-    if made["key"] is None:
-        return "The project now accepts logins of AdminJwtIssuer. To stop that, revoke the key 'login' of make keys."
-    return f"{made['key']}\n(shown only once; make keys lists it as {made['prefix']})"
+    created = act(action="create_key", project=options.project, kind=options.kind, note=options.note)
+    if created["key"] is None:
+        return "The project now allows logins of AdminJwtIssuer. To stop that, revoke its key 'login' (see make keys)."
+    return f"{created['key']}\n(shown only once; make keys lists it as {created['prefix']})"
 
 
 def _revoke(act: Action, options: argparse.Namespace) -> str:
@@ -96,7 +95,7 @@ def _setting(text: str) -> tuple[str, Any]:
     """Parse a setting: text, a number, true or false, null, or a list with commas."""
     name, separator, value = text.partition("=")
     if not separator:
-        raise MusterError("A setting has the form name=value, such as timeZone=Europe/Berlin.")
+        raise MusterError("A setting has the form name=value, for example timeZone=Europe/Berlin.")
     if name in ("allowedOrigins", "rollupKeys", "redactedKeys"):
         return name, [part for part in value.split(",") if part]
     if name in ("eventWindowDays", "retentionDays"):

@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return 1 if Muster cannot start."""
     parser = make_parser("python -m local.cli.run", __doc__, STATE)
     parser.add_argument(
-        "--database-url", default=os.environ.get("DATABASE_URL"), help="a PostgreSQL 15 to 18 of your own"
+        "--database-url",
+        default=os.environ.get("DATABASE_URL"),
+        help="your own PostgreSQL 15 to 18; default: DATABASE_URL, or else an embedded one",
     )
     return run(parser.parse_args(arguments), command="make run", on_ready=Running.announce)
 
@@ -75,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_parser(program: str, description: str | None, state: Path) -> argparse.ArgumentParser:
     """The options that `make run` and `make demo` share."""
     parser = argparse.ArgumentParser(prog=program, description=description)
-    parser.add_argument("--port", type=int, default=3000)
-    parser.add_argument("--state", type=Path, default=state, help="the folder of the data, the log and local.json")
+    parser.add_argument("--port", type=int, default=3000, help="the port on this machine; default: 3000")
+    parser.add_argument("--state", type=Path, default=state, help="the folder for the data, the log and local.json")
     parser.add_argument("--fresh", action="store_true", help="delete the data of the embedded database first")
     parser.add_argument("--logs", action="store_true", help="show the log of the functions on this terminal too")
     parser.set_defaults(database_url=None)

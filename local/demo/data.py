@@ -24,7 +24,7 @@ class Participant:
     type: str
     device: str
     joined: datetime
-    zeal: float
+    activity: float
     """The probability of a session per day, in the first week."""
 
 
@@ -93,7 +93,7 @@ class DemoData:
         day = person.joined.replace(hour=0, minute=0)
         while (day := day + timedelta(days=1)) < self._now:
             weeks = (day - person.joined) / timedelta(weeks=1)
-            probability = person.zeal * 0.86**weeks * (0.3 if day.weekday() > 4 else 1)  # noqa: PLR2004 - weekends are quiet
+            probability = person.activity * 0.86**weeks * (0.3 if day.weekday() > 4 else 1)  # noqa: PLR2004 - weekends are quiet
             for _ in range(3):
                 if self._random.random() < probability:
                     hour = self._random.triangular(7, 21, 10)

@@ -24,7 +24,7 @@ class Api:
     """The API, with one of its keys."""
 
     def __init__(self, url: str, key: str) -> None:
-        # The server must take this neither for a browser nor for a crawler.
+        # The server must not take this user agent for a browser or a crawler.
         headers = {"authorization": f"Bearer {key}", "user-agent": "python-muster-demo"}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
@@ -83,7 +83,7 @@ def send_live_events(write: Api) -> None:
         if event is None:
             sessions.remove(session)
             continue
-        # The event happens now: the times of the demo data belong to one session after the other.
+        # The demo data plays one session after another. Here several run at once, so each event happens now.
         at = datetime.now(UTC).isoformat()
         write.try_to("POST", "/v1/events", {"events": [{**event, "id": str(uuid.uuid4()), "timestamp": at}]})
         time.sleep(rng.uniform(*PAUSE_SECONDS))

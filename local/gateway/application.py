@@ -24,7 +24,7 @@ from local.sam.template import Template
 from muster.api.routing import Matcher
 
 ENVIRONMENTS_PER_FUNCTION = 4
-# Many clients read the response only after they have sent the whole body, so we read up to this much of a refused one.
+# Many clients read the response only after they have sent the whole body, so up to this much of a refused one is read.
 MAX_DRAINED_BYTES = 10 * MAX_BODY_BYTES
 
 
@@ -62,11 +62,11 @@ class Gateway:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: the lifespan, or one HTTP request."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
             await _respond(send, await self._handle(scope, receive))
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         if self._prestart:
             routed = dict.fromkeys(route.function for route in self._template.routes)

@@ -238,7 +238,7 @@ class EnvironmentPool:
 
 
 def _process_environment(function: Function, variables: Mapping[str, str]) -> dict[str, str]:
-    """The function's own variables, as on AWS, and those of ours that every program needs."""
+    """The function's variables, as on AWS, and those of this process that every program needs."""
     path = [function.source, *function.python_path]
     return {
         **{name: os.environ[name] for name in INHERITED if name in os.environ},

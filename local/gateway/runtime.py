@@ -1,8 +1,8 @@
 """The program inside one execution environment: imports a handler and runs one invocation after another.
 
-It imports nothing of ours, because its import path is the function's. It reads events from standard input and writes
-results to standard output. Each is one frame: four bytes with the length, then JSON. Standard error takes what the
-function prints.
+It imports nothing from this project, because its import path is that of the function. It reads events from standard
+input and writes results to standard output. Each is one frame: four bytes with the length, then JSON. The output of the
+function goes to standard error.
 """
 
 import importlib

@@ -184,9 +184,9 @@ def _pair(text: str) -> tuple[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.gateway.server", description=__doc__)
-    parser.add_argument("--template", type=Path, default=TEMPLATE)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--template", type=Path, default=TEMPLATE, help="the SAM template to serve")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=3000, help="the port to listen on; 0 means a free one")
     parser.add_argument(
         "--env", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="a variable for every function"
     )
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--parameter", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="a parameter of the template"
     )
     parser.add_argument(
-        "--environments", type=int, default=ENVIRONMENTS_PER_FUNCTION, help="at most so many per function"
+        "--environments", type=int, default=ENVIRONMENTS_PER_FUNCTION, help="the maximum of environments per function"
     )
     parser.add_argument(
         "--wait-seconds",
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="how long a request waits for an environment before it gets a 503",
     )
     parser.add_argument(
-        "--log-dir", type=Path, help="a folder with one log file per function; without it logs go to the console"
+        "--log-dir", type=Path, help="a folder for one log file per function; default: log to the console"
     )
     options = parser.parse_args(arguments)
     try:

@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 60.0
 _TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _BODY_HEADERS = {"content-type": "application/json", "content-encoding": "gzip"}
 _BATCH_RESULT = frozenset({"received", "accepted", "duplicates", "ignored", "rejected", "events"})
-_USER_AGENT = "python-muster-import"  # the server takes "python-" for a program, not for a crawler
+_USER_AGENT = "python-muster-import"  # the server treats "python-" as a program, not as a crawler
 
 
 class ImportStopped(Exception):

@@ -116,7 +116,7 @@ def _notifier(console: Console | None) -> Callable[[str], None] | None:
 def _shown(console: Console | None, *, total: int) -> Iterator[Callable[[int], None]]:
     """Show the progress: a bar on a terminal, or else a line every few seconds."""
     if console is None:
-        yield lambda count: None  # noqa: ARG005 - the caller counts even if nobody watches
+        yield lambda count: None  # noqa: ARG005 - the caller counts even without a console
     elif console.is_terminal:
         columns = (TextColumn("Importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
@@ -141,11 +141,13 @@ class _ProgressLines:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.importer.import_log", description=__doc__)
-    parser.add_argument("file", type=Path, help="Combined Log Format, plain or gzip")
-    parser.add_argument("--url", help="URL of the API; by default that of `make run`")
-    parser.add_argument("--key", help="admin key; by default that of `make run`")
-    parser.add_argument("--read-key", help="key for the metrics; by default that of `make run`, or else the admin key")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("file", type=Path, help="an access log in Combined or Common Log Format, plain or gzip")
+    parser.add_argument("--url", help="the URL of the API; default: that of make run")
+    parser.add_argument("--key", help="an admin key; default: that of make run")
+    parser.add_argument(
+        "--read-key", help="a key for the metrics; default: the admin key given, or else the read key of make run"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     try:
         target = find_target(options.url or None, options.key or None, options.read_key or None)

@@ -74,17 +74,17 @@ def find_binaries() -> Path:
 def _system_folders() -> list[Path]:
     folders = [path for pattern in SYSTEM_FOLDERS for path in Path("/").glob(pattern[1:])]
     if program := shutil.which("pg_config"):
-        said = subprocess.run([program, "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
-        folders += [Path(said)] if said else []
+        printed = subprocess.run([program, "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
+        folders += [Path(printed)] if printed else []
     return [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
 
 
 def major_version(binaries: Path) -> int:
     """The major version of the PostgreSQL in this folder."""
-    said = subprocess.check_output([str(binaries / "postgres"), "--version"], text=True)
-    found = re.search(r"\(PostgreSQL\) (\d+)", said)
+    printed = subprocess.check_output([str(binaries / "postgres"), "--version"], text=True)
+    found = re.search(r"\(PostgreSQL\) (\d+)", printed)
     if found is None:
-        raise PostgresError(f"{binaries}/postgres does not print its version. It printed: {said}")
+        raise PostgresError(f"{binaries}/postgres does not print its version. It printed: {printed}")
     return int(found[1])
 
 

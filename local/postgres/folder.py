@@ -88,27 +88,27 @@ class PostgresFolder:
         Raises:
             PostgresError: another program uses the port.
         """
-        kept = self.path / "port"
+        last_port = self.path / "port"
         must = wanted or self.port
         deadline = time.monotonic() + (PORT_SECONDS if self.port else 0)
         while must and not is_free(must):
             if time.monotonic() >= deadline:
                 raise PostgresError(f"Another program uses port {must}. Choose another port.")
             time.sleep(0.05)
-        last = int(kept.read_text("ascii")) if kept.exists() else 0
+        last = int(last_port.read_text("ascii")) if last_port.exists() else 0
         port = must or (last if last and is_free(last) else free_port())
-        kept.write_text(str(port), "ascii")
+        last_port.write_text(str(port), "ascii")
         return port
 
     def sockets(self) -> Path:
         """The folder of the Unix socket."""
         if self._sockets is None:
-            if self._kept_sockets.exists():  # the process that made it was killed
-                self._remove_sockets(Path(self._kept_sockets.read_text("utf-8")))
+            if self._sockets_record.exists():  # the process that made it was killed
+                self._remove_sockets(Path(self._sockets_record.read_text("utf-8")))
             # The path of a socket has at most 107 bytes, so the folder needs a short name.
             self._sockets = Path(tempfile.mkdtemp(prefix="muster-", dir="/tmp"))
             self.give(self._sockets)
-            self._kept_sockets.write_text(str(self._sockets), "utf-8")
+            self._sockets_record.write_text(str(self._sockets), "utf-8")
         return self._sockets
 
     def give(self, path: Path) -> None:
@@ -119,13 +119,13 @@ class PostgresFolder:
         """Release the lock, and remove the folder of the socket."""
         if self._sockets is not None:
             self._remove_sockets(self._sockets)
-            self._kept_sockets.unlink()
+            self._sockets_record.unlink()
             self._sockets = None
         self._lock.truncate(0)
         self._lock.close()
 
     @property
-    def _kept_sockets(self) -> Path:
+    def _sockets_record(self) -> Path:
         return self.path / "sockets"
 
     def _remove_sockets(self, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Runs a program as another user, and ends it when the parent process dies.
 
-`python -I launcher.py HOW PARENT UID GID PROGRAM ARGUMENT…` imports nothing of ours and replaces itself with PROGRAM.
-HOW is `kernel` or `watcher`. With `kernel`, Linux sends a signal when the parent's thread ends. With `watcher`, another
-process waits until our standard input closes.
+`python -I launcher.py HOW PARENT UID GID PROGRAM ARGUMENT…` imports nothing from this project and replaces itself with
+PROGRAM. HOW is `kernel` or `watcher`. With `kernel`, Linux sends a signal when the parent's thread ends. With
+`watcher`, another process waits until our standard input closes.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def _watch(program: int) -> None:
     """Stop the program when our standard input closes. The parent closes it, or its death does."""
     ended = False
     while not ended:
-        ended = bool(select.select([0], [], [], LOOK_SECONDS)[0])
+        ended = bool(select.select([0], [], [], POLL_SECONDS)[0])
         try:
             os.kill(program, signal.SIGINT if ended else 0)
         except ProcessLookupError:

@@ -60,7 +60,7 @@ def kill_with_children(pid: int) -> None:
 
 
 def wait_for_an_orphan(cluster: Path) -> None:
-    """Wait until a server whose parent was killed has stopped. The kernel has told it to.
+    """Wait until a server with a killed parent has stopped. The kernel has sent it a signal.
 
     Raises:
         PostgresError: the server still runs.

@@ -89,7 +89,7 @@ class Postgres:
             self.stop()  # it ended by itself; clean up
         wait_for_an_orphan(self._folder.cluster)
         end_stragglers(self._folder.cluster_name)
-        self._have_a_cluster()
+        self._ensure_cluster()
         for attempt in range(1, START_ATTEMPTS + 1):
             port = self._folder.choose_port(self._wanted_port)
             try:
@@ -146,7 +146,7 @@ class Postgres:
     def _url_of(self, database: str, *, port: int = 0) -> str:
         return f"postgresql://{LOGIN}:{self._folder.password}@127.0.0.1:{port or self.port}/{database}"
 
-    def _have_a_cluster(self) -> None:
+    def _ensure_cluster(self) -> None:
         programs = major_version(self._binaries)
         version = self._folder.cluster / "PG_VERSION"
         if not version.exists():

@@ -16,7 +16,7 @@ import yaml
 
 from local.postgres import PostgresError, start_postgres
 from local.sam.ministack import MiniStack, MiniStackError
-from local.sam.sam_cli import HOST_ARCHITECTURE, answer_in, build_for_this_machine, run_sam
+from local.sam.sam_cli import HOST_ARCHITECTURE, build_for_this_machine, result_in, run_sam
 from local.sam.template import load_template, parse_template
 
 STACK = "muster"
@@ -74,10 +74,10 @@ class Deployment:
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
         """Run `sam remote invoke`. Return the result of the function."""
-        said = self._run(
+        printed = self._run(
             "remote", "invoke", function, "--stack-name", STACK, "--event", json.dumps(event), "--output", "text"
         )
-        return answer_in(said)
+        return result_in(printed)
 
     def logs(self, function: str) -> str:
         """Run `sam logs`. Return the output of the function."""
@@ -119,7 +119,7 @@ class Deployment:
                 gateway.create_route(ApiId=api, RouteKey=route.key, Target=target)
 
     def _run(self, *arguments: str) -> str:
-        # This folder has no samconfig.toml, whose defaults ask questions.
+        # This folder has no samconfig.toml. The defaults of the project's one ask questions.
         finished = run_sam(*arguments, environment=self._aws.environment, folder=self._build)
         if finished.returncode != 0:
             raise DeploymentError(f"sam {arguments[0]} failed.\n{finished.stdout[-6000:]}")
@@ -146,7 +146,9 @@ def _adapt(source: Path, target: Path) -> Sequence[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.sam.deploy_local", description=__doc__)
-    parser.add_argument("--ingest-mode", choices=["direct", "buffered"], default="direct")
+    parser.add_argument(
+        "--ingest-mode", choices=["direct", "buffered"], default="direct", help="the parameter IngestMode"
+    )
     parser.add_argument("--json", action="store_true", help="print the URL and the keys as one JSON object")
     options = parser.parse_args(arguments)
     try:

@@ -40,20 +40,22 @@ def run_sam(
     )
 
 
-def answer_in(printed: str) -> Any:
+def result_in(printed: str) -> Any:
     """The result of a function in the output of an invocation: the last JSON object, after the log lines."""
-    answer, start = None, printed.find("{")
+    result, start = None, printed.find("{")
     while start >= 0:
-        answer, end = json.JSONDecoder().raw_decode(printed, start)
+        result, end = json.JSONDecoder().raw_decode(printed, start)
         start = printed.find("{", end)
-    return answer
+    return result
 
 
 def uv_program() -> str:
     """The uv that the Makefile installed, or the one on PATH."""
     program = os.environ.get("UV") or shutil.which("uv") or shutil.which("uv", path=str(VENV_PROGRAMS))
     if program is None:
-        raise RuntimeError("The build of the layer needs uv, which is not on PATH. Run the tests with `make test`.")
+        raise RuntimeError(
+            "The build of the layer needs uv, which is not on PATH. Use the make targets, which install uv."
+        )
     return program
 
 

@@ -69,7 +69,7 @@ def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]", log: Pa
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.sam.sam_local", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="by default a free port")
+    parser.add_argument("--port", type=int, default=0, help="the port on this machine; default: a free one")
     parser.add_argument("--engine", choices=sorted(HOSTS), default="docker", help="the container engine")
     options = parser.parse_args(arguments)
     try:

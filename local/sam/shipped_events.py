@@ -1,8 +1,8 @@
 """`make events`: writes events/*.json for `sam local invoke`, based on the output of `sam local generate-event`.
 
-The name of a file begins with the name of its function. WRITE-KEY, READ-KEY and ADMIN-KEY are placeholders, which
-`make invoke` replaces with the keys of a project. The events are historical, which the admin key may import, so the
-files do not expire.
+The name of a file begins with the name of its function. `make invoke` replaces the placeholders WRITE-KEY, READ-KEY and
+ADMIN-KEY with the keys of a project. The dates are fixed. The admin key may import old events, so the files do not
+expire.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def _messages(*bodies: str) -> dict[str, Any]:
 
 def _unknown_key() -> str:
     header = {
-        "keyHash": "00" * 32, "keyPrefix": "mw_nobod", "requestId": "id", "optsOut": False,
+        "keyHash": "00" * 32, "keyPrefix": "mw_unkno", "requestId": "id", "optsOut": False,
         "batchId": "c7b2d0a4-3a43-4d7c-8f52-6f6f0f2f7d10", "sessionId": SESSION, "agent": [False, None],
         "receivedAt": "2026-05-17T10:05:06+00:00", "count": 1, "firstIndex": 0,
     }  # fmt: skip
@@ -145,14 +145,14 @@ EVENTS: dict[str, Callable[[], Any]] = {
         {"userId": "ada", "status": "granted", "version": "2026-05", "dataUsageAccepted": True},
         key="WRITE-KEY",
     ),
-    "consent-get": lambda: _request("GET /v1/consent", key="READ-KEY", query="userId=nobody"),
+    "consent-get": lambda: _request("GET /v1/consent", key="READ-KEY", query="userId=unknown"),
     "consent-subject": lambda: _request("GET /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "ada"}),
-    "consent-erase": lambda: _request("DELETE /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "nobody"}),
+    "consent-erase": lambda: _request("DELETE /v1/subjects/{userId}", key="ADMIN-KEY", path={"userId": "unknown"}),
     "pilot-issue": lambda: _request(
-        f"POST {_PILOT_TOKENS}", {"participantType": "tester", "count": 2, "note": "the first wave"}, key="ADMIN-KEY"
+        f"POST {_PILOT_TOKENS}", {"participantType": "tester", "count": 2, "note": "first wave"}, key="ADMIN-KEY"
     ),
     "pilot-redeem-unknown": lambda: _request(
-        f"POST {_PILOT_TOKENS}/redeem", {"token": "mp_of-nobody", "userId": "ada"}, key="WRITE-KEY"
+        f"POST {_PILOT_TOKENS}/redeem", {"token": "mp_unknown", "userId": "ada"}, key="WRITE-KEY"
     ),
     "metrics-all": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=all&breakdown=eventType"),
     "metrics-bad-parameter": lambda: _request("GET /v1/metrics", key="READ-KEY", query="timeframe=fortnight"),
@@ -164,7 +164,7 @@ EVENTS: dict[str, Callable[[], Any]] = {
     "diagnostics": lambda: _request("GET /v1/diagnostics", key="READ-KEY"),
     "diagnostics-healthz": lambda: _request("GET /healthz"),
     "web-description": lambda: _request("GET /openapi.json"),
-    "consume-no-message-of-ours": lambda: _messages("Hello from SQS!"),
+    "consume-foreign-message": lambda: _messages("Hello from SQS!"),
     "consume-unknown-key": lambda: _messages(_unknown_key()),
     "maintain-hourly": lambda: json.loads(_generated("cloudwatch", "scheduled-event")),
     "maintain-roll-up": lambda: {"work": "roll_up"},

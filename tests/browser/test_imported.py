@@ -30,7 +30,7 @@ def test_imported_days_are_shown_as_the_api_counts_them(postgres: Cluster, opene
             number(each["eventsCount"]) for each in listed
         ]
         page.get_by_role("link", name="Users", exact=True).click()
-        expect(page.get_by_text("No event of this range names a user")).to_be_visible()
+        expect(page.get_by_text("No event in this range has a user")).to_be_visible()
         page.get_by_role("link", name="Live", exact=True).click()
         dashboard.settle()
         newest = dashboard.ask(f"/v1/metrics/events?{days}&limit=25")["events"]

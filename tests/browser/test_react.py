@@ -49,7 +49,7 @@ def test_the_example_asks_sends_and_says_where_its_events_are(site: Site, page: 
     page.get_by_role("button", name="Log in as ada").click()
     page.get_by_role("button", name="Choose a plan").click()
     eventually(page, lambda: told(page, "Sent"), "3 accepted")
-    assert (told(page, "Enabled"), told(page, "User"), told(page, "Waiting here")) == ("yes", "ada", "0")
+    assert (told(page, "Enabled"), told(page, "User"), told(page, "Queued on this device")) == ("yes", "ada", "0")
     screenshot(page, "react-sent")
     assert site.server.get("/v1/consent?userId=ada")["status"] == "granted"
     session = site.server.get(f"/v1/sessions/{told(page, 'Session')}")

@@ -9,7 +9,7 @@ import pytest
 from local.paths import PROJECT
 from local.ports import free_port
 from local.sam.invoke import invoke
-from local.sam.sam_cli import answer_in
+from local.sam.sam_cli import result_in
 from local.sam.sam_local import sam_local
 from local.sam.shipped_events import FOLDER
 from local.sam.template import load_template
@@ -65,7 +65,7 @@ def test_a_shipped_event_is_invoked(
         keys = make_project(url).keys
         finished = invoke(FOLDER / f"{name}.json", build, url, keys, host=host, environment=environment)
     assert finished.returncode == 0, finished.stdout
-    assert Outcome.of(answer_in(finished.stdout)) == OUTCOMES[name], finished.stdout
+    assert Outcome.of(result_in(finished.stdout)) == OUTCOMES[name], finished.stdout
 
 
 def test_every_function_is_invoked() -> None:

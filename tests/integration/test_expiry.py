@@ -497,7 +497,7 @@ def test_the_command_says_it_first_and_does_it_when_told_to(connection: Connecti
         environment = {"PYTHONPATH": "layers/shared"}
         return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
-    assert said().startswith("No project has a retention period.")
+    assert said().startswith("No project has a data retention period.")
     store = Store(connection)
     fill(store)
     for _ in range(2):

@@ -51,7 +51,7 @@ OUTCOMES: dict[str, Outcome] = {
     "diagnostics": Outcome(200, "ok"),
     "diagnostics-healthz": Outcome(200, "ok"),
     "web-description": Outcome(200),
-    "consume-no-message-of-ours": Outcome(None, [{"itemIdentifier": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78"}]),
+    "consume-foreign-message": Outcome(None, [{"itemIdentifier": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78"}]),
     "consume-unknown-key": Outcome(None, []),
     "maintain-hourly": Outcome("ok"),
     "maintain-roll-up": Outcome("ok"),

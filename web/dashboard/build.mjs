@@ -1,4 +1,4 @@
-// Builds the dashboard into the folder that the web function serves: names that change with the content, packed ahead.
+// Builds the dashboard into the folder that the web function serves. File names contain a hash, and files are precompressed.
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
@@ -7,7 +7,7 @@ import { build } from "esbuild";
 const FUNCTION = "../functions/web";
 const BUILT = `${FUNCTION}/static`;
 
-/** It may be served while it is built: a file is the old one or the new one, whole. */
+/** Replaces a file at once, because the folder may be served during the build. */
 function put(file, content) {
   const partial = `${file}.${process.pid}.partial`;
   writeFileSync(partial, content);

@@ -1,11 +1,12 @@
 /**
- * Ties the queue to the page: what is tracked goes in, what is due goes out, and leaving loses nothing.
+ * Connects the queue to the page: queues events, sends them when they are due, and loses none when the page is left.
  *
- * One file, for every page of an app pays for it: as parts of their own it was more than the 6 KB that it may have.
+ * This is one file because every page of an app loads it: as several modules it exceeded its limit of 6 KB.
  */
 import { pauseMs, send } from "./http";
 import {
   add,
+  adopt,
   bodyOf,
   decide,
   drop,
@@ -13,7 +14,6 @@ import {
   MAX_BATCH_BYTES,
   nextBatch,
   type Operation,
-  obey,
   readState,
   settle,
   split,
@@ -26,7 +26,7 @@ import type { ConsentStatus, Fault, Options, Rejected, Status, Tracked } from ".
 
 const VERSION = "0.1.0";
 const MAX_CONTEXT_BYTES = 4_096;
-// A pause that lies further ahead was written by a clock that has been put back since.
+// A longer pause was written before the clock was set back.
 const MAX_PAUSE_MS = 3_700_000;
 
 type Step = Operation | { kind: "consent"; status: ConsentStatus; version: string; at: number };
@@ -39,24 +39,24 @@ interface Incoming {
 export interface Client {
   track(eventType: string, area?: string, data?: Record<string, unknown>): Promise<Tracked>;
   page(area?: string, data?: Record<string, unknown>): Promise<Tracked>;
-  /** From now on events are this user's; those before stay nobody's. */
+  /** Events from now on belong to this user. Earlier ones stay anonymous. */
   identify(userId: string): Promise<void>;
-  /** Another session, of nobody. */
+  /** Starts a new anonymous session. */
   reset(): Promise<void>;
   setConsent(status: ConsentStatus, version?: string): Promise<void>;
-  /** Tries now; what fails stays queued. */
+  /** Sends now. Events that cannot be sent stay queued. */
   flush(): Promise<void>;
   status(): Promise<Status>;
   subscribe(listener: (status: Status) => void): () => void;
 }
 
-/** With a name that the server refuses, all that it goes with would be refused. */
+/** Throws if the server would refuse this text, because it would then refuse everything sent with it. */
 function check(call: string, text: string, most: number): void {
   if (!new RegExp(`^[^\\0\\ud800-\\udfff]{1,${most}}$`, "u").test(text))
     throw new TypeError(`muster.${call} needs 1 to ${most} characters.`);
 }
 
-/** `moment`: when the call that is being made was asked for, if that was before this client was there. */
+/** `moment.at` is the time of the current call if the page made it before this client existed. */
 export function createClient(options: Options, moment: { at?: number } = {}): Client {
   const {
     key,
@@ -82,9 +82,9 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     screen: `${screen.width}x${screen.height}`,
     ...options.context,
   });
-  // What the server refuses of a context it refuses of every batch.
+  // Every batch has this context, so the server would refuse every batch.
   if (!context || contextBytes > MAX_CONTEXT_BYTES || /\\u(0000|d[89a-f])/.test(context))
-    throw new TypeError("muster.init needs a context of JSON, up to 4 KB, no NUL.");
+    throw new TypeError("muster.init needs a JSON context up to 4 KB, no NUL.");
   const isOff =
     respectDoNotTrack &&
     (navigator.doNotTrack === "1" || !!(navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl);
@@ -92,7 +92,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
   const tab = uuid();
   const listeners = new Set<(status: Status) => void>();
   const incoming: Incoming[] = [];
-  // What this page tracked and no batch holds yet, as far as a beacon can carry it when the page is left.
+  // Events of this page that are in no batch yet, up to the size of a beacon, which sends them when the page is left.
   const unsent = new Map<number, QueuedEvent>();
   let held: Operation[] = [];
   let seen = newState();
@@ -129,7 +129,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     return memory;
   }
 
-  /** One step of the queue; without work it only looks. */
+  /** Runs one step of the queue in a transaction. Without `work` it only reads the state. */
   async function transact<T>(work?: (tx: Tx, state: State) => Promise<T>): Promise<T> {
     let latest = seen;
     const on = (target: Store): Promise<T> => {
@@ -137,7 +137,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
       return target.run(async (tx) => {
         latest = await readState(tx);
         const result = (await work?.(tx, latest)) as T;
-        // Before a required consent not even a counter is written.
+        // Where consent is required, nothing is written before it is given, not even a counter.
         if (work && (!isConsentRequired || latest.decision || kind === "memory")) tx.put("meta", latest);
         return result;
       });
@@ -158,22 +158,22 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
         result = await on(target);
       }
     } catch (error) {
-      // Two steps may fail at once, and must find the same memory.
+      // If two steps fail at once, both must use the same memory.
       if (store === opened) store = toMemory(error);
       result = await on(await open());
     }
     seen = latest;
     if (isForbidden(seen)) unsent.clear();
-    if (work) for (const listener of listeners) tell(listener, snapshot());
+    if (work) for (const listener of listeners) notify(listener, snapshot());
     return result;
   }
 
-  /** Whatever the app does with what it hears, it does not disturb the queue. */
-  function tell<T>(listener: (value: T) => void, value: T): void {
+  /** Calls the listener later, so an error in it does not disturb the queue. */
+  function notify<T>(listener: (value: T) => void, value: T): void {
     setTimeout(listener, 0, value);
   }
 
-  // ---- In
+  // ---- Queueing
 
   function enqueue(step: Step): Promise<Tracked> {
     return new Promise((resolve) => {
@@ -184,7 +184,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
 
   function write(): Promise<void> {
     writing ??= (async () => {
-      // What is tracked in one go is one transaction.
+      // Calls made at the same time share one transaction.
       await open();
       do {
         const taken = incoming.splice(0);
@@ -223,7 +223,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
       else {
         const isRefused = isForbidden(state);
         result = isRefused ? { id: null, state: "refused", reason: "consent_denied" } : { id: null, state: "held" };
-        // Who somebody says they are from now on counts as soon as they agree.
+        // The user of an identify call counts as soon as consent is given.
         if (!isRefused || step.kind === "user") waiting = [...waiting, step].slice(-maxEvents);
       }
       if (isForbidden(state)) waiting = waiting.filter((each) => each.kind === "user").slice(-1);
@@ -248,7 +248,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     for (const k of unsent.keys()) if (k <= last) unsent.delete(k);
   }
 
-  // ---- Out
+  // ---- Sending
 
   const isDue = (state = seen): boolean => !stopped && !!(state.decisions.length || (state.queued && isGranted(state)));
 
@@ -282,14 +282,14 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     return flushing;
   }
 
-  /** One tab at a time sends; that two did would be harmless, for both would send the same. */
+  /** Runs `work` in one tab at a time. Two tabs would do no harm, because both would send the same batch. */
   async function exclusively(work: () => Promise<void>): Promise<void> {
     if (!isWithoutLocks) {
       try {
         await navigator.locks.request(name, { ifAvailable: true }, (lock) => (lock ? work() : undefined));
         return;
       } catch {
-        // A sandboxed frame has the interface and may not use it.
+        // A sandboxed frame has the interface but may not use it.
         isWithoutLocks = true;
       }
     }
@@ -307,7 +307,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     return true;
   }
 
-  /** Sends what is first: what the server must know of consent, then batches; whether there may be more. */
+  /** Sends the next request: consent decisions first, then batches. Resolves to whether there may be more to send. */
   async function sendNext(): Promise<boolean> {
     const [decision, batch] = await transact(async (tx, state) => {
       if (isPaused(state) || !isDue(state) || (isWithoutLocks && !mayLease(state))) return [];
@@ -318,7 +318,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     });
     if (!decision && !batch) return false;
     if (!decision) inFlight = batch;
-    // What else the page keeps alive may have used up the browser's budget: every other try does without.
+    // Other requests of the page may have used up the browser's keepalive budget, so every other try does without it.
     isKeptAlive = seen.failures % 2 === 0;
     const body = decision ? JSON.stringify(decision) : bodyOf(batch!, Date.now());
     const length = decision ? -1 : batch!.events.length;
@@ -335,9 +335,9 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
         state.failures = state.until = 0;
         if (verdict === "stopped") return [];
         if (decision) {
-          const told = JSON.stringify(decision);
-          state.decisions = state.decisions.filter((each) => JSON.stringify(each) !== told);
-          if (verdict === "done") obey(tx, state, decision, content);
+          const sent = JSON.stringify(decision);
+          state.decisions = state.decisions.filter((each) => JSON.stringify(each) !== sent);
+          if (verdict === "done") adopt(tx, state, decision, content);
           return [];
         }
         if (verdict === "done") return settle(tx, state, batch!, content.events);
@@ -347,16 +347,16 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     if (verdict === "stopped") stopped = code;
     if (stopped || (decision && verdict === "refused"))
       console.error(
-        `Muster ${stopped ? "sends nothing, and keeps what is queued" : "refuses a decision"}: ${code} ${message}`,
+        `Muster ${stopped ? "stopped sending, events stay queued" : "refused a consent decision"}: ${code} ${message}`,
       );
     return verdict !== "failed";
   }
 
   function report(rejected: Rejected[]): void {
-    if (rejected.length && onRejected) tell(onRejected, rejected);
+    if (rejected.length && onRejected) notify(onRejected, rejected);
   }
 
-  /** The page may be gone after this: what cannot wait goes by beacon, and stays queued until it is answered. */
+  /** Sends unsent events by beacon, because the page may end now. They stay queued until the server has answered. */
   function leave(): void {
     if (stopped || !isGranted(seen) || seen.decisions.length || isPaused(seen) || !navigator.sendBeacon) return;
     let budget = 60_000;
@@ -374,13 +374,14 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
     }
     for (const group of groups) {
       const { session, user } = group[0]!;
-      // Without a number: that is given in the store, for which there is no time. Its batch will find duplicates.
+      // A beacon has no sequence number: only the store gives one, and there is no time to ask it. The events' later batch
+      // finds duplicates.
       if (!seen.decision || seen.informed.includes(user ?? session))
         beacon(bodyOf({ session, user, context: context, events: group.map((event) => event.json) }, Date.now()));
     }
   }
 
-  // ---- The app's side
+  // ---- The public methods
 
   function snapshot(): Status {
     const { session, user, decision, queued, tracked, sent, rejected, ignored, dropped, purged, lastError, until } =
@@ -421,7 +422,7 @@ export function createClient(options: Options, moment: { at?: number } = {}): Cl
 
   function page(area = location.pathname.slice(0, 100), data?: Record<string, unknown>): Promise<Tracked> {
     const { title, referrer } = document;
-    // Queries hold what people searched for, and secrets.
+    // The query of a URL can hold search terms and secrets.
     return track("page_view", area, {
       path: location.pathname,
       title,

@@ -1,21 +1,23 @@
-/** One request to the API, a batch of so many events or else a decision, and what its answer means for the queue. */
-import type { Counting, Fate } from "./queue";
+/** Sends one request to the API, and says what its response means for the queue. */
+import type { CurrentDecision, EventResult } from "./queue";
 
 export interface Answer {
   verdict: "done" | "refused" | "stopped" | "failed";
-  /** What it says, of events or of the decision that counts now. */
-  content: { events: Fate[] } & Counting;
+  /** The results of the batch's events, or the decision that counts now. */
+  content: { events: EventResult[] } & CurrentDecision;
   code: string;
   message: string;
   retryAfterMs: number;
 }
 
 const MAX_RETRY_AFTER_MS = 3_600_000;
-// The request is at fault, and so it will be next time.
+// The request itself is wrong, and would be refused again.
 const REFUSING = [400, 409];
-// All others of 400 to 499 stop the queue: another key or address may do better, and what is queued is no worse for it.
+// These are temporary. Any other status from 400 to 499 stops the queue, because another key or URL may work. Its events
+// stay queued.
 const PASSING = [408, 425, 429];
 
+/** Sends a batch of `events` events, or a consent decision if `events` is -1. */
 export async function send(
   url: string,
   key: string,
@@ -43,10 +45,10 @@ export async function send(
     const asked = response.headers.get("retry-after");
     if (asked) answer.retryAfterMs = Math.min(Math.max(0, retryAfter(asked)), MAX_RETRY_AFTER_MS);
     if (response.ok) {
-      // A hotel's login page answers 200 too.
+      // The login page of a hotel's network also answers 200.
       if (content && (events < 0 || content.events?.length === events)) answer.verdict = "done";
       else answer.code = "not_muster";
-      // What is between us and the server may answer for it; of that nobody knows what it dislikes, save a size.
+      // A proxy may answer instead of the server. Its 4xx does not condemn the batch, except for its size.
     } else if (status === 413 || (content?.error && REFUSING.includes(status))) answer.verdict = "refused";
     else if (status < 500 && !PASSING.includes(status)) answer.verdict = "stopped";
   } catch (error) {
@@ -59,6 +61,6 @@ export async function send(
 
 const retryAfter = (value: string): number => Number(value) * 1_000 || Date.parse(value) - Date.now() || 0;
 
-/** Exponential backoff with full jitter; on top of what the server asked for, so that not all return at once. */
+/** Exponential backoff with full jitter. It is added to the pause that the server asked for, to spread the clients. */
 export const pauseMs = (failures: number, retryAfterMs: number, retryMs: number, retryMaxMs: number): number =>
   retryAfterMs + Math.random() * (retryAfterMs ? retryMs : Math.min(retryMaxMs, retryMs * 2 ** Math.min(failures, 30)));

@@ -1,4 +1,4 @@
-/** The client of a page: one, whatever is called before it is there. */
+/** The one client of a page. Calls made before `init` wait for it. */
 import { type Client, createClient } from "./client";
 import type { Options, Status } from "./types";
 
@@ -6,7 +6,7 @@ export { type Client, createClient } from "./client";
 export type * from "./types";
 
 type Method = keyof Client;
-/** A call with its moment, as the snippet of a page keeps them: the moment of the call counts, not that of our arrival. */
+/** A call that the page's snippet has stored, and its time: the event happened then, not when this script arrived. */
 export type Call = [method: Method | "init", args: unknown[], at: number, resolve?: (value: unknown) => void];
 
 let client: Client | undefined;
@@ -29,9 +29,9 @@ export function replay(calls: Call[]): void {
 const method = <N extends Method>(name: N): Client[N] =>
   ((...args: unknown[]) => new Promise((resolve) => replay([[name, args, Date.now(), resolve]]))) as Client[N];
 
-/** Starts the page's client, once; what was called before is done now. */
+/** Starts the page's client once, and runs the calls made before. */
 export function init(options: Options): Client {
-  if (client) console.warn("Of muster.init the first call counts.");
+  if (client) console.warn("Only the first muster.init counts.");
   else {
     client = createClient(options, moment);
     replay(early);

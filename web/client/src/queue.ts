@@ -1,10 +1,10 @@
-/** What happens to events on this device, each step in one transaction with everything that it counts. */
+/** The queue of events on this device. Each step changes the events and their counts in one transaction. */
 import { type Batch, type Decision, newState, type QueuedEvent, type State } from "./records";
 import type { Tx } from "./store";
 import type { ConsentStatus, Counts, Rejected } from "./types";
 
 export const SESSION_MS = 30 * 60_000;
-// A batch and what is around it must fit into the 64 KB that a page may have under way when it is left.
+// A batch and its envelope must fit into the 64 KB that a browser still sends for a page that was left.
 export const MAX_BATCH_BYTES = 50_000;
 export const MAX_BATCH_EVENTS = 200;
 const MAX_INFORMED = 20;
@@ -20,15 +20,15 @@ export interface Limits {
   maxBytes: number;
 }
 
-/** What the server said of one event. */
-export interface Fate {
+/** The server's result for one event. */
+export interface EventResult {
   status: string;
   reason?: string;
   details?: unknown;
 }
 
-/** The decision that counts, as the server says it, and what must no longer be held for it. */
-export interface Counting {
+/** The decision that counts on the server, and what the client must delete because of it. */
+export interface CurrentDecision {
   status: ConsentStatus;
   version: string;
   decidedAt: string;
@@ -37,7 +37,7 @@ export interface Counting {
 
 export const readState = async (tx: Tx): Promise<State> => (await tx.all("meta", 1))[0] ?? newState();
 
-/** A random id; `crypto.randomUUID` is missing on pages without TLS. Of each digit so many bits are random as it leaves. */
+/** A random UUID. `crypto.randomUUID` is missing on pages without TLS. Each 0 and 1 becomes four random bits, the 8 two. */
 export const uuid = (): string =>
   "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (digit) =>
     (+digit ^ (crypto.getRandomValues(new Uint8Array(1))[0]! & (15 >> (+digit / 4)))).toString(16),
@@ -47,7 +47,7 @@ const bump = (counts: Counts, name: string): void => {
   counts[name] = (counts[name] ?? 0) + 1;
 };
 
-/** The session that an event of this moment belongs to; of a clock that was put back it goes on. */
+/** The session of an event that happens at `at`. If the clock was set back, the session continues. */
 function sessionAt(state: State, at: number): string {
   if (!state.session || at - state.session.at > SESSION_MS) state.session = { id: uuid(), at };
   state.session.at = at;
@@ -56,7 +56,7 @@ function sessionAt(state: State, at: number): string {
 
 export const isForbidden = (state: State): boolean => !!state.decision && state.decision.status !== "granted";
 
-/** Queues events, each with the session and user of its moment; the events queued, and the last key dropped. */
+/** Queues events with the session and user of their time. Resolves to the queued events and the last dropped key. */
 export async function add(
   tx: Tx,
   state: State,
@@ -67,7 +67,7 @@ export async function add(
   for (const operation of operations) {
     if (operation.kind === "user") {
       const { user } = operation;
-      // Another person is another session; who was nobody until now stays in theirs.
+      // Another user gets a new session. An anonymous session continues when its user is identified.
       if (!user || (state.user && state.user !== user)) state.session = null;
       state.user = user;
       continue;
@@ -87,7 +87,7 @@ export async function add(
   return { queued, dropped: await drop(tx, state, limits) };
 }
 
-/** Gives up the oldest events, but no batch that is numbered, until what is left is within the limits. */
+/** Drops the oldest events until the queue is within its limits. Numbered batches stay. */
 export async function drop(tx: Tx, state: State, limits: Limits): Promise<number> {
   let last = 0;
   while (state.queued > limits.maxEvents || state.bytes > limits.maxBytes) {
@@ -103,7 +103,7 @@ export async function drop(tx: Tx, state: State, limits: Limits): Promise<number
   return last;
 }
 
-/** The batch to be sent now: the one that is waiting for its answer, else the oldest events with a new number. */
+/** The next batch to send: one without a response yet, or else the oldest events with a new number. */
 export async function nextBatch(tx: Tx, state: State, context: string): Promise<Batch | undefined> {
   const [waiting] = await tx.all("batches", 1);
   if (waiting) return informed(state, waiting);
@@ -134,14 +134,14 @@ export async function nextBatch(tx: Tx, state: State, context: string): Promise<
     bytes,
   };
   tx.put("batches", batch);
-  // Events queue in the order of their sessions: one that is over, here and in the queue, needs no more numbers.
+  // Events are queued in the order of their sessions. A session that is neither current nor queued needs no more numbers.
   const needed = [state.session?.id, session, oldest[taken.length]?.session];
   for (const counts of [state.sequences, state.told])
     for (const each of Object.keys(counts)) if (!needed.includes(each)) delete counts[each];
   return informed(state, batch);
 }
 
-/** Sees to it that the server hears of the decision of a batch's person before it sees the batch. */
+/** Makes sure that the server gets the decision of a batch's user before the batch. */
 function informed(state: State, batch: Batch): Batch {
   if (state.decision) inform(state, batch.user, batch.session);
   return batch;
@@ -154,7 +154,7 @@ function inform(state: State, user: string | null, session: string): void {
   state.decisions.push({ ...(user ? { userId: user } : { sessionId: session }), ...state.decision! });
 }
 
-/** The body of a batch, the same on every try but for the time of sending; a beacon's has no number. */
+/** The body of a batch. Only `sentAt` changes between tries. A beacon's batch has no number. */
 export const bodyOf = (
   batch: Pick<Batch, "session" | "user" | "context" | "events"> & Partial<Batch>,
   now: number,
@@ -163,11 +163,11 @@ export const bodyOf = (
   `"sequence":${batch.sequence ?? null},"dropped":${batch.dropped ?? null},"context":${batch.context},` +
   `"events":[${batch.events}]}`;
 
-/** Takes an answered batch out of the queue; what was rejected of it. Another tab may have been first. */
-export async function settle(tx: Tx, state: State, batch: Batch, fates: Fate[]): Promise<Rejected[]> {
+/** Removes an answered batch, unless another tab has done so. Resolves to its rejected events. */
+export async function settle(tx: Tx, state: State, batch: Batch, results: EventResult[]): Promise<Rejected[]> {
   if (!(await take(tx, state, batch))) return [];
   const rejected: Rejected[] = [];
-  fates.forEach(({ status, reason = status, details }, index) => {
+  results.forEach(({ status, reason = status, details }, index) => {
     if (status === "rejected") {
       bump(state.rejected, reason);
       rejected.push({ event: JSON.parse(batch.events[index]!), reason, details });
@@ -177,12 +177,12 @@ export async function settle(tx: Tx, state: State, batch: Batch, fates: Fate[]):
   return rejected;
 }
 
-/** Halves a batch that the server refuses as a whole; an event that is refused alone is given up. */
-export async function split(tx: Tx, state: State, batch: Batch, fate: Fate): Promise<Rejected[]> {
+/** Halves a batch that the server refused as a whole. An event refused alone is rejected. */
+export async function split(tx: Tx, state: State, batch: Batch, result: EventResult): Promise<Rejected[]> {
   const { length } = batch.events;
   if (length === 1) {
-    const rejected = await settle(tx, state, batch, [fate]);
-    // The server has not seen it, and hears of it as of any that was dropped.
+    const rejected = await settle(tx, state, batch, [result]);
+    // The server has not stored this event, so report it like a dropped one.
     state.untold += rejected.length;
     return rejected;
   }
@@ -209,7 +209,7 @@ async function take(tx: Tx, state: State, batch: Batch): Promise<boolean> {
   return true;
 }
 
-/** Keeps a decision and what the server must hear of it; one that forbids empties the queue and forgets the user. */
+/** Stores a decision and queues it for the server. A refusal empties the queue and forgets the user. */
 export function decide(tx: Tx, state: State, status: ConsentStatus, version: string, at: number): void {
   if (state.decision?.status === status && state.decision.version === version) return;
   const decidedAt = new Date(at).toISOString();
@@ -220,16 +220,16 @@ export function decide(tx: Tx, state: State, status: ConsentStatus, version: str
   if (status !== "granted") purge(tx, state);
 }
 
-/** Takes over what counts, where the server knows a later decision of this person, made elsewhere. */
-export function obey(
+/** Adopts the server's decision if this user made a later one on another device. */
+export function adopt(
   tx: Tx,
   state: State,
-  told: Decision,
-  { status, version, decidedAt, purge: asked }: Counting,
+  sent: Decision,
+  { status, version, decidedAt, purge: asked }: CurrentDecision,
 ): void {
-  const isOurs = (told.userId ?? told.sessionId) === (state.user ?? state.session?.id);
-  // It may have been decided anew meanwhile.
-  if (!asked?.length || !isOurs || told.decidedAt !== state.decision?.decidedAt) return;
+  const isCurrent = (sent.userId ?? sent.sessionId) === (state.user ?? state.session?.id);
+  // There may be a new decision since the request.
+  if (!asked?.length || !isCurrent || sent.decidedAt !== state.decision?.decidedAt) return;
   state.decision = { status, version, dataUsageAccepted: false, decidedAt };
   purge(tx, state);
 }

@@ -1,7 +1,7 @@
-/** What is in the store. Pages of another version may read it: add, never rename. */
+/** The records in the store. Pages with another version of this script may read them: add fields, never rename one. */
 import type { ConsentStatus, Counts, Fault } from "./types";
 
-/** An event of which session and user are settled. */
+/** An event with its session and user. */
 export interface QueuedEvent {
   k: number;
   json: string;
@@ -10,7 +10,7 @@ export interface QueuedEvent {
   user: string | null;
 }
 
-/** A batch with its number: sent as it is until the server has answered. */
+/** A batch with its number. It is sent unchanged until the server has answered. */
 export interface Batch {
   k: number;
   session: string;
@@ -22,7 +22,7 @@ export interface Batch {
   bytes: number;
 }
 
-/** A decision as PUT /v1/consent takes it. */
+/** The body of PUT /v1/consent. */
 export interface Decision {
   userId?: string;
   sessionId?: string;
@@ -32,7 +32,7 @@ export interface Decision {
   decidedAt: string;
 }
 
-/** All else that pages of one origin share; read and written whole, in the transaction of what it counts. */
+/** The state that all pages of one origin share. Each transaction reads and writes all of it. */
 export interface State {
   k: 0;
   nextKey: number;
@@ -40,7 +40,7 @@ export interface State {
   user: string | null;
   /** The last batch number of each session that is current or still queued. */
   sequences: Counts;
-  /** Events dropped of which no batch has told, and what each session has told. */
+  /** Dropped events that no batch has reported yet, and the number that each session has reported. */
   untold: number;
   told: Counts;
   queued: number;
@@ -52,11 +52,11 @@ export interface State {
   rejected: Counts;
   ignored: Counts;
   decision: Omit<Decision, "userId" | "sessionId"> | null;
-  /** Decisions that the server has not heard yet, and whose it has been or will be told. */
+  /** Decisions not sent yet, and the users and sessions that have a sent or queued decision. */
   decisions: Decision[];
   informed: string[];
   failures: number;
-  /** Until then nobody asks the server. */
+  /** No request is sent before this time. */
   until: number;
   lease: { tab: string; until: number } | null;
   lastError: Fault | null;

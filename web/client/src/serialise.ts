@@ -1,19 +1,19 @@
-/** Turns what an app tracks into JSON, once, so that what it changes later changes nothing. */
+/** Turns an event into JSON when it is tracked, so later changes to its data have no effect. */
 
 const MAX_DATA_BYTES = 32 * 1024;
-// Its names and times included, an event must fit into a batch.
+// An event with all of its fields must fit into a batch.
 const MAX_EVENT_BYTES = 40_000;
 
 export const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 
-/** JSON.stringify would write null for a NaN and leave out a function: an event is never silently altered. */
-const refuseWhatIsNoJson = (name: string, value: unknown): unknown => {
+/** Throws where JSON.stringify would write null for NaN or leave out a function: no event is silently changed. */
+const refuseNonJson = (name: string, value: unknown): unknown => {
   if (
     typeof value === "function" ||
     typeof value === "symbol" ||
     (typeof value === "number" && !Number.isFinite(value))
   )
-    throw new TypeError(`${name} is no JSON: ${String(value)}`);
+    throw new TypeError(`${name} is not JSON: ${String(value)}`);
   return value;
 };
 
@@ -23,10 +23,10 @@ export type Serialised =
 
 export function serialise(event: Record<string, unknown>): Serialised {
   try {
-    const json = JSON.stringify(event, refuseWhatIsNoJson);
+    const json = JSON.stringify(event, refuseNonJson);
     const bytes = bytesOf(json);
     if (bytes > MAX_EVENT_BYTES || (bytes > MAX_DATA_BYTES && bytesOf(JSON.stringify(event.data)) > MAX_DATA_BYTES))
-      return { reason: "event_too_large", details: `${bytes} bytes, of ${MAX_DATA_BYTES}.` };
+      return { reason: "event_too_large", details: `${bytes} bytes, limit ${MAX_DATA_BYTES}.` };
     return { json, bytes };
   } catch (error) {
     return { reason: "invalid_event", details: (error as Error).message };

@@ -1,4 +1,4 @@
-/** Keeps records: in IndexedDB, or in memory where the browser gives none. */
+/** Stores records in IndexedDB, or in memory if the browser offers no IndexedDB. */
 import type { Batch, QueuedEvent, State } from "./records";
 
 export interface Stores {
@@ -9,7 +9,7 @@ export interface Stores {
 
 type Name = keyof Stores;
 
-/** One transaction: all of it happens, or nothing. Records come in the order of their keys. */
+/** One transaction: all of its changes happen, or none. Records come in the order of their keys. */
 export interface Tx {
   all<N extends Name>(name: N, limit: number): Promise<Stores[N][]>;
   put<N extends Name>(name: N, record: Stores[N]): void;
@@ -19,23 +19,23 @@ export interface Tx {
 
 export interface Store {
   kind: "indexeddb" | "memory";
-  /** Resolves once it is committed. The work may be done again, and must read all it needs through its transaction. */
+  /** Resolves once committed. `work` may run twice, so it must read everything through its transaction. */
   run<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
 }
 
 const NAMES: Name[] = ["events", "batches", "meta"];
-// WebKit has left requests to open a database unanswered (bugs 226547 and 240503).
+// In WebKit a request to open a database can stay unanswered (bugs 226547 and 240503).
 const OPEN_MS = 3_000;
 
 const open = (name: string): Promise<IDBDatabase> =>
   new Promise((resolve, reject) => {
-    setTimeout(reject, OPEN_MS, new Error("IndexedDB does not answer"));
+    setTimeout(reject, OPEN_MS, new Error("IndexedDB does not answer."));
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       for (const each of NAMES) request.result.createObjectStore(each, { keyPath: "k" });
     };
     request.onsuccess = () => {
-      // Whoever deletes or upgrades the database must not wait for this page.
+      // This page must not block other pages that delete or upgrade the database.
       request.result.onversionchange = () => request.result.close();
       resolve(request.result);
     };
@@ -66,13 +66,13 @@ const attempt = <T>(database: IDBDatabase, work: (tx: Tx) => Promise<T>): Promis
         try {
           transaction.abort();
         } catch {
-          // It was over already, which is why the work failed.
+          // The transaction had already ended, so the work failed.
         }
       },
     );
   });
 
-/** The origin's IndexedDB; rejects where it cannot be used. */
+/** The origin's IndexedDB. Rejects if it cannot be used. */
 export async function idbStore(name: string): Promise<Store> {
   let database = await open(name);
   return {
@@ -82,7 +82,7 @@ export async function idbStore(name: string): Promise<Store> {
         return await attempt(database, work);
       } catch (error) {
         if (isFull(error)) throw error;
-        // Browsers close connections of pages that slept, and Safari's server is lost at times: once more, on a new one.
+        // Browsers close the connections of sleeping pages, and Safari sometimes loses its server: try once more on a new one.
         database.close();
         database = await open(name);
         return attempt(database, work);
@@ -91,7 +91,7 @@ export async function idbStore(name: string): Promise<Store> {
   };
 }
 
-/** Lasts as long as the page. */
+/** A store that lasts as long as the page. */
 export function memoryStore(): Store {
   const stores = { events: new Map(), batches: new Map(), meta: new Map() };
   let last: Promise<unknown> = Promise.resolve();

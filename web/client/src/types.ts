@@ -1,31 +1,31 @@
-/** What an app says to the client, and what it hears from it. */
+/** The options, results and status of the client. */
 
 export interface Options {
-  /** Where the API is: `https://….execute-api.….amazonaws.com`. */
+  /** The URL of the API: `https://….execute-api.….amazonaws.com`. */
   url: string;
   /** The project's write key (`mw_…`), which is public. */
   key: string;
-  /** Goes with every batch, up to 4 KB with what the client adds: `appVersion` and the like. */
+  /** Sent with every batch, for example `appVersion`. Up to 4 KB, including the fields that the client adds. */
   context?: Record<string, unknown>;
-  /** `required`: before `setConsent("granted", …)` nothing is written on the device and nothing leaves it. */
+  /** With `required`, nothing is written on the device or sent before `setConsent("granted", …)`. */
   consent?: "required" | "optional";
-  /** Do nothing at all where the browser sends Do Not Track or Global Privacy Control. */
+  /** Do nothing if the browser sends Do Not Track or Global Privacy Control. */
   respectDoNotTrack?: boolean;
-  /** Two projects on one origin need a name each; the default is `muster`. */
+  /** Names the store. Two projects on one origin need different names. Default: `muster`. */
   name?: string;
-  /** How long an event waits for company; 2,000. */
+  /** How long an event waits for others in its batch, in milliseconds. Default: 2,000. */
   flushMs?: number;
-  /** So many waiting events leave at once; 30. */
+  /** This many waiting events are sent at once. Default: 30. */
   flushEvents?: number;
-  /** How much the queue holds before it drops the oldest; 10,000 events and 5 MB. */
+  /** The size of the queue. A full queue drops its oldest events. Default: 10,000 events and 5 MB. */
   maxEvents?: number;
   maxBytes?: number;
-  /** The first pause after a failure, at most, and the longest; 1,000 and 60,000. */
+  /** The longest first pause after a failure, and the longest of all, in milliseconds. Default: 1,000 and 60,000. */
   retryMs?: number;
   retryMaxMs?: number;
-  /** How long one request may take; 30,000. */
+  /** The timeout of one request, in milliseconds. Default: 30,000. */
   timeoutMs?: number;
-  /** Hears of events that will never be stored. */
+  /** Called with events that will never be stored. */
   onRejected?: (rejected: Rejected[]) => void;
 }
 
@@ -36,8 +36,8 @@ export interface Rejected {
 }
 
 /**
- * What became of a call of `track`: `stored` is durable on this device, `memory` lasts as long as the page,
- * `held` waits in memory for consent, `refused` and `off` were not taken, for the reason given.
+ * The result of a call of `track`. `stored` is durable on this device. `memory` lasts as long as the page. `held` waits in
+ * memory for consent. `refused` and `off` were not queued, and `reason` says why.
  */
 export interface Tracked {
   id: string | null;
@@ -49,32 +49,32 @@ export type ConsentStatus = "granted" | "denied" | "withdrawn";
 export type Counts = Record<string, number>;
 
 /**
- * Where the events of this device are. Of every event taken one thing is true:
+ * Where the events of this device are. Every tracked event has exactly one state:
  * tracked = queued + sent.accepted + sent.duplicate + sent.queued + rejected + ignored + dropped + purged.
  */
 export interface Status {
   enabled: boolean;
-  /** Why not: `not_initialised`, `do_not_track`, `consent_required`, `consent_denied`, or an error's code. */
+  /** Why the client sends nothing: `not_initialised`, `do_not_track`, `consent_required`, `consent_denied`, or an error's code. */
   reason: string | null;
   storage: "indexeddb" | "memory" | null;
   sessionId: string | null;
   userId: string | null;
   consent: ConsentStatus | null;
-  /** Waiting for consent, in this page only, and not yet tracked. */
+  /** Events of this page that wait for consent. They do not count as tracked yet. */
   held: number;
   tracked: number;
   queued: number;
   /**
-   * By what the server said: `accepted`; `duplicate`, which it had already, for an answer was lost and not the event;
-   * `queued`, which it keeps durably and stores in a moment (202).
+   * By the server's result. `accepted`: stored. `duplicate`: already stored, because only the response of an earlier try was
+   * lost. `queued`: durably queued, and stored in a moment (202).
    */
   sent: Counts;
   /** By reason. */
   rejected: Counts;
   ignored: Counts;
-  /** Given up because the queue was full. */
+  /** Deleted because the queue was full. */
   dropped: number;
-  /** Removed when consent was denied or withdrawn. */
+  /** Deleted when consent was denied or withdrawn. */
   purged: number;
   lastError: Fault | null;
   /** When the next try is due after a failure. */

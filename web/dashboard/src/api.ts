@@ -1,4 +1,4 @@
-// The only place that asks the API anything.
+// The only module that sends requests to the API.
 
 const KEY = "muster.key";
 const TIMEOUT_MS = 30_000;
@@ -16,17 +16,17 @@ export class ApiError extends Error {
 
 export type KeyKind = "read" | "admin";
 
-/** The key of this tab; it is in no URL, and gone when the tab is closed. */
+/** The key of this tab. It is never in a URL, and closing the tab deletes it. */
 export const key = {
   get: (): string | null => sessionStorage.getItem(KEY),
   set: (text: string): void => sessionStorage.setItem(KEY, text),
   forget: (): void => sessionStorage.removeItem(KEY),
 };
 
-/** Why a text cannot be a key that reads; null where it may be one. */
-export function whyNoKey(text: string): string | null {
+/** Why a text cannot be a read or admin key. Null if it may be one. */
+export function keyProblem(text: string): string | null {
   if (text.startsWith("mw_"))
-    return "This is a write key: apps send events with it. Enter the read key or the admin key.";
+    return "This is a write key, which can only send events. Enter the read key or the admin key.";
   if (text.startsWith("mr_") || text.startsWith("ma_")) return null;
   return "A read key begins with mr_, an admin key with ma_.";
 }
@@ -55,15 +55,13 @@ export async function request<T>(
     throw new ApiError(
       0,
       "unreachable",
-      navigator.onLine
-        ? "The API does not answer. It may be down, or out of reach from here."
-        : "This device is offline.",
+      navigator.onLine ? "The API does not respond. It may be down or unreachable." : "This device is offline.",
     );
   }
   const answer = parse(text);
   if (response.ok) return answer as T;
-  const error = failure(response, answer);
-  // A key that is refused is of no use to any view: the app asks for another one.
+  const error = toError(response, answer);
+  // No view works with a refused key, so the app asks for another one.
   if (response.status === 401 && !options.key) dispatchEvent(new CustomEvent("keyrefused", { detail: error.message }));
   throw error;
 }
@@ -76,8 +74,8 @@ function parse(text: string): unknown {
   }
 }
 
-/** An error of the API's, or of the gateway before it, which knows but a message. */
-function failure(response: Response, answer: unknown): ApiError {
+/** An error of the API, or of its gateway, which sends only a message. */
+function toError(response: Response, answer: unknown): ApiError {
   const { error, message } = (answer ?? {}) as {
     error?: { code: string; message: string; requestId: string };
     message?: string;
@@ -87,7 +85,7 @@ function failure(response: Response, answer: unknown): ApiError {
   return new ApiError(
     response.status,
     "gateway",
-    `The gateway answered ${response.status}${message ? `: ${message}` : ""}.`,
+    `The gateway returned ${response.status}${message ? `: ${message}` : ""}.`,
     id,
   );
 }

@@ -71,7 +71,7 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
   const before = useRef(place);
   useEffect(() => {
     document.title = [route.of ?? name, project?.name, "Muster"].filter(Boolean).join(" · ");
-    // Another view is another page: a screen reader begins at its top.
+    // A screen reader starts at the top of a new view.
     if (before.current !== place) main.current?.focus();
     before.current = place;
   }, [place, name, route.of, project?.name]);
@@ -88,13 +88,13 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
           Muster
         </a>
         {project && <span class="project">{project.name}</span>}
-        <Light health={health} route={route} />
+        <HealthLight health={health} route={route} />
         <span class="grow" />
-        <span class="kind" title="What the key may do">
+        <span class="kind" title="The kind of your key">
           {props.isAdmin ? "admin key" : "read key"}
         </span>
         <button type="button" class="quiet" onClick={props.onLeave}>
-          Leave
+          Change key
         </button>
       </header>
       <nav aria-label="Views">
@@ -111,7 +111,7 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
       <main ref={main} tabIndex={-1} id="main">
         {!isOnline && (
           <p class="banner" role="status">
-            This device is offline. What is shown is from before; it is asked for again once the network is back.
+            This device is offline. The data below may be out of date. It reloads when the network is back.
           </p>
         )}
         <h1 class={route.of === null ? "" : "hidden"}>{name}</h1>
@@ -121,21 +121,21 @@ function Project(props: { isAdmin: boolean; onLeave: () => void }) {
   );
 }
 
-const SAID = { ok: "All is well", degraded: "Degraded", failing: "Failing" };
+const STATUSES = { ok: "Healthy", degraded: "Degraded", failing: "Failing" };
 
-function Light(props: { health: Loaded<Diagnostics>; route: Route }) {
+function HealthLight(props: { health: Loaded<Diagnostics>; route: Route }) {
   const { data, error } = props.health;
   const count = (status: string) => data?.checks.filter((check) => check.status === status).length ?? 0;
   const state = error ? "failing" : (data?.status ?? "unknown");
-  const faults =
-    data?.status === "failing" ? format.counted(count("fail"), "fault") : format.counted(count("warn"), "warning");
+  const problems =
+    data?.status === "failing" ? format.counted(count("fail"), "failure") : format.counted(count("warn"), "warning");
   const text = error
-    ? "Not reachable"
+    ? "Unreachable"
     : data === null
       ? "Checking…"
       : data.status === "ok"
-        ? SAID.ok
-        : `${SAID[data.status]}: ${faults}`;
+        ? STATUSES.ok
+        : `${STATUSES[data.status]}: ${problems}`;
   return (
     <a class={`light ${state}`} href={linkTo("diagnostics", props.route.params)} aria-label={`Health: ${text}`}>
       <i aria-hidden="true" />

@@ -1,4 +1,4 @@
-// A series over time. What it draws is also a table, for those who do not see it and those who want the numbers.
+// A series over time, as a chart and as a table.
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -35,7 +35,7 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
     );
     const times = series.map((each) => new Date(each.bucket).getTime() / 1000);
     const values = series.map((each) => each[measure]);
-    // The last bucket is still filling up: what is drawn to it is no fall.
+    // The last bucket is incomplete, so the line to it is dashed.
     const isOpen = series.length > 1 && new Date(props.asOf) < new Date(range.end);
     const last = values.length - 1;
     const whole = isOpen ? values.map((value, index) => (index === last ? null : value)) : values;
@@ -90,19 +90,19 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
   }, [series, measure, range.timezone, range.granularity, isDark, isNarrow]);
 
   const most = series.reduce((best, each) => (each[measure] > best[measure] ? each : best), series[0]!);
-  const said = at === null ? null : series[at];
+  const pointed = at === null ? null : series[at];
   return (
     <figure class="chart">
       <figcaption>
         <span aria-hidden="true">
-          {said ? (
+          {pointed ? (
             <>
-              <b>{format.count(said[measure])}</b> {measure} ·{" "}
-              {format.bucket(said.bucket, range.granularity, range.timezone)}
+              <b>{format.count(pointed[measure])}</b> {measure} ·{" "}
+              {format.bucket(pointed.bucket, range.granularity, range.timezone)}
             </>
           ) : (
             <>
-              most: <b>{format.count(most[measure])}</b> ·{" "}
+              highest: <b>{format.count(most[measure])}</b> ·{" "}
               {format.bucket(most.bucket, range.granularity, range.timezone)}
             </>
           )}
@@ -115,7 +115,7 @@ export function Chart(props: { series: Bucket[]; measure: Measure; range: Range;
         ref={holder}
         class="plot"
         role="img"
-        aria-label={`${measure} by ${range.granularity}: ${series.length} values, at most ${format.count(most[measure])} (${format.bucket(most.bucket, range.granularity, range.timezone)}). The table has them all.`}
+        aria-label={`${measure} by ${range.granularity}: ${series.length} values, at most ${format.count(most[measure])} (${format.bucket(most.bucket, range.granularity, range.timezone)}). The table shows all of them.`}
       />
       <div class={isTable ? "below" : "hidden"}>
         <Table

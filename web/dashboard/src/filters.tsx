@@ -1,4 +1,4 @@
-// The range, its granularity and time zone, and what is filtered by: all in the address.
+// The range, its granularity and time zone, and the filters. All of them are in the URL.
 import { useId, useMemo, useState } from "preact/hooks";
 import { change, FIELDS, isFilter, ownZone, type Route, toggleFilter, zoneOf } from "./route";
 
@@ -29,7 +29,7 @@ export function Filters(props: {
 }) {
   const { route } = props;
   const { params } = route;
-  const chosen = params.has("start") ? "own" : (params.get("timeframe") ?? props.timeframe ?? "week");
+  const chosen = params.has("start") ? "custom" : (params.get("timeframe") ?? props.timeframe ?? "week");
   const zone = zoneOf(params);
   const zones = useMemo(() => [...new Set([ownZone(), "UTC", ...Intl.supportedValuesOf("timeZone")])], []);
   const filters = [...params].filter(([name]) => isFilter(name));
@@ -41,7 +41,7 @@ export function Filters(props: {
           value={chosen}
           onChange={(event) => {
             const { value } = event.currentTarget;
-            if (value === "own") changeDays(route, dayAfter(dayOf(zone), -6), dayOf(zone));
+            if (value === "custom") changeDays(route, dayAfter(todayIn(zone), -6), todayIn(zone));
             else change(route, { timeframe: value, start: null, end: null, granularity: null });
           }}
         >
@@ -50,10 +50,10 @@ export function Filters(props: {
               {text}
             </option>
           ))}
-          <option value="own">From … to …</option>
+          <option value="custom">From … to …</option>
         </select>
       </label>
-      {chosen === "own" && <OwnRange route={route} />}
+      {chosen === "custom" && <CustomRange route={route} />}
       {props.withGranularity && (
         <label>
           <span>By</span>
@@ -107,16 +107,16 @@ export function Filters(props: {
   );
 }
 
-/** Whole days, the last of them included; the API's end is the day after. */
+/** Sets a range of whole days. `last` is included, so the API's end is the day after it. */
 function changeDays(route: Route, first: string, last: string): void {
   if (first && last && first <= last)
     change(route, { timeframe: null, granularity: null, start: first, end: dayAfter(last, 1) });
 }
 
-function OwnRange({ route }: { route: Route }) {
+function CustomRange({ route }: { route: Route }) {
   const { params } = route;
   const first = params.get("start")?.slice(0, 10) ?? "";
-  const last = params.has("end") ? dayAfter(params.get("end")!.slice(0, 10), -1) : dayOf(zoneOf(params));
+  const last = params.has("end") ? dayAfter(params.get("end")!.slice(0, 10), -1) : todayIn(zoneOf(params));
   return (
     <>
       <label>
@@ -141,8 +141,8 @@ function OwnRange({ route }: { route: Route }) {
   );
 }
 
-/** The day that it is now in a time zone, as the API writes it. */
-const dayOf = (zone: string): string => new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(new Date());
+/** Today's date in a time zone, in the API's format. */
+const todayIn = (zone: string): string => new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(new Date());
 
 function dayAfter(day: string, days: number): string {
   const date = new Date(`${day}T00:00:00Z`);
@@ -184,7 +184,7 @@ function AddFilter(props: { route: Route }) {
               {nameOf(each)}
             </option>
           ))}
-          <option value="data">A key of data</option>
+          <option value="data">A data key</option>
         </select>
       </label>
       {field === "data" && (

@@ -1,4 +1,4 @@
-// How numbers and times are written: as the reader's language has them, in the time zone that is looked at.
+// Formats numbers and times in the reader's language and in the chosen time zone.
 
 const LANGUAGE = navigator.language;
 const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
@@ -23,7 +23,7 @@ export function counted(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${plural.select(value) === "one" ? one : many}`;
 }
 
-/** The change from one number to another; null where there was nothing to change from. */
+/** The change from one number to another as a percentage. Null if the first is 0. */
 export function changed(from: number, to: number): string | null {
   return from === 0 ? null : signed.format((to - from) / from);
 }
@@ -45,7 +45,7 @@ function unit(value: number, name: string, digits = 0): string {
   return units.get(id)!.format(value);
 }
 
-/** A length of time by its two largest units. */
+/** A duration in its two largest units. */
 export function duration(seconds: number): string {
   if (seconds < 60) return unit(seconds, "second", seconds < 10 ? 1 : 0);
   const total = Math.round(seconds);

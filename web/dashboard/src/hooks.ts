@@ -11,7 +11,7 @@ export interface Loaded<T> {
 export const asApiError = (error: unknown): ApiError =>
   error instanceof ApiError ? error : new ApiError(0, "unexpected", `The dashboard failed: ${error}`);
 
-/** What the API answers to a path; null asks nothing. What was there stays until the next answer has come. */
+/** The API's response for a path. A null path sends no request. Old data stays until the next response. */
 export function useApi<T>(path: string | null, options: { everyMs?: number; body?: unknown } = {}): Loaded<T> {
   const [state, setState] = useState<{ data: T | null; error: ApiError | null }>({ data: null, error: null });
   const [isLoading, setLoading] = useState(path !== null);
@@ -48,18 +48,18 @@ export function useApi<T>(path: string | null, options: { everyMs?: number; body
 }
 
 export interface Pages<T> extends Loaded<T[]> {
-  /** Asks for the next page; null where there is none. */
+  /** Loads the next page. Null if there is none. */
   more: (() => void) | null;
 }
 
-/** Rows that the API answers page by page, each page below the ones before; null asks nothing. */
+/** Rows that the API returns page by page. A null path sends no request. */
 export function usePages<T>(path: string | null, name: string): Pages<T> {
   const first = useApi<Page<T>>(path);
-  const begun: Rest<T> = { of: first.data, rows: [], cursor: first.data?.nextCursor ?? null, error: null };
-  const [kept, setRest] = useState(begun);
+  const empty: Rest<T> = { of: first.data, rows: [], cursor: first.data?.nextCursor ?? null, error: null };
+  const [loaded, setRest] = useState(empty);
   const [isLoading, setLoading] = useState(false);
-  // Pages, and the error of one, belong to the first page that they follow: another first page begins anew.
-  const rest = kept.of === first.data ? kept : begun;
+  // Later pages and their error belong to one first page. A new first page starts again without them.
+  const rest = loaded.of === first.data ? loaded : empty;
   const more = () => {
     setLoading(true);
     request<Page<T>>(`${path}${path?.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(rest.cursor!)}`)
@@ -88,7 +88,7 @@ type Page<T> = Record<string, T[]> & { nextCursor?: string | null };
 
 const rowsOf = <T>(page: Page<T>, name: string): T[] => page[name] ?? [];
 
-/** Calls again and again while the page is seen, and at once when it is seen again. */
+/** Calls every `ms` while the page is visible, and as soon as it is visible again. */
 export function useEvery(ms: number, call: () => void): void {
   const latest = useRef(call);
   latest.current = call;

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { ApiError, request, whyNoKey } from "./api";
+import { ApiError, keyProblem, request } from "./api";
 import { asApiError } from "./hooks";
 import { Failure } from "./parts/answer";
 
@@ -8,23 +8,23 @@ export function KeyEntry(props: { refusal: string | null; onKey: (key: string) =
   const [error, setError] = useState<ApiError | null>(
     props.refusal === null ? null : new ApiError(401, "invalid_key", props.refusal),
   );
-  const [isAsking, setAsking] = useState(false);
+  const [isChecking, setChecking] = useState(false);
   const enter = async (event: Event) => {
     event.preventDefault();
     const given = typed.trim();
-    const why = whyNoKey(given);
-    if (why !== null) return setError(new ApiError(0, "no_key", why));
-    setAsking(true);
+    const problem = keyProblem(given);
+    if (problem !== null) return setError(new ApiError(0, "no_key", problem));
+    setChecking(true);
     setError(null);
     try {
       await request("/v1/metrics?timeframe=hour", { key: given });
       props.onKey(given);
     } catch (raised) {
       const refused = asApiError(raised);
-      // With its database away the API knows no key; the diagnostics then say what is wrong.
+      // Without its database the API cannot check keys. The diagnostics say what is wrong.
       if (refused.code === "database_unavailable") props.onKey(given);
       else setError(refused);
-      setAsking(false);
+      setChecking(false);
     }
   };
   return (
@@ -49,12 +49,12 @@ export function KeyEntry(props: { refusal: string | null; onKey: (key: string) =
           onInput={(event) => setTyped(event.currentTarget.value)}
           aria-describedby="key-note"
         />
-        <button type="submit" class="primary" disabled={isAsking}>
-          {isAsking ? "Asking…" : "Open"}
+        <button type="submit" class="primary" disabled={isChecking}>
+          {isChecking ? "Checking…" : "Open"}
         </button>
         <p id="key-note" class="small">
-          It stays in this tab and is forgotten when the tab closes. <code>make run</code> prints both keys. The admin
-          key also replays what was rejected, issues pilot tokens, and exports or erases a person.
+          The key stays in this tab until you close it. <code>make run</code> prints both keys. The admin key can also
+          replay rejected events, issue pilot tokens, and export or erase a user.
         </p>
       </form>
       {error && <Failure error={error} />}

@@ -1,14 +1,14 @@
-// Where one is, and by which filters: all of it in the URL after the #, which no server sees, for filters name people.
+// The view and its filters, in the URL after the #. Filters can name users, and browsers do not send this part to servers.
 import { useEffect, useState } from "preact/hooks";
 
 export interface Route {
   view: string;
-  /** What the view is of: a user, a session. */
+  /** The user or session that the view shows. */
   of: string | null;
   params: URLSearchParams;
 }
 
-/** The parameters that all views share; the rest is a view's own. */
+/** The parameters that all views share. Every other parameter belongs to one view. */
 const SHARED = [
   "timeframe",
   "start",
@@ -48,16 +48,16 @@ export function isFilter(name: string): boolean {
   return FIELDS.includes(name) || name.startsWith("data.");
 }
 
-/** The address of a view; range and filters go with one from view to view. */
+/** The link to a view. It keeps the range and the filters. */
 export function linkTo(
   view: string,
   params: URLSearchParams,
   of: string | null = null,
   own: Record<string, string> = {},
 ): string {
-  const kept = new URLSearchParams([...params].filter(([name]) => isShared(name)));
-  for (const [name, value] of Object.entries(own)) kept.set(name, value);
-  const query = kept.toString();
+  const linked = new URLSearchParams([...params].filter(([name]) => isShared(name)));
+  for (const [name, value] of Object.entries(own)) linked.set(name, value);
+  const query = linked.toString();
   return `#/${view}${of === null ? "" : `/${encodeURIComponent(of)}`}${query ? `?${query}` : ""}`;
 }
 
@@ -71,7 +71,7 @@ export function useRoute(): Route {
   return route;
 }
 
-/** Changes parameters of the address; null takes one out. */
+/** Changes parameters of the URL. Null removes one. */
 export function change(route: Route, changes: Record<string, string | string[] | null>): void {
   const params = new URLSearchParams(route.params);
   for (const [name, value] of Object.entries(changes)) {
@@ -91,16 +91,17 @@ export const ownZone = (): string => Intl.DateTimeFormat().resolvedOptions().tim
 
 export const zoneOf = (params: URLSearchParams): string => params.get("timezone") ?? ownZone();
 
-/** The query of a request for what the address says; of `also`, null leaves a parameter out. */
+/** The query string of a request, from the URL's parameters and `also`. A null in `also` leaves a parameter out. */
 export function query(
   params: URLSearchParams,
   names: (name: string) => boolean,
   also: Record<string, string | null> = {},
 ): string {
-  const asked = new URLSearchParams([...params].filter(([name]) => names(name) && !(name in also)));
-  if (names("timezone") && !("timezone" in also)) asked.set("timezone", zoneOf(params));
-  for (const [name, value] of Object.entries(also)) if (value !== null) asked.set(name, value);
-  return asked.toString();
+  const sent = new URLSearchParams([...params].filter(([name]) => names(name) && !(name in also)));
+  if (names("timezone") && !("timezone" in also)) sent.set("timezone", zoneOf(params));
+  for (const [name, value] of Object.entries(also)) if (value !== null) sent.set(name, value);
+  return sent.toString();
 }
 
 export const isRange = (name: string): boolean => ["timeframe", "start", "end", "timezone"].includes(name);
+export const isRangeOrFilter = (name: string): boolean => isRange(name) || isFilter(name);

@@ -1,4 +1,4 @@
-// What the API answers, as far as it is shown; functions/web/openapi.json describes all of it.
+// The parts of the API's responses that the dashboard shows. functions/web/openapi.json describes all of them.
 
 export interface Totals {
   events: number;
@@ -112,14 +112,14 @@ export interface Session {
   isActive: boolean;
 }
 
-/** A session of a range: `eventsInRange` pass its filters. */
-export interface SeenSession extends Session {
+/** A session in a range. `eventsInRange` counts the events that pass the filters. */
+export interface SessionInRange extends Session {
   eventsInRange: number;
   firstEventAt: string;
   lastEventAt: string;
 }
 
-export interface Ledger {
+export interface DeliveryReport {
   eventsCount: number;
   eventsStored: number;
   batches: { received: [number, number][]; gaps: [number, number][]; missing: number; last: number };

@@ -1,4 +1,4 @@
-/** A page that shows where its events are: `?url=http://127.0.0.1:3000&key=mw_…` names the API and the project. */
+/** A page that shows the state of its events. Open it with `?url=http://127.0.0.1:3000&key=mw_…`. */
 import { AnalyticsProvider, useAnalytics } from "muster-react";
 import { StrictMode, useEffect } from "react";
 import { createRoot } from "react-dom/client";
@@ -9,7 +9,7 @@ function Consent() {
   const { consent, setConsent } = useAnalytics();
   if (consent) return null;
   return (
-    <section className="ask">
+    <section className="consent">
       <p>May this page count what you click on?</p>
       <button type="button" onClick={() => setConsent("granted", CONSENT_VERSION)}>
         Yes
@@ -41,47 +41,47 @@ function Buttons() {
   );
 }
 
-const listed = (counts: Record<string, number> = {}) =>
+const list = (counts: Record<string, number> = {}) =>
   Object.entries(counts)
     .map(([name, count]) => `${count} ${name}`)
     .join(", ") || "none";
 
-function Where() {
+function ClientStatus() {
   const { status, enabled, sessionId, userId, queued } = useAnalytics();
   return (
     <dl>
       <dt>Enabled</dt>
-      <dd>{enabled ? "yes" : `no: ${status?.reason ?? "not yet"}`}</dd>
+      <dd>{enabled ? "yes" : `no: ${status?.reason ?? "not started"}`}</dd>
       <dt>Session</dt>
       <dd>{sessionId ?? "none"}</dd>
       <dt>User</dt>
-      <dd>{userId ?? "nobody"}</dd>
+      <dd>{userId ?? "anonymous"}</dd>
       <dt>Held for consent</dt>
       <dd>{status?.held ?? 0}</dd>
-      <dt>Waiting here</dt>
+      <dt>Queued on this device</dt>
       <dd>{queued}</dd>
       <dt>Sent</dt>
-      <dd>{listed(status?.sent)}</dd>
+      <dd>{list(status?.sent)}</dd>
       <dt>Rejected</dt>
-      <dd>{listed(status?.rejected)}</dd>
+      <dd>{list(status?.rejected)}</dd>
       <dt>Last error</dt>
       <dd>{status?.lastError ? `${status.lastError.code} ${status.lastError.message}` : "none"}</dd>
     </dl>
   );
 }
 
-const asked = new URLSearchParams(location.search);
+const parameters = new URLSearchParams(location.search);
 createRoot(document.getElementById("app")!).render(
   <StrictMode>
     <AnalyticsProvider
-      url={asked.get("url") ?? "http://127.0.0.1:3000"}
-      writeKey={asked.get("key") ?? "mw_…"}
+      url={parameters.get("url") ?? "http://127.0.0.1:3000"}
+      writeKey={parameters.get("key") ?? "mw_…"}
       consent="required"
     >
       <h1>Muster in React</h1>
       <Consent />
       <Buttons />
-      <Where />
+      <ClientStatus />
     </AnalyticsProvider>
   </StrictMode>,
 );

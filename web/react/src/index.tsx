@@ -1,4 +1,4 @@
-/** Muster in React: `<AnalyticsProvider url writeKey>` above, `useAnalytics()` below. */
+/** Muster in React: `<AnalyticsProvider url writeKey>` around the app, `useAnalytics()` inside it. */
 import {
   type Client,
   type ConsentStatus,
@@ -22,25 +22,25 @@ export interface Analytics {
   reset: Client["reset"];
   setConsent: Client["setConsent"];
   flush: Client["flush"];
-  /** Whether events leave; if not, `status.reason` says why. */
+  /** Whether events are sent. If not, `status.reason` says why. */
   enabled: boolean;
   consent: ConsentStatus | null;
   sessionId: string | null;
   userId: string | null;
-  /** Events that wait on this device. */
+  /** The number of events that wait on this device. */
   queued: number;
-  /** All that the client knows of its events; null until it has looked. */
+  /** The client's status. Null until it is first read. */
   status: Status | null;
 }
 
 const Context = createContext<Analytics | null>(null);
-// A page has one client, however often React mounts its provider.
+// A page has one client, even if React mounts the provider again.
 let started: Client | undefined;
 
-/** React keeps `key` for itself. */
+/** The key is named `writeKey`, because React reserves `key`. */
 export type AnalyticsProviderProps = Omit<Options, "key"> & { writeKey: string; children?: ReactNode };
 
-/** The client's options, which count as they are when it is first mounted. */
+/** Starts the client when it is first mounted. Later changes of its options have no effect. */
 export function AnalyticsProvider({ children, writeKey, ...options }: AnalyticsProviderProps): ReactNode {
   const [status, setStatus] = useState<Status | null>(null);
   useEffect(() => {
@@ -55,7 +55,7 @@ export function AnalyticsProvider({ children, writeKey, ...options }: AnalyticsP
   }, []);
   const analytics = useMemo(
     () => ({
-      // They may be called before the client is started, as children's effects do: then they wait for it.
+      // Effects of children may call these before the client is started. The calls then wait for it.
       trackEvent: track,
       trackPage: page,
       identify,

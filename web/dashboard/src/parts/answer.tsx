@@ -1,10 +1,10 @@
-// What was asked for, and what there is to see until it is there, or where it is not.
+// Shows the response to a request, its progress or its error.
 
 import type { ComponentChildren } from "preact";
 import type { ApiError } from "../api";
 import type { Loaded, Pages } from "../hooks";
 
-/** What was asked for, once it is there; until then, or where it failed, what is going on. */
+/** The content of a response. A skeleton while it loads, and the error if it failed. */
 export function Answer<T>(props: { of: Loaded<T>; children: (data: T) => ComponentChildren; rows?: number }) {
   const { data, error, isLoading, reload } = props.of;
   return (
@@ -32,7 +32,7 @@ export function Failure(props: { error: ApiError; retry?: () => void; isStale?: 
     <div class="failure" role="alert">
       <p>
         <strong>{error.message}</strong>
-        {props.isStale && " What is shown is from before."}
+        {props.isStale && " The data below is out of date."}
       </p>
       <p class="small">
         <code>{error.code}</code>
@@ -56,7 +56,7 @@ export function Empty(props: { children: ComponentChildren }) {
   return <div class="empty">{props.children}</div>;
 }
 
-/** Leads to the next page, where there is one. */
+/** A button that loads the next page. Nothing if there is none. */
 export function More(props: { of: Pages<unknown>; what: string }) {
   const { more, isLoading } = props.of;
   if (more === null) return null;

@@ -8,7 +8,7 @@ export interface Bar {
   href?: string;
 }
 
-/** Values by their sizes; one that is chosen filters. */
+/** Values with bars by size. Choosing one filters by it. */
 export function Bars(props: { label: string; bars: Bar[]; onChoose?: (value: string) => void }) {
   const most = Math.max(1, ...props.bars.map((bar) => bar.size));
   return (
@@ -18,7 +18,7 @@ export function Bars(props: { label: string; bars: Bar[]; onChoose?: (value: str
         const inside = (
           <>
             <i style={{ width: `${(100 * bar.size) / most}%` }} />
-            <span class={bar.value === null ? "name nobody" : "name"}>{name}</span>
+            <span class={bar.value === null ? "name muted" : "name"}>{name}</span>
             {bar.note && <span class="of">{bar.note}</span>}
             <b>{bar.text}</b>
           </>

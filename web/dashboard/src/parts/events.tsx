@@ -6,7 +6,7 @@ import type { StoredEvent } from "../types";
 
 const SHOWN = 25;
 
-/** Events one below the other, the details of each on demand. */
+/** A list of events. Each opens to show its details. */
 export function EventList(props: {
   events: StoredEvent[];
   route: Route;
@@ -14,7 +14,7 @@ export function EventList(props: {
   label: string;
   withoutUser?: boolean;
   withoutSession?: boolean;
-  /** What follows once all are shown. */
+  /** Shown after the last event. */
   children?: ComponentChildren;
 }) {
   const { route, zone, events } = props;
@@ -40,7 +40,7 @@ export function EventList(props: {
                   </time>
                   <span class="type">{event.eventType}</span>
                   <span class="area">{event.area}</span>
-                  <span class="who">{props.withoutUser ? "" : (event.userId ?? "nobody")}</span>
+                  <span class="who">{props.withoutUser ? "" : (event.userId ?? "anonymous")}</span>
                   <span class="some">{size > 0 ? summaryOf(event.data) : ""}</span>
                 </summary>
                 <dl class="pairs">

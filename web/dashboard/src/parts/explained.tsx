@@ -1,10 +1,10 @@
-// Why a view shows what it shows.
+// Explains the numbers of a view.
 import * as format from "../format";
 import { change, linkTo, type Route } from "../route";
 import type { Explain } from "../types";
 import { Empty } from "./answer";
 
-/** Why a view shows what it shows: an empty one never stays silent. */
+/** The facts behind a view's numbers. An empty view also says why it is empty. */
 export function Explained(props: { explain: Explain; isEmpty: boolean; route: Route; zone: string; asOf?: string }) {
   const { explain, route, zone } = props;
   const outside = `${explain.rowsOutsideRangeIsExact ? "" : "at least "}${format.counted(explain.rowsOutsideRange, "event")} outside the range`;
@@ -20,15 +20,15 @@ export function Explained(props: { explain: Explain; isEmpty: boolean; route: Ro
         )}
       </li>
       <li>{explain.ignoredInRange > 0 ? `${format.count(explain.ignoredInRange)} ignored` : "none ignored"}</li>
-      <li>{explain.lastEventAt ? `last event ${format.moment(explain.lastEventAt, zone)}` : "no event ever"}</li>
-      <li>counted from {explain.source === "rollups" ? "rollups and the newest events" : "raw events"}</li>
+      <li>{explain.lastEventAt ? `last event ${format.moment(explain.lastEventAt, zone)}` : "no events yet"}</li>
+      <li>counted from {explain.source === "rollups" ? "roll-ups and the newest events" : "raw events"}</li>
     </ul>
   );
   if (!props.isEmpty) return <div class="explain">{facts}</div>;
   return (
     <Empty>
       <p class="hint">
-        <strong>{explain.hint || "There is nothing in this view."}</strong>
+        <strong>{explain.hint || "This view has no data."}</strong>
       </p>
       {facts}
       {explain.rowsOutsideRange > 0 && route.params.get("timeframe") !== "all" && (
@@ -36,7 +36,7 @@ export function Explained(props: { explain: Explain; isEmpty: boolean; route: Ro
           type="button"
           onClick={() => change(route, { timeframe: "all", start: null, end: null, granularity: null })}
         >
-          Look at all time
+          Show all time
         </button>
       )}
     </Empty>

@@ -1,6 +1,6 @@
-const WORDS = { fail: "Fails", warn: "Warns", pass: "Passes", skip: "Not checked", unknown: "Unknown" };
+const WORDS = { fail: "Fail", warn: "Warning", pass: "Pass", skip: "Skipped", unknown: "Unknown" };
 
-/** A word beside the mark: nothing is told by colour alone. */
+/** A coloured mark with its status as a word, for readers who cannot tell the colours apart. */
 export function Mark({ status, word = WORDS[status] }: { status: keyof typeof WORDS; word?: string }) {
   return (
     <span class={`mark ${status}`}>

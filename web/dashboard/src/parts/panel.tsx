@@ -1,4 +1,4 @@
-// Frames of what a view shows.
+// The frames of a view's content.
 
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
@@ -49,11 +49,11 @@ export function Tile(props: {
         {change !== null && (
           <span class={`change ${direction}`}>
             {change}
-            <span class="hidden"> against the range before</span>
+            <span class="hidden"> compared with the previous range</span>
           </span>
         )}
-        {change === null && (props.note || (from === 0 && to ? "none before" : "")) && (
-          <span class="change same">{props.note ?? "none before"}</span>
+        {change === null && (props.note || (from === 0 && to ? "no earlier data" : "")) && (
+          <span class="change same">{props.note ?? "no earlier data"}</span>
         )}
       </dd>
     </div>

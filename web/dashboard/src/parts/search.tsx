@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 
-/** Asks for an id, and hands it on as it was typed. */
+/** A search field for an id. It passes the text on as typed. */
 export function Search(props: {
   label: string;
   placeholder: string;

@@ -14,7 +14,7 @@ export function Table<T>(props: {
   keyOf: (row: T) => string | number;
 }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling area must be reachable by keyboard
     <section class="scroll" tabIndex={0} aria-label={props.caption}>
       <table>
         <caption class="hidden">{props.caption}</caption>

@@ -8,7 +8,7 @@ import type { Check, Diagnostics } from "../types";
 
 const ORDER = { fail: 0, warn: 1, pass: 2, skip: 3 };
 
-/** What is broken, and how to mend it. */
+/** The checks of the diagnostics, failures first, with remedies. */
 export function Checks({ health, zone }: { health: Loaded<Diagnostics>; zone: string }) {
   return (
     <Panel
@@ -42,14 +42,14 @@ export function Checks({ health, zone }: { health: Loaded<Diagnostics>; zone: st
 }
 
 function CheckRow({ check }: { check: Check }) {
-  const isSore = check.status === "fail" || check.status === "warn";
+  const needsRemedy = check.status === "fail" || check.status === "warn";
   return (
     <li class={check.status}>
       <Mark status={check.status} />
       <div>
         <b>{check.name.replaceAll("_", " ")}</b>
         <span class="summary">{check.summary}</span>
-        {check.remedy && isSore && (
+        {check.remedy && needsRemedy && (
           <div class="remedy">
             <p>{check.remedy}</p>
             <Copy text={check.remedy} what="the remedy" />

@@ -37,7 +37,7 @@ function Tables({ data }: { data: Diagnostics }) {
           {
             title: "State",
             cell: (name) =>
-              data.tablesExist[name] ? <Mark status="pass" word="There" /> : <Mark status="fail" word="Missing" />,
+              data.tablesExist[name] ? <Mark status="pass" word="Exists" /> : <Mark status="fail" word="Missing" />,
           },
           {
             title: "Rows",

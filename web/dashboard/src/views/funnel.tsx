@@ -12,7 +12,7 @@ import { Table } from "../parts/table";
 import { change, isRange, query, type Route, zoneOf } from "../route";
 import type { Funnel, Metrics } from "../types";
 
-const MOST_STEPS = 10;
+const MAX_STEPS = 10;
 const WINDOWS = [
   ["PT10M", "10 minutes"],
   ["PT1H", "1 hour"],
@@ -25,7 +25,7 @@ const BY = [
   ["session", "Sessions"],
 ] as const;
 
-/** A step in the address: the event type, or "type @ area". */
+/** A step in the URL: the event type, or "type @ area". */
 const SEPARATOR = " @ ";
 function stepOf(text: string): { eventType: string; area?: string } {
   const at = text.lastIndexOf(SEPARATOR);
@@ -38,8 +38,8 @@ export function FunnelView({ route }: ViewProps) {
   const by = params.get("count") === "session" ? "session" : "user";
   const window = params.get("window") ?? "PT1H";
   const range = Object.fromEntries(new URLSearchParams(query(params, isRange)));
-  const asked = steps.length < 2 ? null : { steps: steps.map(stepOf), by, window, ...range };
-  const funnel = useApi<Funnel>(asked && "/v1/metrics/funnel", { body: asked });
+  const body = steps.length < 2 ? null : { steps: steps.map(stepOf), by, window, ...range };
+  const funnel = useApi<Funnel>(body && "/v1/metrics/funnel", { body });
   const types = useApi<Metrics>(`/v1/metrics?${query(params, isRange, { breakdown: "eventType", limit: "200" })}`);
   const areas = useApi<Metrics>(`/v1/metrics?${query(params, isRange, { breakdown: "area", limit: "200" })}`);
   const names = useMemo(() => valuesOf(types.data), [types.data]);
@@ -48,10 +48,10 @@ export function FunnelView({ route }: ViewProps) {
       <Filters route={route} withoutFilters />
       <Panel
         title="Steps"
-        note="Taken in this order, all within the window that the first one opens."
+        note="The steps must happen in this order, within the given time after the first step."
         actions={
           <Choice
-            label="Who is counted"
+            label="Count"
             value={by}
             options={BY}
             onChoose={(value) => change(route, { count: value === "user" ? null : value })}
@@ -72,7 +72,7 @@ export function FunnelView({ route }: ViewProps) {
         </label>
       </Panel>
       <Panel title="Funnel" busy={funnel.isLoading}>
-        {asked === null ? (
+        {body === null ? (
           types.data && types.data.totals.events === 0 ? (
             <Explained explain={types.data.explain} isEmpty route={route} zone={zoneOf(params)} />
           ) : (
@@ -143,7 +143,7 @@ function Steps(props: { route: Route; steps: string[]; types: string[]; areas: s
           })}
         </ol>
       )}
-      {steps.length < MOST_STEPS && (
+      {steps.length < MAX_STEPS && (
         <form
           class="row"
           aria-label="Add a step"
@@ -189,7 +189,7 @@ function Suggest({ route, types }: { route: Route; types: string[] }) {
   const first = types.slice(0, 3);
   return (
     <div class="empty">
-      <p>Add two steps or more.</p>
+      <p>Add at least two steps.</p>
       {first.length > 1 && (
         <button type="button" onClick={() => change(route, { step: first })}>
           Try {first.join(" → ")}
@@ -209,7 +209,7 @@ function Result(props: { funnel: Funnel; by: "user" | "session"; explain: Metric
   return (
     <>
       <p class="verdict well">
-        <strong>{format.percent(last.fromStart)}</strong> of {format.counted(first.count, who)} came through:{" "}
+        <strong>{format.percent(last.fromStart)}</strong> of {format.counted(first.count, who)} completed the funnel:{" "}
         {format.count(last.count)}.
       </p>
       <Bars
@@ -229,11 +229,11 @@ function Result(props: { funnel: Funnel; by: "user" | "session"; explain: Metric
           { title: "Step", cell: (step) => nameOf(step.index) },
           { title: who === "user" ? "Users" : "Sessions", isNumber: true, cell: (step) => format.count(step.count) },
           {
-            title: "Of the step before",
+            title: "Of the previous step",
             isNumber: true,
             cell: (step) => (step.index === 0 ? "–" : format.percent(step.fromPrevious)),
           },
-          { title: "Of the first", isNumber: true, cell: (step) => format.percent(step.fromStart) },
+          { title: "Of the first step", isNumber: true, cell: (step) => format.percent(step.fromStart) },
           {
             title: "Median time",
             isNumber: true,
@@ -245,7 +245,7 @@ function Result(props: { funnel: Funnel; by: "user" | "session"; explain: Metric
         <>
           <p>
             No {who} took the first step in this range.
-            {who === "user" && " Events without a user id count for sessions only."}
+            {who === "user" && " Events without a user id count only for sessions."}
           </p>
           <Explained
             explain={props.explain.explain}

@@ -8,19 +8,19 @@ import { Empty, Failure, Skeleton } from "../parts/answer";
 import { EventList } from "../parts/events";
 import { Explained } from "../parts/explained";
 import { Panel } from "../parts/panel";
-import { isFilter, isRange, query, zoneOf } from "../route";
+import { isRangeOrFilter, query, zoneOf } from "../route";
 import type { EventPage, Metrics, StoredEvent } from "../types";
 
 const EVERY_MS = 3_000;
 const PAGE = 100;
-const MOST = 1_000;
+const MAX_EVENTS = 1_000;
 
 const idOf = (event: StoredEvent): string => `${event.id} ${event.sessionId} ${event.timestamp}`;
 
-/** The newest events; it asks again while it is seen, and not while somebody reads. */
+/** The newest events. It reloads them while the page is visible and not paused. */
 export function LiveView({ route }: ViewProps) {
   const zone = zoneOf(route.params);
-  const asked = query(route.params, (name) => isRange(name) || isFilter(name), {
+  const search = query(route.params, isRangeOrFilter, {
     limit: String(PAGE),
     timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all"),
   });
@@ -33,10 +33,10 @@ export function LiveView({ route }: ViewProps) {
   const known = useRef<StoredEvent[] | null>(null);
   known.current = events;
 
-  const look = async (isNew: boolean) => {
+  const load = async (isNew: boolean) => {
     const mine = ++turn.current;
     try {
-      const page = await request<EventPage>(`/v1/metrics/events?${asked}`);
+      const page = await request<EventPage>(`/v1/metrics/events?${search}`);
       if (mine !== turn.current) return;
       setError(null);
       const before = isNew ? null : known.current;
@@ -49,13 +49,13 @@ export function LiveView({ route }: ViewProps) {
       const fresh = page.events.filter((event) => !ids.has(idOf(event)));
       if (fresh.length === 0) return;
       setArrived((sum) => sum + fresh.length);
-      // A whole page of new ones: there may be more between it and what is shown.
+      // If the whole page is new, there may be events between it and those shown, so replace them.
       if (fresh.length === page.events.length) {
         setEvents(page.events);
         setCursor(page.nextCursor);
       } else
         setEvents(
-          [...fresh, ...before].sort((one, other) => (one.timestamp < other.timestamp ? 1 : -1)).slice(0, MOST),
+          [...fresh, ...before].sort((one, other) => (one.timestamp < other.timestamp ? 1 : -1)).slice(0, MAX_EVENTS),
         );
     } catch (raised) {
       if (mine === turn.current) setError(asApiError(raised));
@@ -64,15 +64,15 @@ export function LiveView({ route }: ViewProps) {
   useEffect(() => {
     setEvents(null);
     setArrived(0);
-    void look(true);
+    void load(true);
     return () => {
       turn.current += 1;
     };
-  }, [asked]);
-  useEvery(isPaused ? 0 : EVERY_MS, () => void look(false));
+  }, [search]);
+  useEvery(isPaused ? 0 : EVERY_MS, () => void load(false));
   const older = async () => {
     try {
-      const page = await request<EventPage>(`/v1/metrics/events?${asked}&cursor=${encodeURIComponent(cursor!)}`);
+      const page = await request<EventPage>(`/v1/metrics/events?${search}&cursor=${encodeURIComponent(cursor!)}`);
       setEvents([...(events ?? []), ...page.events]);
       setCursor(page.nextCursor);
     } catch (raised) {
@@ -84,17 +84,17 @@ export function LiveView({ route }: ViewProps) {
       <Filters route={route} timeframe="all" />
       <Panel
         title="Newest events"
-        note={isPaused ? "Paused." : "Asked for again every 3 seconds while this page is seen."}
+        note={isPaused ? "Paused." : "Reloads every 3 seconds while this page is visible."}
         actions={
           <button type="button" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
-            {isPaused ? "Go on" : "Pause"}
+            {isPaused ? "Resume" : "Pause"}
           </button>
         }
       >
         <p class="hidden" role="status">
           {arrived > 0 ? `${format.counted(arrived, "new event")} since this view was opened` : ""}
         </p>
-        {error && <Failure error={error} retry={() => void look(events === null)} isStale={events !== null} />}
+        {error && <Failure error={error} retry={() => void load(events === null)} isStale={events !== null} />}
         {events === null && !error && <Skeleton rows={8} />}
         {events !== null && events.length > 0 && (
           <EventList events={events} route={route} zone={zone} label="Newest events">
@@ -105,17 +105,17 @@ export function LiveView({ route }: ViewProps) {
             )}
           </EventList>
         )}
-        {events !== null && events.length === 0 && <WhyNone {...{ route, zone }} />}
+        {events !== null && events.length === 0 && <WhyEmpty {...{ route, zone }} />}
       </Panel>
     </>
   );
 }
 
-function WhyNone({ route, zone }: { route: ViewProps["route"]; zone: string }) {
+function WhyEmpty({ route, zone }: { route: ViewProps["route"]; zone: string }) {
   const metrics = useApi<Metrics>(
-    `/v1/metrics?${query(route.params, (name) => isRange(name) || isFilter(name), { timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all") })}`,
+    `/v1/metrics?${query(route.params, isRangeOrFilter, { timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all") })}`,
   );
   if (metrics.error) return <Failure error={metrics.error} retry={metrics.reload} />;
-  if (metrics.data === null) return <Empty>Asking why…</Empty>;
+  if (metrics.data === null) return <Empty>Looking for the reason…</Empty>;
   return <Explained explain={metrics.data.explain} isEmpty route={route} zone={zone} />;
 }

@@ -9,7 +9,7 @@ import { Bars } from "../parts/bars";
 import { Choice } from "../parts/controls";
 import { Explained } from "../parts/explained";
 import { Panel, Tile } from "../parts/panel";
-import { change, isFilter, isRange, isShared, query, type Route, toggleFilter, zoneOf } from "../route";
+import { change, isRangeOrFilter, isShared, query, type Route, toggleFilter, zoneOf } from "../route";
 import type { Metrics } from "../types";
 
 const REFRESH_MS = 60_000;
@@ -19,8 +19,6 @@ const MEASURES = [
   ["sessions", "Sessions"],
 ] as const;
 const SHOWN = 12;
-
-const asked = (name: string): boolean => isRange(name) || isFilter(name);
 
 export function Overview({ route }: ViewProps) {
   const measure = (route.params.get("measure") ?? "events") as Measure;
@@ -37,7 +35,7 @@ export function Overview({ route }: ViewProps) {
               busy={metrics.isLoading}
               actions={
                 <Choice
-                  label="What is counted"
+                  label="Count"
                   value={measure}
                   options={MEASURES}
                   onChoose={(value) => change(route, { measure: value })}
@@ -83,7 +81,7 @@ function Totals({ metrics: { totals, previous } }: { metrics: Metrics }) {
         to={totals.averageSessionSeconds}
       />
       <Tile
-        name="Events a session"
+        name="Events per session"
         value={format.decimal(totals.eventsPerSession)}
         from={previous.eventsPerSession}
         to={totals.eventsPerSession}
@@ -109,14 +107,14 @@ function Breakdown(props: {
 }) {
   const { route, field, measure } = props;
   const chosen = route.params.getAll(field);
-  // The values of what is filtered by are shown beside each other all the same: one more can be chosen.
-  const path = `/v1/metrics?${query(route.params, (name) => asked(name) && name !== field, { breakdown: field, limit: "100" })}`;
+  // A breakdown ignores the filters of its own field, so its other values can be chosen too.
+  const path = `/v1/metrics?${query(route.params, (name) => isRangeOrFilter(name) && name !== field, { breakdown: field, limit: "100" })}`;
   const metrics = useApi<Metrics>(path, { everyMs: REFRESH_MS });
   return (
     <Panel title={props.title ?? nameOf(field)} busy={metrics.isLoading} actions={props.actions}>
       <Answer of={metrics}>
         {({ breakdown, explain }) => {
-          if (breakdown.length === 0) return <Empty>{explain.hint || "Nothing to break down."}</Empty>;
+          if (breakdown.length === 0) return <Empty>{explain.hint || "No values in this range."}</Empty>;
           const rows = [...breakdown].sort((one, other) => other[measure] - one[measure]);
           const shown = rows.filter(
             (row, index) => index < SHOWN || (row.value !== null && chosen.includes(row.value)),
@@ -135,7 +133,7 @@ function Breakdown(props: {
               />
               {rows.length > shown.length && (
                 <p class="small">
-                  {rows.length === 100 ? "The first 100 values by events; " : ""}
+                  {rows.length === 100 ? "Only the 100 values with the most events are loaded. " : ""}
                   {format.counted(rows.length - shown.length, "more value")} not shown.
                 </p>
               )}
@@ -147,10 +145,10 @@ function Breakdown(props: {
   );
 }
 
-/** Of keys of data there is no list: the newest events say which there are. */
+/** A breakdown by a data key. The newest events show which keys exist. */
 function DataBreakdown({ route, measure }: { route: Route; measure: Measure }) {
   const recent = useApi<{ events: { data: Record<string, unknown> }[] }>(
-    `/v1/metrics/events?${query(route.params, asked, { limit: "50" })}`,
+    `/v1/metrics/events?${query(route.params, isRangeOrFilter, { limit: "50" })}`,
   );
   const filtered = [
     ...new Set([...route.params.keys()].filter((name) => name.startsWith("data.")).map((name) => name.slice(5))),
@@ -166,14 +164,12 @@ function DataBreakdown({ route, measure }: { route: Route; measure: Measure }) {
   if (key === null) {
     return (
       <Panel title="Data">
-        <Answer of={recent}>
-          {() => <Empty>The newest events of this view carry no data to break down by.</Empty>}
-        </Answer>
+        <Answer of={recent}>{() => <Empty>The newest events of this view have no data keys.</Empty>}</Answer>
       </Panel>
     );
   }
   const choose = keys.length > 1 && (
-    <select aria-label="Key of data" value={key} onChange={(event) => change(route, { by: event.currentTarget.value })}>
+    <select aria-label="Data key" value={key} onChange={(event) => change(route, { by: event.currentTarget.value })}>
       {keys.map((each) => (
         <option key={each}>{each}</option>
       ))}

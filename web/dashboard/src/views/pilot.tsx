@@ -13,7 +13,7 @@ import type { IssuedToken, PilotToken } from "../types";
 
 const PATH = "/v1/pilot-tokens";
 const PAGE = 50;
-const SAID: Record<PilotToken["state"], string> = {
+const STATES: Record<PilotToken["state"], string> = {
   active: "active",
   expired: "expired",
   revoked: "revoked",
@@ -29,7 +29,7 @@ export function PilotView({ route, isAdmin }: ViewProps) {
   if (!isAdmin) {
     return (
       <Panel title="Pilot tokens">
-        <Empty>Tokens are issued, listed and revoked with the admin key: leave, and enter it.</Empty>
+        <Empty>Issuing, listing and revoking tokens needs the admin key. Choose “Change key” to enter it.</Empty>
       </Panel>
     );
   }
@@ -59,7 +59,7 @@ export function PilotView({ route, isAdmin }: ViewProps) {
           {(rows) => (
             <>
               {rows.length === 0 ? (
-                <Empty>No token has been issued. Whoever redeems one is counted by its participant type.</Empty>
+                <Empty>No token has been issued yet. A user who redeems one gets its participant type.</Empty>
               ) : (
                 <Table
                   caption="Pilot tokens"
@@ -70,7 +70,7 @@ export function PilotView({ route, isAdmin }: ViewProps) {
                     { title: "Participant type", cell: (token) => token.participantType },
                     {
                       title: "State",
-                      cell: (token) => <span class={`tag ${token.state}`}>{SAID[token.state] ?? token.state}</span>,
+                      cell: (token) => <span class={`tag ${token.state}`}>{STATES[token.state] ?? token.state}</span>,
                     },
                     {
                       title: "Used",
@@ -111,7 +111,7 @@ export function PilotView({ route, isAdmin }: ViewProps) {
           onConfirm={revoke}
           onCancel={() => setRevoking(null)}
         >
-          <p>Nobody can redeem it any more. Who has redeemed it stays a participant.</p>
+          <p>It can no longer be redeemed. Users who have redeemed it stay participants.</p>
         </Confirm>
       )}
     </>
@@ -131,7 +131,7 @@ function Issue({ onIssued }: { onIssued: (tokens: IssuedToken[]) => void }) {
       maxUses: Number(text("maxUses") || 1),
     };
     if (text("note")) body.note = text("note");
-    // The day is the reader's, its last second included.
+    // The token is valid until the last second of the day, in the reader's time zone.
     if (text("expiresAt")) body.expiresAt = new Date(`${text("expiresAt")}T23:59:59`).toISOString();
     setBusy(true);
     setError(null);
@@ -178,8 +178,8 @@ function Issued({ tokens, onDone }: { tokens: IssuedToken[]; onDone: () => void 
   const all = tokens.map((token) => token.token).join("\n");
   return (
     <Panel
-      title={`${format.counted(tokens.length, "new token")}, shown this one time`}
-      note="The database keeps only their hashes. Copy them now."
+      title={`${format.counted(tokens.length, "new token")}, shown only once`}
+      note="Copy them now. The database stores only their hashes."
       actions={
         <>
           <Copy text={all} what="all new tokens" />

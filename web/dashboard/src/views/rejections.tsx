@@ -10,7 +10,7 @@ import type { Rejection, RejectionGroup, Replay } from "../types";
 
 const PAGE = 20;
 
-/** The quarantine by reason, and its replay. */
+/** The quarantined events by reason, and their replay. */
 export function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean }) {
   const reason = route.params.get("reason");
   const groups = useApi<{ groups: RejectionGroup[] }>("/v1/diagnostics/rejections?group=reason");
@@ -18,14 +18,14 @@ export function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean 
     reason === null ? null : `/v1/diagnostics/rejections?limit=${PAGE}&reason=${encodeURIComponent(reason)}`,
     "rejections",
   );
-  const [said, setSaid] = useState<string | null>(null);
+  const [message, setMessage] = useState<string | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [isBusy, setBusy] = useState(false);
   const zone = zoneOf(route.params);
   const replay = async (wanted: { reason?: string; ids?: number[] }) => {
     setBusy(true);
     setError(null);
-    setSaid(null);
+    setMessage(null);
     const sum = { replayed: 0, stillRejected: 0, notKept: 0 };
     try {
       for (let cursor: string | null = null, isFirst = true; isFirst || cursor !== null; isFirst = false) {
@@ -39,8 +39,10 @@ export function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean 
     } catch (raised) {
       setError(asApiError(raised));
     }
-    const lost = sum.notKept > 0 ? `, ${format.count(sum.notKept)} of them without a payload to try` : "";
-    setSaid(`${format.count(sum.replayed)} stored, ${format.count(sum.stillRejected)} still rejected${lost}.`);
+    const unreplayable = sum.notKept > 0 ? `, ${format.count(sum.notKept)} of them without a stored payload` : "";
+    setMessage(
+      `${format.count(sum.replayed)} stored, ${format.count(sum.stillRejected)} still rejected${unreplayable}.`,
+    );
     setBusy(false);
     groups.reload();
     page.reload();
@@ -49,21 +51,18 @@ export function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean 
     <Panel
       title="Rejected"
       busy={groups.isLoading || isBusy}
-      note="What was not stored is kept with its reason, and can be stored once the rule or the event is mended."
+      note="Rejected events wait here with their reason. Replay stores them once the rule or the event is fixed."
     >
-      {said && (
+      {message && (
         <p class="banner" role="status">
-          {said}
+          {message}
         </p>
       )}
       {error && <Failure error={error} />}
       <Answer of={groups}>
         {(data) =>
           data.groups.length === 0 ? (
-            <Empty>
-              Nothing is waiting in the quarantine: every event that came was stored, ignored with a reason, or
-              replayed.
-            </Empty>
+            <Empty>The quarantine is empty. Every received event was stored, ignored with a reason, or replayed.</Empty>
           ) : (
             <Table
               caption="Rejected events by reason"
@@ -92,7 +91,7 @@ export function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean 
                     <button
                       type="button"
                       disabled={!isAdmin || isBusy}
-                      title={isAdmin ? undefined : "The admin key replays"}
+                      title={isAdmin ? undefined : "Replay needs the admin key"}
                       aria-label={`Replay ${group.reason}${isAdmin ? "" : " (needs the admin key)"}`}
                       onClick={() => replay({ reason: group.reason })}
                     >
@@ -106,17 +105,17 @@ export function Rejections({ route, isAdmin }: { route: Route; isAdmin: boolean 
         }
       </Answer>
       {!isAdmin && (groups.data?.groups.length ?? 0) > 0 && (
-        <p class="small">To replay, leave and enter the admin key.</p>
+        <p class="small">Replay needs the admin key. Choose “Change key” to enter it.</p>
       )}
       {reason !== null && (
         <Answer of={page}>
           {(rows) =>
             rows.length === 0 ? (
-              <Empty>None of {reason} is left.</Empty>
+              <Empty>No event with reason {reason} is left.</Empty>
             ) : (
               <>
                 <h3>
-                  The latest of <code>{reason}</code>
+                  Latest rejections: <code>{reason}</code>
                 </h3>
                 <ul class="rejections">
                   {rows.map((each) => (
@@ -146,16 +145,16 @@ function Rejected(props: { rejection: Rejection; zone: string; route: Route; onR
       <div class="row">
         <time dateTime={rejection.receivedAt}>{format.moment(rejection.receivedAt, props.zone)}</time>
         {rejection.events > 1 && <span>{format.counted(rejection.events, "event")}</span>}
-        {rejection.attempts > 1 && <span>came {format.counted(rejection.attempts, "time")}</span>}
+        {rejection.attempts > 1 && <span>sent {format.counted(rejection.attempts, "time")}</span>}
         {rejection.eventId && /^[0-9a-f-]{36}$/i.test(rejection.eventId) && (
-          <a href={linkTo("diagnostics", props.route.params, null, { event: rejection.eventId })}>where is it?</a>
+          <a href={linkTo("diagnostics", props.route.params, null, { event: rejection.eventId })}>trace it</a>
         )}
         <span class="grow" />
         {props.onReplay && (
           <button
             type="button"
             onClick={props.onReplay}
-            aria-label={`Replay this one of ${format.moment(rejection.receivedAt, props.zone)}`}
+            aria-label={`Replay the event received at ${format.moment(rejection.receivedAt, props.zone)}`}
           >
             Replay
           </button>
@@ -170,7 +169,7 @@ function Rejected(props: { rejection: Rejection; zone: string; route: Route; onR
       </ul>
       {rejection.payload !== null && (
         <details>
-          <summary>As it came</summary>
+          <summary>Payload</summary>
           <pre class="data">{rejection.payload}</pre>
         </details>
       )}

@@ -17,7 +17,7 @@ const PERIODS = [
 export function RetentionView({ route }: ViewProps) {
   const { params } = route;
   const period = params.get("period") === "week" ? "week" : "day";
-  // A week of cohorts says little: unless a range is chosen, it is as long as the API finds right for the period.
+  // One week shows little, so the default range is longer and depends on the period.
   const timeframe = params.get("start") ? null : (params.get("timeframe") ?? (period === "day" ? "month" : "quarter"));
   const retention = useApi<Retention>(`/v1/metrics/retention?${query(params, isRange, { period, timeframe })}`);
   const metrics = useApi<Metrics>(`/v1/metrics?${query(params, isRange, { timeframe })}`);
@@ -26,9 +26,9 @@ export function RetentionView({ route }: ViewProps) {
     <>
       <Filters route={route} withoutFilters timeframe={timeframe ?? "month"} />
       <Panel
-        title="Who came back"
+        title="Users who came back"
         busy={retention.isLoading}
-        note={`Each row: users whose first event was in that ${period}, and the share of them active in each ${period} after.`}
+        note={`Each row shows the users with their first event in that ${period}, and the share active in each later ${period}.`}
         actions={
           <Choice
             label="Period"
@@ -47,9 +47,9 @@ export function RetentionView({ route }: ViewProps) {
                 <Explained explain={metrics.data.explain} isEmpty route={route} zone={zone} />
               ) : (
                 <p class="empty">
-                  No user came for the first time in this range. It holds{" "}
-                  {format.counted(metrics.data.totals.events, "event")} of{" "}
-                  {format.counted(metrics.data.totals.users, "known user")}; events without a user id make no cohort.
+                  This range has no new users. It has {format.counted(metrics.data.totals.events, "event")} of{" "}
+                  {format.counted(metrics.data.totals.users, "identified user")}. Events without a user id are in no
+                  cohort.
                 </p>
               )
             ) : null
@@ -63,9 +63,9 @@ export function RetentionView({ route }: ViewProps) {
 function Grid({ retention, zone }: { retention: Retention; zone: string }) {
   const cohorts = retention.cohorts.filter((cohort) => cohort.users > 0);
   const width = Math.max(...cohorts.map((cohort) => cohort.retained.length));
-  const caption = `Users by the ${retention.period} of their first event, and the share of them active in each ${retention.period} since`;
+  const caption = `Users by the ${retention.period} of their first event, and the share active in each later ${retention.period}`;
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling area must be reachable by keyboard
     <section class="scroll grid" tabIndex={0} aria-label={caption}>
       <table>
         <caption class="hidden">{caption}</caption>

@@ -5,16 +5,16 @@ import { Copy } from "../parts/controls";
 import { EventList } from "../parts/events";
 import { Panel } from "../parts/panel";
 import { linkTo, type Route, zoneOf } from "../route";
-import type { Ledger, Session, StoredEvent } from "../types";
+import type { DeliveryReport, Session, StoredEvent } from "../types";
 
-const MOST_EVENTS = 1_000;
+const PAGE = 1_000;
 
-/** One session: whose it is, whether all of it has arrived, and what happened in it. */
+/** One session: its user, its delivery report and its events. */
 export function SessionView({ id, route }: { id: string; route: Route }) {
   const zone = zoneOf(route.params);
   const path = encodeURIComponent(id);
   const session = useApi<Session>(`/v1/sessions/${path}`);
-  const ledger = useApi<Ledger>(session.data && `/v1/diagnostics/sessions/${path}`);
+  const report = useApi<DeliveryReport>(session.data && `/v1/diagnostics/sessions/${path}`);
   return (
     <>
       <Panel
@@ -28,7 +28,7 @@ export function SessionView({ id, route }: { id: string; route: Route }) {
               <dt>User</dt>
               <dd>
                 {data.userId === null ? (
-                  <span class="muted">unknown</span>
+                  <span class="muted">anonymous</span>
                 ) : (
                   <a href={linkTo("users", route.params, data.userId)}>{data.userId}</a>
                 )}
@@ -55,9 +55,9 @@ export function SessionView({ id, route }: { id: string; route: Route }) {
         </Answer>
       </Panel>
       {session.data && (
-        <Panel title="Has all of it arrived?" busy={ledger.isLoading}>
-          <Answer of={ledger} rows={2}>
-            {(data) => <Losses ledger={data} />}
+        <Panel title="Did everything arrive?" busy={report.isLoading}>
+          <Answer of={report} rows={2}>
+            {(data) => <Delivery report={data} />}
           </Answer>
         </Panel>
       )}
@@ -66,26 +66,26 @@ export function SessionView({ id, route }: { id: string; route: Route }) {
   );
 }
 
-function Losses({ ledger }: { ledger: Ledger }) {
-  const { batches, lateness, clockSkewMs } = ledger;
+function Delivery({ report }: { report: DeliveryReport }) {
+  const { batches, lateness, clockSkewMs } = report;
   return (
     <>
-      <p class={ledger.remedy === null ? "verdict well" : "verdict"}>
-        <strong>{ledger.verdict}</strong>
+      <p class={report.remedy === null ? "verdict well" : "verdict"}>
+        <strong>{report.verdict}</strong>
       </p>
-      {ledger.remedy && <p class="remedy">{ledger.remedy}</p>}
+      {report.remedy && <p class="remedy">{report.remedy}</p>}
       <ul class="facts">
         <li>
           {batches.last === 0
             ? "batches are not numbered"
             : `${format.count(batches.last - batches.missing)} of ${format.counted(batches.last, "batch", "batches")} arrived`}
         </li>
-        <li>{format.count(ledger.dropped)} dropped by the client</li>
-        <li>{format.count(ledger.rejected)} rejected</li>
-        {clockSkewMs !== null && <li>client’s clock off by {format.duration(Math.abs(clockSkewMs) / 1000)}</li>}
+        <li>{format.count(report.dropped)} dropped by the client</li>
+        <li>{format.count(report.rejected)} rejected</li>
+        {clockSkewMs !== null && <li>client clock off by {format.duration(Math.abs(clockSkewMs) / 1000)}</li>}
         {lateness && <li>received {format.duration(lateness.medianSeconds)} after they happened (median)</li>}
-        {ledger.userConflicts > 0 && (
-          <li>{format.counted(ledger.userConflicts, "batch named", "batches named")} another user</li>
+        {report.userConflicts > 0 && (
+          <li>{format.counted(report.userConflicts, "batch named", "batches named")} a different user</li>
         )}
       </ul>
     </>
@@ -94,14 +94,18 @@ function Losses({ ledger }: { ledger: Ledger }) {
 
 function Timeline({ session, route }: { session: Session; route: Route }) {
   const zone = zoneOf(route.params);
-  const path = `/v1/metrics/events?sessionId=${encodeURIComponent(session.sessionId)}&limit=${MOST_EVENTS}`;
+  const path = `/v1/metrics/events?sessionId=${encodeURIComponent(session.sessionId)}&limit=${PAGE}`;
   const events = usePages<StoredEvent>(path, "events");
   return (
     <Panel title="Timeline" busy={events.isLoading}>
       <Answer of={events} rows={6}>
         {(latest) => {
           if (latest.length === 0)
-            return <Empty>No event of this session is stored. The ledger above says whether any is missing.</Empty>;
+            return (
+              <Empty>
+                No event of this session is stored. The delivery report above says whether events are missing.
+              </Empty>
+            );
           const inOrder = [...latest].reverse();
           const length = Date.parse(latest[0]!.timestamp) - Date.parse(inOrder[0]!.timestamp);
           return (

@@ -7,8 +7,8 @@ import { Explained } from "../parts/explained";
 import { Panel } from "../parts/panel";
 import { Search } from "../parts/search";
 import { type Column, Table } from "../parts/table";
-import { isFilter, isRange, linkTo, query, type Route, zoneOf } from "../route";
-import type { Metrics, SeenSession } from "../types";
+import { isRangeOrFilter, linkTo, query, type Route, zoneOf } from "../route";
+import type { Metrics, SessionInRange } from "../types";
 import { SessionView } from "./session";
 
 const PAGE = 50;
@@ -17,8 +17,8 @@ export function SessionsView({ route }: ViewProps) {
   return (
     <>
       <Search
-        label="A session’s id"
-        placeholder="A session’s id, a UUID"
+        label="Session id"
+        placeholder="Session id (UUID)"
         action="Open"
         value={route.of ?? ""}
         onSearch={(typed) => {
@@ -33,20 +33,19 @@ export function SessionsView({ route }: ViewProps) {
 function Latest({ route }: { route: Route }) {
   const zone = zoneOf(route.params);
   const range = { timeframe: route.params.get("start") ? null : (route.params.get("timeframe") ?? "all") };
-  const asked = (name: string) => isRange(name) || isFilter(name);
-  const sessions = usePages<SeenSession>(
-    `/v1/metrics/sessions?${query(route.params, asked, { limit: String(PAGE), ...range })}`,
+  const sessions = usePages<SessionInRange>(
+    `/v1/metrics/sessions?${query(route.params, isRangeOrFilter, { limit: String(PAGE), ...range })}`,
     "sessions",
   );
   const isEmpty = sessions.data?.length === 0;
-  const metrics = useApi<Metrics>(isEmpty ? `/v1/metrics?${query(route.params, asked, range)}` : null);
+  const metrics = useApi<Metrics>(isEmpty ? `/v1/metrics?${query(route.params, isRangeOrFilter, range)}` : null);
   return (
     <>
       <Filters route={route} timeframe="all" />
       <Panel
         title="Latest sessions"
         busy={sessions.isLoading}
-        note="Those with an event in the range that passes the filters, by their latest such event."
+        note="Sessions with an event that passes the range and filters, ordered by the latest such event."
       >
         <Answer of={sessions} rows={8}>
           {(rows) =>
@@ -70,7 +69,7 @@ function Latest({ route }: { route: Route }) {
   );
 }
 
-const columns = (route: Route, zone: string): Column<SeenSession>[] => [
+const columns = (route: Route, zone: string): Column<SessionInRange>[] => [
   {
     title: "Session",
     cell: (each) => (
@@ -83,7 +82,7 @@ const columns = (route: Route, zone: string): Column<SeenSession>[] => [
     title: "User",
     cell: (each) =>
       each.userId === null ? (
-        <span class="muted">unknown</span>
+        <span class="muted">anonymous</span>
       ) : (
         <a href={linkTo("users", route.params, each.userId)}>{each.userId}</a>
       ),

@@ -9,7 +9,7 @@ import type { Consent } from "../types";
 
 const STATUSES = ["granted", "denied", "withdrawn"] as const;
 
-/** What a user decided; who has the admin key may note a decision that came by another way, such as a letter. */
+/** A user's consent decision. The admin key can also record one received outside the app, such as by letter. */
 export function UserConsent(props: {
   id: string;
   isAdmin: boolean;
@@ -22,7 +22,9 @@ export function UserConsent(props: {
       <Answer of={consent} rows={2}>
         {(data) =>
           data.status === "unknown" ? (
-            <Empty>This user has decided nothing; the project’s consentMode says what that means.</Empty>
+            <Empty>
+              This user has made no decision. The project’s consentMode says whether events are stored without one.
+            </Empty>
           ) : (
             <dl class="pairs">
               <dt>Decision</dt>
@@ -37,15 +39,15 @@ export function UserConsent(props: {
           )
         }
       </Answer>
-      {isAdmin && <Note id={id} version={consent.data?.version ?? null} onNoted={consent.reload} />}
+      {isAdmin && <RecordDecision id={id} version={consent.data?.version ?? null} onRecorded={consent.reload} />}
     </Panel>
   );
 }
 
-function Note(props: { id: string; version: string | null; onNoted: () => void }) {
+function RecordDecision(props: { id: string; version: string | null; onRecorded: () => void }) {
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
-  const note = async (event: Event) => {
+  const record = async (event: Event) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const version = String(form.get("version") ?? "").trim();
@@ -54,14 +56,14 @@ function Note(props: { id: string; version: string | null; onNoted: () => void }
     try {
       const body = { userId: props.id, status: form.get("status"), ...(version && { version }) };
       await request("/v1/consent", { method: "PUT", body });
-      props.onNoted();
+      props.onRecorded();
     } catch (raised) {
       setError(asApiError(raised));
     }
     setBusy(false);
   };
   return (
-    <form class="row" aria-label="Note a decision" onSubmit={note}>
+    <form class="row" aria-label="Record a decision" onSubmit={record}>
       <label>
         <span>Decision</span>
         <select name="status">
@@ -75,7 +77,7 @@ function Note(props: { id: string; version: string | null; onNoted: () => void }
         <input name="version" size={8} maxLength={100} defaultValue={props.version ?? ""} />
       </label>
       <button type="submit" disabled={isBusy}>
-        Note decision
+        Record decision
       </button>
       {error && <Failure error={error} />}
     </form>

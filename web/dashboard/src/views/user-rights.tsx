@@ -9,16 +9,16 @@ import { Panel } from "../parts/panel";
 import type { Receipt, Subject } from "../types";
 
 export function UserRights({ id, isAdmin, onErased }: { id: string; isAdmin: boolean; onErased: () => void }) {
-  const [isAsked, setAsked] = useState(false);
+  const [isConfirming, setConfirming] = useState(false);
   const [isBusy, setBusy] = useState(false);
-  const [said, setSaid] = useState<string | null>(null);
+  const [message, setMessage] = useState<string | null>(null);
   const [receipt, setReceipt] = useState<Receipt | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const path = `/v1/subjects/${encodeURIComponent(id)}`;
   const attempt = async (work: () => Promise<void>) => {
     setBusy(true);
     setError(null);
-    setSaid(null);
+    setMessage(null);
     try {
       await work();
     } catch (raised) {
@@ -40,26 +40,26 @@ export function UserRights({ id, isAdmin, onErased }: { id: string; isAdmin: boo
       link.download = `muster-${id.replace(/[^\w.-]+/g, "_")}.json`;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-      setSaid(`Saved ${link.download}, with ${format.counted(whole.events.length, "event")}.`);
+      setMessage(`Saved ${link.download}, with ${format.counted(whole.events.length, "event")}.`);
     });
   const erase = () =>
     attempt(async () => {
-      setAsked(false);
+      setConfirming(false);
       setReceipt(await request<Receipt>(path, { method: "DELETE" }));
       onErased();
     });
   return (
-    <Panel title="Their rights" busy={isBusy}>
-      {!isAdmin && <p class="note">Export and erasure need the admin key: leave, and enter it.</p>}
+    <Panel title="Privacy" busy={isBusy}>
+      {!isAdmin && <p class="note">Export and erasure need the admin key. Choose “Change key” to enter it.</p>}
       <div class="row">
         <button type="button" disabled={!isAdmin || isBusy} onClick={save}>
           Export all
         </button>
-        <button type="button" class="danger" disabled={!isAdmin || isBusy} onClick={() => setAsked(true)}>
+        <button type="button" class="danger" disabled={!isAdmin || isBusy} onClick={() => setConfirming(true)}>
           Erase…
         </button>
       </div>
-      {said && <p role="status">{said}</p>}
+      {message && <p role="status">{message}</p>}
       {receipt && (
         <div role="status">
           <p>
@@ -73,11 +73,17 @@ export function UserRights({ id, isAdmin, onErased }: { id: string; isAdmin: boo
         </div>
       )}
       {error && <Failure error={error} />}
-      {isAsked && (
-        <Confirm title="Erase this user?" action="Erase" word={id} onConfirm={erase} onCancel={() => setAsked(false)}>
+      {isConfirming && (
+        <Confirm
+          title="Erase this user?"
+          action="Erase"
+          word={id}
+          onConfirm={erase}
+          onCancel={() => setConfirming(false)}
+        >
           <p>
-            Every event, session, decision and rejection of theirs is removed and stays out when it is sent again. This
-            cannot be undone.
+            This deletes all of the user’s events, sessions, decisions and rejections. Events sent again are ignored.
+            You cannot undo this.
           </p>
         </Confirm>
       )}

@@ -10,7 +10,7 @@ import type { Consent, UserSummary } from "../types";
 import { UserConsent } from "./user-consent";
 import { UserRights } from "./user-rights";
 
-/** One user: what they do, what they decided, and their rights. */
+/** One user: activity, consent and privacy. */
 export function UserView({ id, route, isAdmin }: { id: string; route: Route; isAdmin: boolean }) {
   const zone = zoneOf(route.params);
   const user = useApi<UserSummary>(`/v1/metrics/users/${encodeURIComponent(id)}`);
@@ -25,7 +25,7 @@ export function UserView({ id, route, isAdmin }: { id: string; route: Route; isA
               <strong>No event of this user is stored.</strong>
             </p>
             <p>
-              {user.error!.message} Ids are told apart by every letter. What was rejected or ignored is under{" "}
+              {user.error!.message} User ids are case-sensitive. Rejected and ignored events are under{" "}
               <a href={linkTo("diagnostics", route.params)}>Diagnostics</a>.
             </p>
           </Empty>
@@ -48,7 +48,7 @@ export function UserView({ id, route, isAdmin }: { id: string; route: Route; isA
       </Panel>
       <div class="columns">
         {user.data && (
-          <Panel title="What they do">
+          <Panel title="Activity">
             <Bars
               label="Event types by events"
               bars={user.data.eventTypes.map((row) => ({

@@ -7,7 +7,7 @@ import { Bars } from "../parts/bars";
 import { Explained } from "../parts/explained";
 import { Panel } from "../parts/panel";
 import { Search } from "../parts/search";
-import { isFilter, isRange, linkTo, query, type Route, zoneOf } from "../route";
+import { isRangeOrFilter, linkTo, query, type Route, zoneOf } from "../route";
 import type { Metrics } from "../types";
 import { UserView } from "./user";
 
@@ -15,8 +15,8 @@ export function UsersView({ route, isAdmin }: ViewProps) {
   return (
     <>
       <Search
-        label="A user’s id"
-        placeholder="A user’s id, as the app names it"
+        label="User id"
+        placeholder="User id, as the app sends it"
         action="Open"
         value={route.of ?? ""}
         onSearch={(typed) => {
@@ -25,7 +25,7 @@ export function UsersView({ route, isAdmin }: ViewProps) {
         maxLength={200}
       />
       {route.of === null ? (
-        <Most route={route} />
+        <MostActive route={route} />
       ) : (
         <UserView key={route.of} id={route.of} route={route} isAdmin={isAdmin} />
       )}
@@ -33,10 +33,10 @@ export function UsersView({ route, isAdmin }: ViewProps) {
   );
 }
 
-function Most({ route }: { route: Route }) {
+function MostActive({ route }: { route: Route }) {
   const zone = zoneOf(route.params);
   const metrics = useApi<Metrics>(
-    `/v1/metrics?${query(route.params, (name) => isRange(name) || isFilter(name), { breakdown: "userId", limit: "100" })}`,
+    `/v1/metrics?${query(route.params, isRangeOrFilter, { breakdown: "userId", limit: "100" })}`,
   );
   return (
     <>
@@ -50,7 +50,7 @@ function Most({ route }: { route: Route }) {
             return (
               <>
                 {rows.length === 0 ? (
-                  <Empty>No event of this range names a user; apps send userId once somebody has signed in.</Empty>
+                  <Empty>No event in this range has a user. Apps send userId once a user has signed in.</Empty>
                 ) : (
                   <Bars
                     label="Users by events"
@@ -65,8 +65,9 @@ function Most({ route }: { route: Route }) {
                 )}
                 <p class="small">
                   {format.counted(data.totals.users, "user")} in this range
-                  {data.totals.users > rows.length && `, the ${format.count(rows.length)} most active of them shown`}.
-                  {unknown && ` ${format.counted(unknown.events, "event")} without a user.`}
+                  {data.totals.users > rows.length &&
+                    `, of which the ${format.count(rows.length)} most active are shown`}
+                  .{unknown && ` ${format.counted(unknown.events, "event")} without a user.`}
                 </p>
               </>
             );

@@ -4,40 +4,40 @@ import { Answer } from "../parts/answer";
 import { Mark } from "../parts/mark";
 import { Panel } from "../parts/panel";
 import { Search } from "../parts/search";
-import { change, isFilter, isRange, linkTo, query, type Route, zoneOf } from "../route";
+import { change, isRangeOrFilter, linkTo, query, type Route, zoneOf } from "../route";
 import type { Trace } from "../types";
 
 const UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
 
-/** Where an event is, and what hides it in this view. */
+/** Traces an event: where it is, and why this view does not show it. */
 export function WhereIsIt({ route }: { route: Route }) {
   const wanted = route.params.get("event");
-  const view = query(route.params, (name) => isRange(name) || isFilter(name));
+  const view = query(route.params, isRangeOrFilter);
   const trace = useApi<Trace>(wanted === null ? null : `/v1/diagnostics/events/${encodeURIComponent(wanted)}?${view}`);
   return (
     <Panel title="Where is my event?" busy={trace.isLoading}>
       <Search
-        label="The event’s id"
-        placeholder="The event’s id, a UUID"
+        label="Event id"
+        placeholder="Event id (UUID)"
         action="Find"
         value={wanted ?? ""}
         pattern={`\\s*${UUID}\\s*`}
-        title="A UUID, as the client’s status or the answer of ingest shows it"
+        title="A UUID, as in the response to the batch"
         onSearch={(typed) => {
           if (typed.trim() === wanted) trace.reload();
           else change(route, { event: typed.trim() || null });
         }}
       />
-      {wanted !== null && <Answer of={trace}>{(data) => <Way trace={data} route={route} />}</Answer>}
+      {wanted !== null && <Answer of={trace}>{(data) => <Stages trace={data} route={route} />}</Answer>}
     </Panel>
   );
 }
 
-function Way({ trace, route }: { trace: Trace; route: Route }) {
+function Stages({ trace, route }: { trace: Trace; route: Route }) {
   const zone = zoneOf(route.params);
   const isWell = trace.stages.every((stage) => stage.status === "pass");
   return (
-    <div class="way" role="status">
+    <div class="trace" role="status">
       <p class={isWell ? "verdict well" : "verdict"}>
         <strong>{trace.verdict}</strong>
       </p>
@@ -53,7 +53,7 @@ function Way({ trace, route }: { trace: Trace; route: Route }) {
       </ol>
       {trace.sessionId && (
         <p>
-          <a href={linkTo("sessions", route.params, trace.sessionId)}>Its session</a>
+          <a href={linkTo("sessions", route.params, trace.sessionId)}>Open its session</a>
         </p>
       )}
     </div>

@@ -1,14 +1,14 @@
-"""The ways to store a batch that are measured side by side, each with tables of its own where it needs any."""
+"""The candidates: ways to store a batch, measured interleaved. Those that need tables have their own."""
 
 import json
 import os
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from aws_lambda_powertools import Logger
@@ -25,30 +25,30 @@ from muster.db.client import Database
 from muster.platform.settings import load_settings
 
 Connection = psycopg.Connection[tuple[object, ...]]
+T = TypeVar("T")
 COLUMNS = ("project_id", "session_id", "id", "occurred_at", "batch_id", "user_id", "event_type", "area", "data")
 
 
-class Contender(ABC):
+class Candidate(ABC):
     """One way to store batches."""
 
     name: str
 
-    def __init__(self, target: Target, number: int = 0) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
         self.schema = f"bench_{type(self).__name__.lower()}"
         self.connection = target.connect()
-        self.number = number
 
     @property
     def server_pid(self) -> int:
-        """Of the server process that does its work."""
+        """The id of the server process that works for it."""
         return self.connection.info.backend_pid
 
-    def prepare(self) -> None:  # noqa: B027 - nothing to prepare is a valid answer
-        """Make its tables, empty."""
+    def prepare(self) -> None:  # noqa: B027 - some candidates have nothing to prepare
+        """Create its empty tables or functions."""
 
     def encode(self, batch: dict[str, Any]) -> Any:
-        """What comes in over the wire: not part of what is measured."""
+        """The request for a batch. Making it is not measured."""
         return batch
 
     @abstractmethod
@@ -60,8 +60,8 @@ class Contender(ABC):
         self.connection.close()
 
 
-class Copy(Contender):
-    """The limit: COPY of the same rows, with no index and no check, into one table."""
+class Copy(Candidate):
+    """The limit: COPY of the same rows into one table without index and checks."""
 
     name = "COPY, bare table"
 
@@ -83,8 +83,8 @@ class Copy(Contender):
             copy.write(encoded)
 
 
-class ExecuteMany(Contender):
-    """What a careful backend does: one INSERT for each event, pipelined, in one transaction, on the same index."""
+class ExecuteMany(Candidate):
+    """A typical backend: one INSERT per event, pipelined in one transaction, on the same index."""
 
     name = "executemany"
 
@@ -103,7 +103,7 @@ class ExecuteMany(Contender):
             cursor.executemany(statement, rows)
 
 
-class _OldEvent(BaseModel):
+class _ReplacedEvent(BaseModel):
     id: uuid.UUID | None = None
     eventType: str = Field(min_length=1, max_length=64)
     area: str = Field(min_length=1, max_length=64)
@@ -111,16 +111,18 @@ class _OldEvent(BaseModel):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-class _OldBatch(BaseModel):
+class _ReplacedBatch(BaseModel):
     sessionId: uuid.UUID
     userId: str | None = None
-    events: list[_OldEvent] = Field(min_length=1, max_length=500)
+    events: list[_ReplacedEvent] = Field(min_length=1, max_length=500)
 
 
-class Replaced(Contender):
-    """The service that Muster replaces: for each event select the session, insert it where there is none, count the
-    event in it, select the user, insert the event; each statement its own transaction. The whole handler too: the
-    event's text in, a log line by the logger that functions of its kind use, the response's text out."""
+class Replaced(Candidate):
+    """The whole handler of the service that Muster replaces, from the event's text to the response's text.
+
+    For each event it selects the session, inserts it if there is none, counts the event in it, selects the user and
+    inserts the event. Each statement is its own transaction. It logs with Powertools, as its functions do.
+    """
 
     name = "the replaced service"
 
@@ -150,7 +152,7 @@ class Replaced(Contender):
 
     def send(self, encoded: str) -> None:
         request = json.loads(encoded)
-        batch = _OldBatch.model_validate(json.loads(request["body"]))
+        batch = _ReplacedBatch.model_validate(json.loads(request["body"]))
         execute: Callable[..., Any] = self.connection.execute
         for event in batch.events:
             columns = "id, user_id, started_at, last_seen_at, events_count"
@@ -190,30 +192,32 @@ class Replaced(Contender):
 
 @cache
 def _logger() -> Logger:
-    """Whose lines go to nowhere, as ours do; one for all, since each that is made adds a handler to the same name."""
+    """A logger that discards its lines. There is only one, because each new one adds a handler to the same name."""
     return Logger(service="replaced", stream=Path(os.devnull).open("w", encoding="utf-8"))
 
 
-class Muster(Contender):
-    """The whole handler: the event's text in, the response's text out, its log line included."""
+class Muster(Candidate):
+    """The whole handler of Muster with its log line, from the event's text to the response's text."""
 
     name = "Muster, whole handler"
 
-    def __init__(self, target: Target, number: int = 0) -> None:
-        super().__init__(target, number)
+    _make_database: type[Database] = Database
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
         self.connection.close()
         os.environ |= {"DATABASE_URL": target.url, "DATABASE_ROLE": "muster_ingest", "DATABASE_PREPARES": "on"}
-        from functions.ingest import app  # noqa: PLC0415 - it reads the environment that is set above
+        from functions.ingest import app  # noqa: PLC0415 - its import reads the environment that is set above
 
         self._handler = app.lambda_handler
-        self._database = Database(load_settings())
+        self._database = self._make_database(load_settings())
         self.connection = self._database.connection()
 
     def encode(self, batch: dict[str, Any]) -> str:
         return _request_text(self.target, batch)
 
     def send(self, encoded: str) -> None:
-        # Two of us may take turns in one process, each with a database of its own.
+        # Two of these may run interleaved in one process, each with its own database.
         api.database = self._own_database  # type: ignore[assignment]
         response = self._handler(json.loads(encoded), _CONTEXT)
         assert response["statusCode"] == 200, response
@@ -221,6 +225,37 @@ class Muster(Contender):
 
     def _own_database(self) -> Database:
         return self._database
+
+
+class _OneBranchDatabase(Database):
+    """Calls the ablated function instead of ingest_fast_path."""
+
+    def execute_value(
+        self, statement: bytes, values: Sequence[str | None], *, meanwhile: Callable[[], T]
+    ) -> tuple[bytes, T]:
+        ablated = statement.replace(b"muster.ingest_fast_path(", b"muster.ingest_fast_path_ablated(")
+        assert ablated != statement, statement
+        return super().execute_value(ablated, values, meanwhile=meanwhile)
+
+
+class OneBranch(Muster):
+    """An ablation: the fast path without its branch for one event, so it stores one event like a batch of many."""
+
+    name = "Muster without the branch for one event"
+    _make_database = _OneBranchDatabase
+
+    def prepare(self) -> None:
+        with self.target.connect() as owner:
+            row = owner.execute("SELECT pg_get_functiondef('muster.ingest_fast_path'::regproc)").fetchone()
+            definition = str(row[0]) if row else ""
+            for old, new in (
+                ("muster.ingest_fast_path(", "muster.ingest_fast_path_ablated("),
+                ("p_count = 1", "false"),
+            ):
+                assert definition.count(old) == 1, (old, definition)
+                definition = definition.replace(old, new)
+            owner.execute(definition.encode())
+            owner.execute("GRANT EXECUTE ON FUNCTION muster.ingest_fast_path_ablated TO muster_ingest")
 
 
 class _Context:

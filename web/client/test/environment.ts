@@ -1,4 +1,4 @@
-/** A browser and a server as far as the client sees them. */
+/** A browser and a server as the client sees them. */
 import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
 import { vi } from "vitest";
@@ -15,7 +15,7 @@ export interface Body {
   events: Record<string, unknown>[];
 }
 
-export interface Ask {
+export interface SentRequest {
   method: string;
   path: string;
   body: Body & Record<string, unknown>;
@@ -28,12 +28,12 @@ const OPTIONS: Options = { url: "https://api.example/", key: KEY, flushMs: 5, re
 const later = setTimeout;
 let page = 0;
 
-export class World extends EventTarget {
-  asks: Ask[] = [];
+export class Environment extends EventTarget {
+  requests: SentRequest[] = [];
   beacons: { url: string; body: Body }[] = [];
   stored = new Map<string, Record<string, unknown>>();
   documents = Object.assign(new EventTarget(), { visibilityState: "visible", title: "A page", referrer: "" });
-  answer: (ask: Ask) => Response | Promise<Response> = (ask) => this.store(ask);
+  answer: (request: SentRequest) => Response | Promise<Response> = (request) => this.store(request);
   beaconFits = true;
 
   constructor(navigator: Record<string, unknown> = {}) {
@@ -66,20 +66,20 @@ export class World extends EventTarget {
     vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
       const mine = page;
       const body = JSON.parse(init.body as string);
-      const ask = { method: init.method!, path: new URL(url).pathname, body, init };
-      this.asks.push(ask);
-      const answer = await this.answer(ask);
+      const request = { method: init.method!, path: new URL(url).pathname, body, init };
+      this.requests.push(request);
+      const answer = await this.answer(request);
       return mine === page ? answer : new Promise<Response>(() => {});
     });
   }
 
-  /** Every tab is gone in this moment: no timer, event or answer reaches it any more. */
+  /** Closes every tab at once: no timer, event or response reaches it any more. */
   crash(): void {
     page++;
     Object.assign(navigator, { locks: navigator.locks && new Locks() });
   }
 
-  /** A tab: those of one world share its database. */
+  /** Opens a tab. All tabs of one environment share its database. */
   open(options: Partial<Options> = {}): Client {
     return createClient({ ...OPTIONS, ...options });
   }
@@ -88,8 +88,8 @@ export class World extends EventTarget {
     this.dispatchEvent(new Event("pagehide"));
   }
 
-  /** The server's part of the contract. */
-  store({ path, body }: Ask): Response {
+  /** The server's response, as the contract says. */
+  store({ path, body }: SentRequest): Response {
     if (path === "/v1/consent")
       return json(200, { status: body.status, version: body.version, decidedAt: body.decidedAt, purge: [] });
     const events = body.events.map((event, index) => {
@@ -102,10 +102,10 @@ export class World extends EventTarget {
   }
 
   get batches(): Body[] {
-    return this.asks.filter(({ path }) => path === "/v1/events").map(({ body }) => body);
+    return this.requests.filter(({ path }) => path === "/v1/events").map(({ body }) => body);
   }
 
-  /** What has been stored, by type. */
+  /** The types of the stored events. */
   get types(): string[] {
     return [...this.stored.values()].map(({ eventType }) => String(eventType));
   }
@@ -115,7 +115,7 @@ export const json = (status: number, body: unknown, headers: Record<string, stri
   new Response(JSON.stringify(body), { status, headers });
 
 export const refusal = (status: number, code: string, headers: Record<string, string> = {}): Response =>
-  json(status, { error: { code, message: `It is ${code}.` } }, headers);
+  json(status, { error: { code, message: `The error is ${code}.` } }, headers);
 
 class Locks {
   private taken = new Set<string>();
@@ -131,9 +131,9 @@ class Locks {
   }
 }
 
-/** Waits for what timers and promises still have to do. */
+/** Waits until timers and promises have made the condition true. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   await vi.waitFor(async () => {
-    if (!(await condition())) throw new Error("It has not come to be.");
+    if (!(await condition())) throw new Error("The condition is still false.");
   }, 5_000);
 }
