@@ -1,4 +1,4 @@
-"""docs/operations.md: its commands move a database, with today's layout or with the one from before the first release."""
+"""docs/operations.md: its commands move a database of either layout, today's or that before the first release."""
 
 import os
 import re
