@@ -231,11 +231,11 @@ class _OneBranchDatabase(Database):
     """Calls the ablated function instead of ingest_fast_path."""
 
     def execute_value(
-        self, statement: bytes, values: Sequence[str | None], *, meanwhile: Callable[[], T]
+        self, statement: bytes, values: Sequence[str | None], *, while_waiting: Callable[[], T]
     ) -> tuple[bytes, T]:
         ablated = statement.replace(b"muster.ingest_fast_path(", b"muster.ingest_fast_path_ablated(")
         assert ablated != statement, statement
-        return super().execute_value(ablated, values, meanwhile=meanwhile)
+        return super().execute_value(ablated, values, while_waiting=while_waiting)
 
 
 class OneBranch(Muster):
