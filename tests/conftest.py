@@ -12,6 +12,7 @@ from local.sam.sam_cli import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
 pytest_plugins = ["tests.support.run_modes"]
+pytest.register_assert_rewrite("tests.support.deliveries")
 
 # The same examples in every run, and no clock: machines are shared.
 settings.register_profile("muster", deadline=None, derandomize=True, database=None)

@@ -91,5 +91,10 @@ def access_to(project_id: UUID) -> Access:
 def make_project(database_url: str, name: str = "tests") -> Project:
     """A project with one key of each kind."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        project_id = create_project(connection, name)
-        return Project(project_id, {kind: create_key(connection, project_id, kind, "tests") for kind in KINDS})
+        return add_project(connection, name)
+
+
+def add_project(connection: psycopg.Connection[Any], name: str) -> Project:
+    """The same by an open connection."""
+    project_id = create_project(connection, name)
+    return Project(project_id, {kind: create_key(connection, project_id, kind, "tests") for kind in KINDS})
