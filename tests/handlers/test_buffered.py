@@ -167,19 +167,6 @@ def test_a_queue_that_is_away_is_a_503(post: Caller, sqs: Any) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_the_time_of_receipt_is_that_of_the_request(post: Caller, sqs: Any, database_url: str) -> None:
-    post(ROUTE, a_batch(sentAt="2026-01-01T00:00:00Z"))
-    (body,) = take(sqs)
-    message = queue.unpack(body)
-    message["receivedAt"] = "2026-01-01T00:00:05+00:00"
-    batch = json.loads(message["body"])
-    batch["events"][0]["timestamp"] = "2026-01-01T00:00:01Z"
-    message["body"] = json.dumps(batch)
-    assert deliver(post.environment, [queue.pack(message)]) == []
-    assert stored(database_url, "SELECT received_at::text FROM muster.analytics_events") == "2026-01-01 00:00:05+00"
-    assert stored(database_url, "SELECT clock_skew_ms FROM muster.analytics_sessions") == 5000
-
-
 def test_a_request_that_is_refused_as_a_whole_is_counted_by_way_of_the_queue(
     post: Caller, sqs: Any, database_url: str
 ) -> None:
@@ -209,18 +196,6 @@ def test_a_batch_that_postgres_refuses_for_ever_goes_to_quarantine_at_once(
     assert [line["sqlstate"] for line in lines if line["message"] == "batch_quarantined"] == ["23502", "23502"]
     counted = [line for line in lines if line["message"] == "consume_result"]
     assert [(line["EventsRejected"], line["EventsUnaccounted"]) for line in counted] == [(2, 0), (2, 0)]
-
-
-def test_what_was_queued_with_a_long_number_is_stored(
-    post: Caller, environment: pytest.MonkeyPatch, sqs: Any, database_url: str
-) -> None:
-    plain, close = a_batch(an_event(), context={"n": 10**30}), a_batch(an_event(context={"n": 10**30}))
-    assert [post(ROUTE, batch).status for batch in (plain, close)] == [202, 202]
-    assert deliver(environment, take(sqs)) == []
-    counted = stored(
-        database_url, "SELECT count(*) FROM muster.analytics_sessions WHERE context ->> 'n' = '1' || repeat('0', 30)"
-    )
-    assert counted == 2
 
 
 def test_a_key_counts_as_used_once_what_it_queued_is_stored(

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from tests.support.functions import Answer, Caller, a_batch, an_event
-from tests.support.golden import written
 
 ROUTE = "POST /v1/events"
 
@@ -134,61 +133,12 @@ def test_a_decision_in_a_known_users_session_is_the_users(post: Caller, on_conse
     assert became(post(ROUTE, a_batch(userId="ada"))) == ["consent_denied"]
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_what_a_user_decided_counts_for_the_nameless_events_of_their_session(
-    post: Caller, on_consent: Caller, number: int
-) -> None:
-    batch = a_batch(userId="ada")
-    assert became(post(ROUTE, batch)) == ["accepted"]
-    decide(on_consent, "withdrawn", userId="ada")
-    nameless = {**batch, "userId": None, "events": [an_event() for _ in range(number)]}
-    assert became(post(ROUTE, nameless)) == ["consent_denied"] * number
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_events_of_the_undecided_are_looked_at_no_closer(
-    post: Caller, on_consent: Caller, capsys: pytest.CaptureFixture[str], number: int
-) -> None:
-    decide(on_consent, "withdrawn", userId="ada")
-    capsys.readouterr()
-    assert became(post(ROUTE, a_batch(*(an_event() for _ in range(number)), userId="bob"))) == ["accepted"] * number
-    assert written(capsys)["ingest_result"][0]["path"] == "fast"
-
-
 def test_two_users_of_one_session_do_not_share_what_one_of_them_decided(post: Caller, on_consent: Caller) -> None:
     session = a_batch(userId="ada")
     post(ROUTE, session)
     decide(on_consent, "denied", userId="ada")
     assert became(post(ROUTE, {**session, "events": [an_event()], "userId": "bob"})) == ["accepted"]
     assert known(on_consent, userId="bob")["status"] == "unknown"
-
-
-@pytest.mark.parametrize("header", ["sec-gpc", "dnt"])
-@pytest.mark.parametrize(
-    ("honors", "mode", "decision", "expected"),
-    [
-        (True, "opt_out", None, "consent_denied"),
-        (True, "opt_out", "granted", "accepted"),
-        (True, "opt_in", None, "consent_denied"),
-        (True, "off", None, "accepted"),
-        (False, "opt_out", None, "accepted"),
-    ],
-)
-def test_a_browsers_signal_counts_where_the_project_honors_it_and_nobody_decided(
-    post: Caller,
-    on_consent: Caller,
-    database_url: str,
-    header: str,
-    honors: bool,
-    mode: str,
-    decision: str | None,
-    expected: str,
-) -> None:
-    set_project(database_url, honors_signals=honors, consent_mode=mode)
-    if decision:
-        decide(on_consent, decision, userId="ada")
-    assert became(post(ROUTE, a_batch(userId="ada"), headers={header: "1"})) == [expected]
-    assert became(post(ROUTE, a_batch(userId="ada"), headers={header: "0"})) != ["consent_denied"]
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -200,11 +200,13 @@ def test_a_queued_event_is_as_old_as_it_was_when_received(
 
     for moment, outcome in zip(moments, ["accepted", "accepted", TOO_OLD, TOO_OLD], strict=True):
         event = at(moment)
-        batch = a_batch(event, *(at(received_at) for _ in range(others)), **envelope, sentAt=received_at.isoformat())
+        batch = a_batch(
+            event, *(at(received_at) for _ in range(others)), **envelope, sentAt=(received_at - MINUTE).isoformat()
+        )
         assert deliver(batch, change=received_then).outcomes == [outcome, *["accepted"] * others]
         if outcome == "accepted":
             assert deliver.stored(event)["received_at"] == received_at
-    assert {session["clock_skew_ms"] for session in deliver.rows("analytics_sessions")} == {0}
+    assert {session["clock_skew_ms"] for session in deliver.rows("analytics_sessions")} == {60_000}
 
 
 @pytest.mark.parametrize(
@@ -441,6 +443,36 @@ def test_a_rejection_of_a_user_who_denied_consent_has_no_payload(deliver: Delive
     deliver(deliver.batch(an_event(**INVALID), userId="ada"))
     (row,) = deliver.rows("analytics_rejections")
     assert (row["reason"], row["payload"], row["user_id"]) == ("invalid_event", None, None)
+
+
+# Triggers that Muster did not make.
+
+
+@pytest.fixture
+def swallowing(owner: psycopg.Connection[Any]) -> Iterator[None]:
+    """Triggers that keep events of the type swallowed, and sessions of the user swallowed, out of their tables."""
+    owner.execute("CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+    for table, column in (("analytics_events", "event_type"), ("analytics_sessions", "user_id")):
+        owner.execute(
+            f"CREATE TRIGGER swallow BEFORE INSERT ON muster.{table} FOR EACH ROW "
+            f"WHEN (NEW.{column} = 'swallowed') EXECUTE FUNCTION public.swallow()".encode()
+        )
+    yield
+    owner.execute("DROP FUNCTION public.swallow() CASCADE")
+
+
+@pytest.mark.usefixtures("swallowing")
+def test_an_event_that_a_trigger_keeps_out_is_not_accepted(deliver: Deliver) -> None:
+    delivery = deliver(deliver.batch(an_event(eventType="swallowed")))
+    assert delivery.outcomes == [*["accepted"] * deliver.way.neighbours, "storage_error"]
+    assert delivery.path == "full"
+    assert len(deliver.rows("analytics_events")) == deliver.way.neighbours
+
+
+@pytest.mark.usefixtures("swallowing")
+def test_a_session_that_a_trigger_keeps_out_makes_no_duplicates(deliver: Deliver) -> None:
+    delivery = deliver(deliver.batch(userId="swallowed"))
+    assert (set(delivery.outcomes), delivery.path) == ({"accepted"}, deliver.path())
 
 
 # Redaction.

@@ -116,8 +116,8 @@ def an_event(**fields: Any) -> dict[str, Any]:
 
 
 def a_batch(*events: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A batch of a session of its own."""
-    return {"sessionId": str(uuid.uuid4()), "events": list(events) or [an_event()], **fields}
+    """A batch of a session of its own, by default of two events."""
+    return {"sessionId": str(uuid.uuid4()), "events": list(events) or [an_event(), an_event()], **fields}
 
 
 def _text(body: Any) -> str:
