@@ -1,4 +1,4 @@
-"""POST /v1/events: bad input gets a clear answer, harms no neighbour, and is kept with its reason."""
+"""POST /v1/events: bodies that cannot be read, and errors that never repeat a value."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ def test_a_gzip_bomb_is_refused_before_it_is_inflated(post: Caller) -> None:
 @pytest.mark.parametrize(
     "body", [b"{}", gzip.compress(b"{}")[:-6], gzip.compress(b"{}") + b"rest"], ids=["plain", "cut", "longer"]
 )
-def test_what_is_called_gzip_and_is_not_is_refused(post: Caller, body: bytes) -> None:
+def test_a_body_that_is_not_the_gzip_it_claims_is_refused(post: Caller, body: bytes) -> None:
     answer = post(ROUTE, body, headers={"content-encoding": "gzip"})
     assert (answer.status, answer.code) == (400, "invalid_json")
 
@@ -31,7 +31,7 @@ def test_another_encoding_is_refused(post: Caller, header: dict[str, str]) -> No
     assert (answer.status, answer.code) == (415, "unsupported_encoding")
 
 
-def test_a_wrong_key_is_told_before_a_bad_body(post: Caller) -> None:
+def test_a_wrong_key_is_reported_before_a_bad_body(post: Caller) -> None:
     assert post(ROUTE, "not json", kind="read").code == "key_not_allowed"
     assert post(ROUTE, "not json", kind=None, headers={"authorization": "Bearer mw_x"}).code == "invalid_key"
 

@@ -38,7 +38,8 @@ from tests.support.folders import open_folder
 from tests.support.functions import Caller, Context, a_batch, an_event
 
 POST, DIAGNOSTICS = "POST /v1/events", "GET /v1/diagnostics"
-LONGEST_SECONDS = 5.0
+# Far more than the report's own budget: only a check that hangs takes as long, never a busy machine.
+LONGEST_SECONDS = 60.0
 ATTRIBUTES = ("aws", "sqs", "start-message-move-task", "--source-arn")
 
 
@@ -292,7 +293,7 @@ def test_grants_when_one_is_revoked(on_diagnostics: Caller, database_url: str) -
         "CREATE RULE swallow AS ON INSERT TO muster.analytics_sessions DO INSTEAD SELECT 1/0",
     ],
 )
-def test_write_canary_when_something_of_others_refuses_events(
+def test_write_canary_when_a_foreign_trigger_refuses_events(
     on_diagnostics: Caller, database_url: str, fault: str
 ) -> None:
     if "FUNCTION" in fault:
@@ -314,7 +315,7 @@ def test_partitions_when_next_months_is_missing(on_diagnostics: Caller, database
     assert troubles(on_diagnostics) == {}
 
 
-def test_ingest_recent_when_nothing_came_for_a_day(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
+def test_ingest_recent_when_no_event_arrived_for_a_day(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
     post(POST, a_batch())
     execute(database_url, "UPDATE muster.analytics_events SET received_at = now() - interval '25 hours'")
     assert "$URL/v1/events" in only_trouble(on_diagnostics, "ingest_recent")["remedy"]
@@ -323,7 +324,9 @@ def test_ingest_recent_when_nothing_came_for_a_day(post: Caller, on_diagnostics:
 
 
 def test_rejections_when_events_are_rejected(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
-    post(POST, a_batch(an_event(), an_event(timestamp="2024-01-01T00:00:00Z")))
+    post(
+        POST, a_batch(an_event(), an_event(timestamp=(dt.datetime.now(dt.UTC) - dt.timedelta(days=1_000)).isoformat()))
+    )
     found = only_trouble(on_diagnostics, "rejections")
     assert found["data"]["byReason"] == {"timestamp_out_of_range": 1}
     execute(database_url, "UPDATE muster.projects SET event_window_days = 3650")
@@ -349,7 +352,7 @@ def test_losses_when_a_batch_has_not_arrived(post: Caller, on_diagnostics: Calle
     assert troubles(on_diagnostics) == {}
 
 
-def test_pilot_tokens_when_somebody_guesses_them(on_pilot: Caller, on_diagnostics: Caller, database_url: str) -> None:
+def test_pilot_tokens_when_a_client_guesses_them(on_pilot: Caller, on_diagnostics: Caller, database_url: str) -> None:
     for number in range(60):
         assert troubles(on_diagnostics) == {} if number in (0, 59) else True
         on_pilot("POST /v1/pilot-tokens/redeem", {"token": f"mp_{number}", "userId": "eve"})
@@ -364,13 +367,13 @@ def test_reconciliation_when_a_session_counts_wrongly(
     post: Caller, on_diagnostics: Caller, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post(POST, a_batch(an_event(), an_event()))
-    post(POST, a_batch())
-    keep_books(on_diagnostics)
+    post(POST, a_batch(an_event()))
+    roll_up_everything(on_diagnostics)
     assert troubles(on_diagnostics) == {}
     execute(database_url, "UPDATE muster.analytics_sessions SET events_count = 3 WHERE events_count = 2")
     execute(database_url, "UPDATE muster.reconciliations SET watermark = 0")
     capsys.readouterr()
-    keep_books(on_diagnostics)
+    roll_up_everything(on_diagnostics)
     printed = capsys.readouterr().out
     assert '"EventsUnaccounted":1' in printed
     assert '"message":"sessions_differ"' in printed
@@ -380,17 +383,17 @@ def test_reconciliation_when_a_session_counts_wrongly(
     assert troubles(on_diagnostics) == {}
     execute(database_url, "UPDATE muster.reconciliations SET checked_at = now() - interval '4 hours'")
     assert "MaintainFunction" in only_trouble(on_diagnostics, "reconciliation")["remedy"]
-    keep_books(on_diagnostics)
+    roll_up_everything(on_diagnostics)
     assert troubles(on_diagnostics) == {}
 
 
-def keep_books(call: Caller) -> None:
+def roll_up_everything(call: Caller) -> None:
     with call.environment.context() as as_admin:
         as_admin.setenv("DATABASE_ROLE", "muster_admin")
         maintain.lambda_handler({}, Context())
 
 
-def test_consent_when_nobody_gave_it(on_diagnostics: Caller, database_url: str) -> None:
+def test_consent_when_no_user_granted_it(on_diagnostics: Caller, database_url: str) -> None:
     execute(database_url, "UPDATE muster.projects SET consent_mode = 'opt_in'")
     execute(database_url, only_trouble(on_diagnostics, "consent")["remedy"])
     assert troubles(on_diagnostics) == {}
@@ -450,7 +453,7 @@ def test_queue_when_messages_are_dead(sqs: Any, on_diagnostics: Caller) -> None:
     assert troubles(on_diagnostics) == {}
 
 
-def test_queue_when_sqs_may_not_be_asked(sqs: Any, on_diagnostics: Caller) -> None:
+def test_queue_when_sqs_denies_access(sqs: Any, on_diagnostics: Caller) -> None:
     on_diagnostics.environment.setenv("QUEUE_URL", os.environ["QUEUE_URL"] + "-of-nobody")
     api.database.cache_clear()
     found = only_trouble(on_diagnostics, "queue")
@@ -468,12 +471,12 @@ def test_connections_when_four_fifths_are_taken(own_server: Postgres, on_own_ser
         assert troubles(on_own_server) == {}
 
 
-def test_clock_when_this_functions_is_an_hour_off(on_diagnostics: Caller) -> None:
+def test_clock_when_the_functions_clock_is_an_hour_off(on_diagnostics: Caller) -> None:
     with on_diagnostics.environment.context() as wrong:
         started, really = time.monotonic(), time.time() - 3600
         wrong.setattr("muster.diagnostics.checks.server.time.time", lambda: really + time.monotonic() - started)
         found = only_trouble(on_diagnostics, "clock")
-        assert abs(found["data"]["skewMs"] - 3_600_000) < 2_000
+        assert abs(found["data"]["skewMs"] - 3_600_000) < 60_000
     assert troubles(on_diagnostics) == {}
 
 
@@ -527,19 +530,19 @@ def test_connection_when_the_network_falls_silent(on_diagnostics: Caller, databa
 
 
 ROLLUP_FAULTS = {
-    "a day was counted otherwise": ("UPDATE muster.rollup_days SET events = events + 1", "fail"),
-    "a user was forgotten": ("UPDATE muster.rollup_days SET users = users - 1 WHERE users > 0", "fail"),
+    "a day has another count": ("UPDATE muster.rollup_days SET events = events + 1", "fail"),
+    "a user is missing": ("UPDATE muster.rollup_days SET users = users - 1 WHERE users > 0", "fail"),
     "an event was deleted by hand": (
         "DELETE FROM muster.analytics_events WHERE id IN (SELECT id FROM muster.analytics_events LIMIT 1)",
         "fail",
     ),
     "the server is another": ("UPDATE muster.rollup_state SET system_identifier = 1", "warn"),
     "the time zone was changed": ("UPDATE muster.projects SET time_zone = 'Asia/Kolkata'", "warn"),
-    "they are being made anew": (
+    "they are being rebuilt": (
         "SELECT muster.reset_rollups(id) FROM muster.projects",
         "warn",
     ),
-    "nobody folds": (
+    "no roll-up runs": (
         "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area)"
         " SELECT p.id, p.id, gen_random_uuid(), now(), p.id, 'a', 'b' "
         "FROM muster.projects p, generate_series(1, 50000); "
@@ -553,7 +556,7 @@ ROLLUP_FAULTS = {
 @pytest.mark.parametrize("fault", ROLLUP_FAULTS)
 def test_rollups_when(post: Caller, on_diagnostics: Caller, database_url: str, fault: str) -> None:
     post(POST, a_batch(an_event(), an_event(), userId="ada"))
-    keep_books(on_diagnostics)
+    roll_up_everything(on_diagnostics)
     assert troubles(on_diagnostics) == {}
     statements, status = ROLLUP_FAULTS[fault]
     execute(database_url, statements)

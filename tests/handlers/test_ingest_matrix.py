@@ -561,7 +561,7 @@ def test_consent_decides(deliver: Deliver, mode: str, decision: str | None, outc
         {outcome},
         deliver.path("fast" if outcome == "accepted" else "full"),
     )
-    # A batch of which every event is ignored creates no session.
+    # A batch with ignored events only creates no session.
     assert len(deliver.rows("analytics_sessions")) == (outcome == "accepted")
 
 

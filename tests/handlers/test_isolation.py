@@ -31,7 +31,7 @@ _ROUTE_OF_A_FUNCTION = [route for route in TEMPLATE.routes if route.method != "O
 
 @dataclass(frozen=True)
 class Victim:
-    """The project whose rows nobody else may see or change: its ids, and texts that are in its rows alone."""
+    """The project with rows that no other project may see or change: its ids, and texts that only its rows contain."""
 
     project: Project
     session_id: str
@@ -61,7 +61,7 @@ TOKEN = "mp_the-token-of-that-project"  # noqa: S105 - made up
 
 
 def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
-    """For each route, what somebody who knows all of the victim's ids would try."""
+    """For each route, the requests of an intruder who knows all ids of the victim."""
     session, event = {"sessionId": victim.session_id}, {"eventId": victim.event_id}
     # The same event under the same session, as a retry of the victim's own batch would send it.
     again = an_event(id=victim.event_id, eventType="intruder")
@@ -327,7 +327,7 @@ def test_no_route_shows_or_changes_another_projects_rows(
     empty = sorted(name for name, (count, _) in before.items() if not count)
     assert empty == [], "the victim has rows in every table, or the test proves nothing of them"
     own = victim.project.keys
-    # The reads first: until the intruder has stored something, every number that it is told must be 0.
+    # The reads first: until the intruder has stored something, every number in its responses must be 0.
     attempts = sorted(
         _attempts(victim).items(), key=lambda item: "write" in PERMISSIONS[operations[item[0]]] or item[0][:3] != "GET"
     )

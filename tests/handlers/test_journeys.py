@@ -45,7 +45,7 @@ def ask(call: Caller, route: str = FUNNEL, body: Any = None, **options: Any) -> 
     return call(route, body, **{"kind": "read", **options})
 
 
-def test_a_funnel_counts_those_who_took_each_step_in_order_and_in_time(post: Caller, on_metrics: Caller) -> None:
+def test_a_funnel_counts_users_who_took_each_step_in_time(post: Caller, on_metrics: Caller) -> None:
     act(post, "ada", (0, "page_view", "home", {}), (5, "form", "shop", {}), (7, "sign_up", "shop", {"ok": 1}))
     act(post, "bob", (0, "page_view", "home", {}), (50, "form", "shop", {}), (70, "sign_up", "shop", {"ok": 1}))
     act(post, "eve", (0, "form", "shop", {}), (1, "page_view", "home", {}), (2, "sign_up", "shop", {"ok": 1}))
@@ -91,7 +91,7 @@ def test_the_same_step_twice_takes_two_events(post: Caller, on_metrics: Caller) 
         ("body", None),
     ],
 )
-def test_what_is_wrong_with_a_funnel_is_named(on_metrics: Caller, name: str, change: dict[str, Any] | None) -> None:
+def test_the_fault_of_a_funnel_is_named(on_metrics: Caller, name: str, change: dict[str, Any] | None) -> None:
     body = "{" if change is None else {"steps": SIGN_UP, **RANGE, **change}
     answer = ask(on_metrics, body=body)
     assert (answer.status, answer.code) == (400, "invalid_parameter")
@@ -128,7 +128,7 @@ def test_retention_says_who_came_back(
 
 
 @pytest.mark.parametrize("folds", [False, True])
-def test_a_user_is_summed_up(
+def test_a_users_profile_sums_up_the_events(
     post: Caller, on_metrics: Caller, database_url: str, project: Project, folds: bool
 ) -> None:
     shared = str(uuid.uuid4())
@@ -170,7 +170,7 @@ def test_an_export_comes_in_pages(post: Caller, on_metrics: Caller, monkeypatch:
     assert ask(on_metrics, EXPORT, query={"format": "xlsx"}).code == "invalid_parameter"
 
 
-def test_they_need_a_key_that_reads(on_metrics: Caller) -> None:
+def test_each_route_needs_a_read_or_admin_key(on_metrics: Caller) -> None:
     for route, options in (
         (FUNNEL, {"body": {"steps": SIGN_UP}}),
         (RETENTION, {}),
@@ -182,7 +182,7 @@ def test_they_need_a_key_that_reads(on_metrics: Caller) -> None:
 
 
 @pytest.mark.parametrize("route", [USER, RETENTION])
-def test_rollups_that_are_begun_anew_meanwhile_take_nothing_from_an_answer(
+def test_a_reset_of_roll_ups_during_a_request_loses_nothing(
     post: Caller, on_metrics: Caller, database_url: str, project: Project, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     act(post, "ada", (0, "a", "x", {}), (1, "a", "x", {}))

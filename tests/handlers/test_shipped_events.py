@@ -46,19 +46,19 @@ def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[st
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_an_event_leads_to_what_it_is_for(name: str, project: Project, environment: pytest.MonkeyPatch) -> None:
+def test_a_shipped_event_has_its_outcome(name: str, project: Project, environment: pytest.MonkeyPatch) -> None:
     assert Outcome.of(run(name, project, environment)) == OUTCOMES[name]
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_an_event_that_cannot_be_done_fails_with_a_sentence(
+def test_a_shipped_event_that_must_fail_fails_with_a_sentence(
     name: str, project: Project, environment: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(MusterError, match=FAILURES[name]):
         run(name, project, environment)
 
 
-def test_the_files_are_those_that_are_made() -> None:
+def test_the_files_are_what_make_events_writes() -> None:
     files = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
     assert set(files) == set(OUTCOMES) | set(FAILURES)
     made = texts()

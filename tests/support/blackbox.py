@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 TIMEOUT_SECONDS = 60.0
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

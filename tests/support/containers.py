@@ -30,7 +30,7 @@ def container_engine() -> Iterator[tuple[str, dict[str, str]]]:
             # The first time it installs what it needs, and two of the test run's processes may ask at once.
             fcntl.flock(lock, fcntl.LOCK_EX)
             command = [str(ENGINE), "up"]
-            # The engine outlives us, and must not stand in a folder that is taken away.
+            # The engine runs on after the tests, so its working folder must not be one that is deleted.
             started = subprocess.run(
                 command, cwd="/", capture_output=True, text=True, timeout=START_SECONDS, check=False
             )

@@ -29,10 +29,10 @@ class Dashboard:
     kind: str | None = "read"
     """None opens it without a key."""
     faults: list[str] = field(default_factory=list)
-    """What the browser complained of."""
+    """Errors that the browser reported."""
     _loads: int = 0
     expected: str = ""
-    """What its complaints may hold, where a test provokes them."""
+    """Texts of errors that the test provokes."""
     hosts: set[str] = field(default_factory=set)
     """Whom it has asked."""
 
@@ -42,7 +42,7 @@ class Dashboard:
             self.context.add_init_script(f"sessionStorage.setItem('muster.key', {key})")
         self.context.add_init_script(path=AXE)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url))
@@ -52,7 +52,7 @@ class Dashboard:
             self.faults.append(f"{said.text} {said.location['url']}")
 
     def unexpected(self) -> list[str]:
-        """What the browser complained of that the test has not provoked."""
+        """Errors that the browser reported and the test did not provoke."""
         return [fault for fault in self.faults if not self.expected or self.expected not in fault]
 
     def _note(self, url: str) -> None:
@@ -67,7 +67,7 @@ class Dashboard:
         try:
             self.page.goto(url)
         except Error as error:
-            # Whatever else this machine does to its network interfaces is told to every browser on it.
+            # Every browser on this machine reports a change of its network interfaces.
             if UNSTEADY not in error.message:
                 raise
             self.page.goto(url)
@@ -78,7 +78,7 @@ class Dashboard:
     def settle(self) -> None:
         """Wait until nothing is being asked for."""
         self.page.locator("main").wait_for()
-        expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=15_000)
+        expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=60_000)
 
     def ask(self, path: str, kind: str = "read", method: str = "GET", body: Any = None) -> Any:
         """What the API answers to the same."""

@@ -71,7 +71,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A server in memory, where there is such a place, without fsync; of the programs that POSTGRES names."""
+    """A server without fsync, in memory if the machine allows it, of the programs that POSTGRES names."""
     chosen = os.environ.get("POSTGRES")
     binaries = Path(chosen) if chosen else None
     with (
@@ -84,7 +84,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def access_to(project_id: UUID) -> Access:
-    """What a topic gets once it is known which project is asked for."""
+    """Access to a project, as a topic gets it once the key was looked up."""
     return Access(found_project_id=project_id)
 
 

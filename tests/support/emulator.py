@@ -21,8 +21,8 @@ from local.sam.template import Function
 
 RUNTIME_MODULES = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
-START_TIMEOUT_SECONDS = 20.0
-STOP_TIMEOUT_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 60.0
 
 
 class Emulator:

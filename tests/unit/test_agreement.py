@@ -48,7 +48,7 @@ def test_every_function_has_its_folder_and_every_folder_its_function() -> None:
     assert {name.removesuffix("Function").lower() for name in TEMPLATE.functions} == folders
 
 
-def test_every_variable_that_the_template_sets_is_read_and_every_one_that_is_read_is_set() -> None:
+def test_the_template_sets_exactly_the_variables_that_are_read() -> None:
     read = set(re.findall(r'values(?:\.get\(|\[)"([A-Z_]+)"', inspect.getsource(settings)))
     given = {name for function in TEMPLATE.functions.values() for name in function.environment}
     of_lambda = {name for name in read if name.startswith("AWS_")}
@@ -58,7 +58,7 @@ def test_every_variable_that_the_template_sets_is_read_and_every_one_that_is_rea
     assert read - of_lambda - of_other_hosts == given - of_botocore
 
 
-def test_every_parameter_is_used_described_and_explained_where_it_is_asked_for() -> None:
+def test_every_template_parameter_is_used_and_described() -> None:
     document = parse_template(PROJECT / "template.yaml")
     text = (PROJECT / "template.yaml").read_text("utf-8")
     groups = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
@@ -85,7 +85,7 @@ def test_a_function_without_routes_has_no_table() -> None:
         assert ("ROUTES = Routes(" in path.read_text("utf-8")) is (path.parent.name in routed), path
 
 
-def test_the_login_api_has_the_routes_that_take_logins_and_asks_for_the_login() -> None:
+def test_the_login_api_has_the_routes_that_take_logins() -> None:
     resources = parse_template(PROJECT / "template.yaml")["Resources"]
     keys, logins = (resources[name]["Properties"]["DefinitionBody"]["paths"] for name in ("Api", "LoginApi"))
     for path, methods in logins.items():
@@ -100,7 +100,7 @@ def test_the_login_api_has_the_routes_that_take_logins_and_asks_for_the_login() 
     assert {route.replace("+}", "}") for route in listed} == declared
 
 
-def test_what_may_run_at_once_leaves_connections_for_people() -> None:
+def test_concurrent_functions_leave_connections_for_people() -> None:
     capacities = parse_template(PROJECT / "template.yaml")["Mappings"]["Capacity"]
     for name, capacity in capacities.items():
         functions = sum(capacity[each] for each in ("Ingest", "Session", "Pilot", "Metrics", "Diagnostics", "Consume"))
@@ -109,7 +109,7 @@ def test_what_may_run_at_once_leaves_connections_for_people() -> None:
         assert capacity["MostConnections"] == capacity["MaxConnections"] * 0.8, name
 
 
-def test_every_policy_check_that_is_left_out_has_its_reason() -> None:
+def test_every_skipped_policy_check_has_its_reason() -> None:
     skipped = [line for line in (PROJECT / ".checkov.yaml").read_text("utf-8").splitlines() if "CKV" in line]
     assert skipped
     for line in skipped:

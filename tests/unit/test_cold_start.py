@@ -79,9 +79,7 @@ def modules_after(function: str, event: str) -> set[str]:
         ("diagnostics", "diagnostics.json", ["pydantic", "crawlerdetect", "muster.ingest.handler", "muster.sessions"]),
     ],
 )
-def test_a_cold_start_pays_for_nothing_that_its_route_does_not_use(
-    function: str, event: str, unused: list[str]
-) -> None:
+def test_a_cold_start_imports_only_modules_that_its_route_uses(function: str, event: str, unused: list[str]) -> None:
     loaded = modules_after(function, event)
     assert "muster.api.app" in loaded
     packages = {name.partition(".")[0] for name in loaded}

@@ -19,7 +19,7 @@ def test_it_is_a_uuid_and_never_changes() -> None:
     assert derived == "4928ff95-eb1f-888e-a9ed-e70ec53259f6"
 
 
-def test_the_order_of_keys_the_case_of_ids_and_defaults_written_out_do_not_matter() -> None:
+def test_key_order_letter_case_and_explicit_defaults_do_not_matter() -> None:
     same = {"data": {"y": [1, 2], "x": 1}, "timestamp": EVENT["timestamp"], "area": "unknown", "eventType": "a"}
     assert derive_event_id(SESSION.upper(), "u", same) == derive_event_id(SESSION, "u", EVENT)
 

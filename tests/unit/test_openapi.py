@@ -20,15 +20,15 @@ def description() -> dict[str, Any]:
     return found
 
 
-def test_it_is_what_the_models_say() -> None:
+def test_the_description_matches_the_models() -> None:
     assert openapi.FILE.read_text("utf-8") == openapi.text(), "run make openapi"
 
 
-def test_it_is_valid(description: dict[str, Any]) -> None:
+def test_the_description_is_valid_openapi(description: dict[str, Any]) -> None:
     validate(description)
 
 
-def test_it_describes_every_route_and_no_other(description: dict[str, Any]) -> None:
+def test_the_description_has_exactly_the_deployed_routes(description: dict[str, Any]) -> None:
     described = {
         f"{method.upper()} {path}"
         for path, item in description["paths"].items()
@@ -39,7 +39,7 @@ def test_it_describes_every_route_and_no_other(description: dict[str, Any]) -> N
     assert described == {route.key for route in TEMPLATE.routes if route.method != "OPTIONS"}
 
 
-def test_each_route_names_the_keys_that_may_and_the_errors_that_it_has(description: dict[str, Any]) -> None:
+def test_each_route_names_its_keys_and_errors(description: dict[str, Any]) -> None:
     for path, item in description["paths"].items():
         for method, operation in item.items():
             if method == "parameters":
