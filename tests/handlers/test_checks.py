@@ -75,15 +75,35 @@ def forget_connection() -> None:
     api.database.cache_clear()
 
 
-@pytest.fixture
-def own_server(environment: pytest.MonkeyPatch) -> Iterator[Postgres]:
-    """A server of the test's own, migrated, that may be broken; functions use it from here on."""
+# Connections that a test has closed may still count for a moment.
+alone = pytest.mark.parametrize("own_server", ["alone"], indirect=True)
+
+
+@contextmanager
+def small_server() -> Iterator[Postgres]:
+    """A migrated server with 20 connections, apart from that of the other tests."""
     with (
         open_folder(in_memory=True) as folder,
         start_postgres(folder / "data", durable=False, settings={"max_connections": "20"}) as server,
     ):
         with psycopg.connect(server.url, autocommit=True) as connection:
             migrate(connection, MIGRATIONS)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def repaired_server() -> Iterator[Postgres]:
+    """A server for the tests of this module. Each test repairs what it breaks."""
+    with small_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Iterator[Postgres]:
+    """A server that the test may break. With the parameter "alone", no other test uses it."""
+    with ExitStack() as stack:
+        is_alone = getattr(request, "param", None) == "alone"
+        server = stack.enter_context(small_server()) if is_alone else request.getfixturevalue("repaired_server")
         forget_connection()
         environment.setenv("DATABASE_URL", server.url)
         yield server
@@ -92,7 +112,8 @@ def own_server(environment: pytest.MonkeyPatch) -> Iterator[Postgres]:
 
 @pytest.fixture
 def on_own_server(own_server: Postgres, environment: pytest.MonkeyPatch) -> Caller:
-    return Caller(diagnostics.lambda_handler, make_project(own_server.url), "muster_reader", environment)
+    project = make_project(own_server.url, f"tests {uuid.uuid4()}")
+    return Caller(diagnostics.lambda_handler, project, "muster_reader", environment)
 
 
 def test_connection_when_the_server_is_stopped(own_server: Postgres, on_own_server: Caller) -> None:
@@ -125,6 +146,7 @@ def test_connection_when_the_database_is_not_there(own_server: Postgres, on_own_
     assert "connection" not in troubles(on_own_server)
 
 
+@alone
 def test_connection_when_every_connection_is_taken(own_server: Postgres, on_own_server: Caller) -> None:
     execute(own_server.url, "CREATE ROLE app LOGIN PASSWORD 'app'; GRANT muster_reader TO app")
     forget_connection()
@@ -461,6 +483,7 @@ def test_queue_when_sqs_denies_access(sqs: Any, on_diagnostics: Caller) -> None:
     assert "NonExistentQueue" in found["summary"]
 
 
+@alone
 def test_connections_when_four_fifths_are_taken(own_server: Postgres, on_own_server: Caller) -> None:
     with ExitStack() as taken:
         for _ in range(16):

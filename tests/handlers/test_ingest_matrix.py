@@ -203,7 +203,9 @@ def test_a_queued_event_is_as_old_as_it_was_when_received(
         batch = a_batch(
             event, *(at(received_at) for _ in range(others)), **envelope, sentAt=(received_at - MINUTE).isoformat()
         )
-        assert deliver(batch, change=received_then).outcomes == [outcome, *["accepted"] * others]
+        delivery = deliver(batch, change=received_then)
+        assert delivery.outcomes == [outcome, *["accepted"] * others]
+        assert delivery.path == ("fast" if outcome == "accepted" and not envelope else "full")
         if outcome == "accepted":
             assert deliver.stored(event)["received_at"] == received_at
     assert {session["clock_skew_ms"] for session in deliver.rows("analytics_sessions")} == {60_000}

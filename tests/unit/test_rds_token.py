@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from botocore.hooks import HierarchicalEmitter
 from botocore.model import ServiceId
 from botocore.signers import RequestSigner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from muster.db.rds_token import sign_token
@@ -32,7 +32,6 @@ def at(token: str) -> datetime:
     return datetime.strptime(parts(token)[1]["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
-@settings(max_examples=300)
 @given(
     host=HOSTS,
     port=st.integers(1, 65535),
