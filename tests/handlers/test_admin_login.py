@@ -156,7 +156,7 @@ def test_a_token_that_no_gateway_has_verified_is_an_unknown_key(
 ) -> None:
     headers = {"authorization": "Bearer ey.what.ever", "x-muster-project": str(project.id)}
     assert on_metrics(METRICS, kind=None, headers=headers).code == "invalid_key"
-    # Nor is what stands for the login in the list of keys one that can be sent.
+    # The entry for logins in the list of keys cannot be sent as a key either.
     assert on_metrics(METRICS, kind=None, headers={"authorization": "Bearer login"}).code == "invalid_key"
 
 

@@ -1,4 +1,4 @@
-"""The archive: every stored event is in it, once, whatever happens on the way."""
+"""The archive: it holds every stored event exactly once, whatever fails."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ ROUTE = "POST /v1/events"
 
 @pytest.fixture
 def s3(environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket of moto's, and the environment of the function maintain."""
+    """A bucket in moto, and the environment of function maintain."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
     environment.setenv("ARCHIVE_BUCKET", BUCKET)
@@ -37,7 +37,7 @@ def s3(environment: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def maintain(environment: pytest.MonkeyPatch, s3: Any) -> Any:
-    """Invokes the function as its schedule does; answers what it says of the archive."""
+    """Invokes the function as its schedule does, and returns its report on the archive."""
 
     def invoke() -> Any:
         environment.setenv("DATABASE_ROLE", "muster_admin")
@@ -121,7 +121,7 @@ def test_objects_of_an_invocation_that_died_are_replaced(
 ) -> None:
     post(ROUTE, a_batch(an_event()))
     with monkeypatch.context() as dying:
-        # After the object is there, and before it is recorded.
+        # After the object is written and before it is recorded.
         dying.setattr(
             archive, "query", lambda name: b"SELECT 1/0" if name.startswith("maintenance/move_") else query(name)
         )

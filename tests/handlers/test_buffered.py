@@ -25,7 +25,7 @@ REGION = "us-east-1"
 
 @pytest.fixture
 def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A queue of moto's, and the environment of a deployment that uses it."""
+    """A queue in moto, and the environment of a deployment that uses it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     queue._client.cache_clear()
@@ -45,7 +45,7 @@ def post(environment: pytest.MonkeyPatch, project: Project, sqs: Any) -> Caller:
 
 
 def take(client: Any) -> list[str]:
-    """All messages' bodies."""
+    """The bodies of all messages."""
     url = client.list_queues()["QueueUrls"][0]
     found = []
     while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):

@@ -1,4 +1,4 @@
-"""Each check of diagnostics tells a fault made for real, alone, and its remedy, carried out, mends it."""
+"""Each check of diagnostics reports its own fault and no other, and its remedy fixes the fault."""
 
 import asyncio
 import datetime as dt
@@ -44,7 +44,7 @@ ATTRIBUTES = ("aws", "sqs", "start-message-move-task", "--source-arn")
 
 
 def troubles(call: Caller) -> dict[str, dict[str, Any]]:
-    """The checks that warn or fail, by name; the answer comes in time, each has a remedy and the status is theirs."""
+    """The checks that warn or fail, by name. Each must have a remedy, and the report the worst status."""
     started = time.monotonic()
     answer = call(DIAGNOSTICS, kind="read")
     assert time.monotonic() - started < LONGEST_SECONDS
@@ -81,7 +81,7 @@ alone = pytest.mark.parametrize("own_server", ["alone"], indirect=True)
 
 @contextmanager
 def small_server() -> Iterator[Postgres]:
-    """A migrated server with 20 connections, apart from that of the other tests."""
+    """A migrated server of its own with 20 connections."""
     with (
         open_folder(in_memory=True) as folder,
         start_postgres(folder / "data", durable=False, settings={"max_connections": "20"}) as server,
@@ -200,7 +200,7 @@ def test_tls_when_the_certificate_is_not_trusted(on_diagnostics: Caller, databas
 
 @contextmanager
 def tls_before(behind: int, certificate: Path, key: Path) -> Iterator[int]:
-    """A port that speaks PostgreSQL's way into TLS, and relays to a server that has none."""
+    """A port that accepts PostgreSQL's TLS request and relays to a server without TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 
@@ -245,7 +245,7 @@ def tls_before(behind: int, certificate: Path, key: Path) -> Iterator[int]:
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """The files of a certificate for 127.0.0.1 that signs itself, and of its key."""
+    """The files of a self-signed certificate for 127.0.0.1 and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -292,7 +292,7 @@ def test_migrations_when_a_record_is_lost(on_diagnostics: Caller, database_url: 
 def test_schema_when_a_part_of_it_is_dropped(on_diagnostics: Caller, database_url: str, fault: str) -> None:
     execute(database_url, fault)
     found = troubles(on_diagnostics)
-    # With a table go the grants on it.
+    # Dropping a table also drops its grants.
     assert list(found) in (["schema"], ["schema", "grants"])
     with psycopg.connect(database_url, autocommit=True) as connection:
         for each in found.values():
@@ -423,7 +423,7 @@ def test_consent_when_no_user_granted_it(on_diagnostics: Caller, database_url: s
 
 @pytest.fixture
 def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Queues of moto's, and the environment of a buffered deployment."""
+    """Queues in moto, and the environment of a buffered deployment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
     for module in (queue, queue_probe):
@@ -476,7 +476,7 @@ def test_queue_when_messages_are_dead(sqs: Any, on_diagnostics: Caller) -> None:
 
 
 def test_queue_when_sqs_denies_access(sqs: Any, on_diagnostics: Caller) -> None:
-    on_diagnostics.environment.setenv("QUEUE_URL", os.environ["QUEUE_URL"] + "-of-nobody")
+    on_diagnostics.environment.setenv("QUEUE_URL", os.environ["QUEUE_URL"] + "-unknown")
     api.database.cache_clear()
     found = only_trouble(on_diagnostics, "queue")
     assert found["status"] == "warn"
@@ -505,7 +505,7 @@ def test_clock_when_the_functions_clock_is_an_hour_off(on_diagnostics: Caller) -
 
 @contextmanager
 def silent_server(answers: int, behind: int) -> Iterator[int]:
-    """A port that relays to another one until it has passed on so many bytes of answer, and then says nothing more."""
+    """A port that relays to another one and falls silent after so many bytes of responses."""
     listener = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""GET /v1/diagnostics and GET /healthz: each fault made for real, and named with its remedy."""
+"""GET /v1/diagnostics and GET /healthz: real faults are named with their remedies."""
 
 from typing import Any
 

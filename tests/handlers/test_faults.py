@@ -1,4 +1,4 @@
-"""What clients are answered while the database is broken, and that it works again by itself."""
+"""Responses while the database is broken, and recovery without a restart."""
 
 import psycopg
 import pytest

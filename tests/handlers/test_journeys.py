@@ -1,4 +1,4 @@
-"""Funnels, retention, one user, and exports."""
+"""Funnels, retention, user profiles and exports."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def act(
     assert post("POST /v1/events", a_batch(*listed, **fields), kind="admin").json["accepted"] == len(listed)
 
 
-def fold(database_url: str, project: Project) -> None:
+def roll_up_now(database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SELECT muster.roll_up(%s, 1000)", (project.id,))
 
@@ -99,22 +99,22 @@ def test_the_fault_of_a_funnel_is_named(on_metrics: Caller, name: str, change: d
     assert "planet" not in answer.text
 
 
-@pytest.mark.parametrize("folds", ["never", "between", "after"])
+@pytest.mark.parametrize("rolls_up", ["never", "between", "after"])
 def test_retention_says_who_came_back(
-    post: Caller, on_metrics: Caller, database_url: str, project: Project, folds: str
+    post: Caller, on_metrics: Caller, database_url: str, project: Project, rolls_up: str
 ) -> None:
     day = 24 * 60
     act(post, "ada", (0, "a", "x", {}), (day, "a", "x", {}))
     act(post, "bob", (10, "a", "x", {}))
     act(post, "eve", (-3 * day, "a", "x", {}), (day, "a", "x", {}))
-    if folds == "between":
-        fold(database_url, project)
+    if rolls_up == "between":
+        roll_up_now(database_url, project)
     act(post, "ada", (3 * day, "a", "x", {}))
     act(post, "joe", (2 * day, "a", "x", {}))
-    # Late: it makes bob one of the day before.
+    # A late event: bob now belongs to the cohort of the day before.
     act(post, "bob", (-1, "a", "x", {}))
-    if folds == "after":
-        fold(database_url, project)
+    if rolls_up == "after":
+        roll_up_now(database_url, project)
     for timezone in ("UTC", "Etc/UTC"):
         query = {"start": "2015-05-17", "end": "2015-05-22", "timezone": timezone}
         cohorts = ask(on_metrics, RETENTION, query=query).json["cohorts"]
@@ -127,16 +127,16 @@ def test_retention_says_who_came_back(
     assert ask(on_metrics, RETENTION, query={"period": "year"}).code == "invalid_parameter"
 
 
-@pytest.mark.parametrize("folds", [False, True])
+@pytest.mark.parametrize("rolls_up", [False, True])
 def test_a_users_profile_sums_up_the_events(
-    post: Caller, on_metrics: Caller, database_url: str, project: Project, folds: bool
+    post: Caller, on_metrics: Caller, database_url: str, project: Project, rolls_up: bool
 ) -> None:
     shared = str(uuid.uuid4())
     act(post, "ada/1 ü", (0, "page_view", "home", {}), (9, "sign_up", "shop", {"n": 1}), session=shared)
-    # A session that knows another user first.
+    # A session with another user first.
     act(post, "bob", (3, "page_view", "home", {}), session=shared)
-    if folds:
-        fold(database_url, project)
+    if rolls_up:
+        roll_up_now(database_url, project)
     act(post, "ada/1 ü", (20, "page_view", "home", {}))
     answer = ask(on_metrics, USER, path="/v1/metrics/users/ada%2F1%20%C3%BC")
     assert answer.status == 200
@@ -186,7 +186,7 @@ def test_a_reset_of_roll_ups_during_a_request_loses_nothing(
     post: Caller, on_metrics: Caller, database_url: str, project: Project, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     act(post, "ada", (0, "a", "x", {}), (1, "a", "x", {}))
-    fold(database_url, project)
+    roll_up_now(database_url, project)
     looked = rollups.get_state
 
     def look_and_be_overtaken(connection: Any, project_id: Any) -> Any:

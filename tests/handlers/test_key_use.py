@@ -23,7 +23,7 @@ POST, SESSION = "POST /v1/events", "PUT /v1/sessions/{sessionId}"
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """A process that has noted nothing yet."""
+    """A process that has not noted any key yet."""
     keys._noted.clear()
     yield
     keys._noted.clear()
@@ -73,7 +73,7 @@ def test_within_the_hour_nothing_is_written(post: Caller, owner: psycopg.Connect
     assert last_used(owner, "write") is None
     post(POST, a_batch())
     first = last_used(owner, "write")
-    # In this process, which knows, and in another one, which asks the database.
+    # This process remembers the key. Another one asks the database.
     post(POST, a_batch())
     keys._noted.clear()
     post(POST, a_batch())
@@ -132,7 +132,7 @@ def test_requests_at_once_note_a_key_without_waiting(
 def test_a_use_that_cannot_be_noted_fails_no_request(
     post: Caller, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # As before a migration, or after a failover to a server that is read-only.
+    # As before a migration, or after a failover to a read-only server.
     owner.execute("DROP FUNCTION muster.note_key_use")
     assert post(POST, a_batch()).status == 200
     assert '"message":"key_use_not_noted"' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The log lines that operators, alarms and saved queries rely on: every field of them, with its type."""
+"""The log lines that operators, alarms and saved queries rely on: every field and its type."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def test_the_metrics_are_an_object_that_cloudwatch_takes(post: Caller, capsys: p
     for metric in directive["Metrics"]:
         assert type(line[metric["Name"]]) in (int, float)
         assert metric["Unit"] in ("Count", "Milliseconds")
-    # A dimension's value is a text, or CloudWatch drops the whole object.
+    # CloudWatch drops the whole object if the value of a dimension is not a text.
     assert all(isinstance(line[name], str) for names in directive["Dimensions"] for name in names)
 
 
@@ -106,7 +106,7 @@ def test_an_unexpected_error_is_a_line(
     post(ROUTE, a_batch())
     (line,) = written(capsys)["unexpected_error"]
     assert all(re.fullmatch(r"[\w<>]+:\d+", frame) for frame in line["frames"])
-    # Lines of code move.
+    # The line numbers change with the code.
     assert is_golden("unexpected_error", {**line, "frames": []})
 
 

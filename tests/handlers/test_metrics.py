@@ -35,7 +35,7 @@ def test_an_event_is_in_the_next_answer(post: Caller, on_metrics: Caller) -> Non
         "bounceRate": 0,
         "eventsPerSession": 2,
     }
-    # What may have a fraction is written as such, whatever it is.
+    # Numbers that may have a fraction are always written with one.
     assert '"averageSessionSeconds":0.0,"bounceRate":0.0,"eventsPerSession":2.0' in answer.text
     assert answer.json["breakdown"] == [
         {"value": "page_view", "events": 1, "users": 1, "sessions": 1},

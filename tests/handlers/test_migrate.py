@@ -1,4 +1,4 @@
-"""The function migrate, by direct invocation."""
+"""Function migrate, invoked directly."""
 
 import hashlib
 import json
@@ -220,7 +220,7 @@ def test_a_revoked_key_is_refused_at_once_on_open_connections(
     assert (refused.status, refused.code) == (401, "invalid_key")
     assert on_metrics("GET /v1/metrics", kind="read").status == 200
     post.environment.delenv("DATABASE_ROLE")
-    # Revoked once more it stays as it is.
+    # Revoking it again changes nothing.
     assert invoke(action="revoke_key", key=named) == revoked
 
 
@@ -253,7 +253,7 @@ def test_maintenance_makes_the_partitions_that_will_be_needed(invoke: Any, datab
 
 @pytest.fixture
 def cloudformation() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An address that takes CloudFormation's answers, and the answers."""
+    """A URL for responses to CloudFormation, and the responses it received."""
     answers: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):

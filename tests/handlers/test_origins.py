@@ -20,7 +20,7 @@ ALLOW = "access-control-allow-origin"
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """A process that knows no project's origins yet."""
+    """A process that has not looked up any origins yet."""
     cors._known.clear()
     yield
     cors._known.clear()

@@ -243,7 +243,7 @@ def test_guessing_tokens_is_slowed_down_and_locks_no_user_out(on_pilot: Caller, 
     assert [guess.status for guess in guesses] == [404] * 60 + [429] * 10
     assert guesses[-1].code == "too_many_attempts"
     assert 1 <= int(guesses[-1].headers["retry-after"]) <= 60
-    # Who guesses over the limit costs no write.
+    # Guesses over the limit write nothing.
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT failures FROM muster.pilot_attempts").fetchall() == [(60,)]
     assert redeem(on_pilot, late["token"], userId="ada").code == "token_revoked"

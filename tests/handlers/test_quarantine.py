@@ -147,7 +147,7 @@ def test_a_replay_stores_once_with_the_time_of_receipt(post: Caller, on_diagnost
     (kept,) = listed(on_diagnostics, state="replayed")
     assert (kept["payload"], kept["attempts"]) == (None, 1)
     assert listed(on_diagnostics) == []
-    # The client's own copy, sent again, is a duplicate.
+    # If the client sends the event again, it is a duplicate.
     assert post(POST, a_batch(old)).json["accepted"] == 1  # of another session: it is another event
     (session,) = rows(database_url, "SELECT session_id::text FROM muster.analytics_events WHERE user_id = 'ada'")
     assert post(POST, a_batch(old, sessionId=session[0])).json["duplicates"] == 1

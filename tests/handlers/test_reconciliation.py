@@ -1,4 +1,4 @@
-"""The books themselves: each way in which they can be out of balance is found."""
+"""Reconciliation of the fault suite: every violated invariant is found."""
 
 import uuid
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""events/*.json: each leads to what it is for, and is what `make events` writes."""
+"""events/*.json: each has its outcome, and `make events` writes the same files."""
 
 import base64
 import importlib
@@ -26,7 +26,7 @@ ROLES = {
 
 
 def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The answer of an event's function in this process."""
+    """The response of the event's function in this process."""
     function = name.partition("-")[0]
     text = (FOLDER / f"{name}.json").read_text("utf-8")
     for kind, key in project.keys.items():
@@ -68,7 +68,7 @@ def test_the_files_are_what_make_events_writes() -> None:
 
 
 def unpacked(text: str) -> Any:
-    """The event with its compressed parts in clear: another version of zlib writes other bytes of the same."""
+    """The event with its parts decompressed, because each version of zlib compresses differently."""
     event = json.loads(text)
     if event.get("headers", {}).get("content-encoding") == "gzip":
         event["body"] = zlib.decompress(base64.b64decode(event["body"]), 31).decode()

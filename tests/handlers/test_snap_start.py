@@ -9,7 +9,7 @@ from tests.support.functions import Caller, a_batch
 
 
 def restore() -> None:
-    """What Lambda's runtime does when it wakes a snapshot."""
+    """What Lambda's runtime does when it restores a snapshot."""
     for hook, arguments, options in snapshot_restore_py.get_after_restore():
         hook(*arguments, **options)
 

@@ -1,4 +1,4 @@
-"""Where is my event? For events of every fate, the stage that they have reached is named."""
+"""GET /v1/diagnostics/events/{eventId} names the stage that an event reached, for every outcome."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def trace(call: Caller, event_id: str, **query: Any) -> dict[str, Any]:
 
 
 def first_not_passed(found: dict[str, Any]) -> tuple[str, str] | None:
-    """The first stage that is not passed, and its status."""
+    """The first stage without the status pass, and its status."""
     return next(((each["stage"], each["status"]) for each in found["stages"] if each["status"] != "pass"), None)
 
 
@@ -206,7 +206,7 @@ def test_the_delivery_report_of_a_session(post: Caller, on_diagnostics: Caller) 
 
 @dataclass
 class Fates:
-    """Sends an event to each fate; answers its id and the first stage that it does not pass, with its status."""
+    """Makes an event of each outcome: its id, and the first stage that it does not pass with its status."""
 
     post: Caller
     other: Caller
@@ -281,7 +281,7 @@ def test_two_hundred_random_events_are_traced_to_their_stage(
 
 @pytest.fixture
 def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Queues of moto's, and the environment of a buffered deployment."""
+    """Queues in moto, and the environment of a buffered deployment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
     for module in (queue, queue_probe):

@@ -25,7 +25,7 @@ BROTLI = b"\x8bbrotli, as the build left it"
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A build of the dashboard, in a folder of the test's own."""
+    """A build of the dashboard in the test's own folder."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Muster</title>", "utf-8")
     for name in ("assets/script-1.js", "muster.js"):
@@ -37,7 +37,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def get(path: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the function returns to Lambda for a request of a browser."""
+    """The function's response to a browser's request."""
     request = Request("GET", path, "", [("host", "localhost"), *(headers or {}).items()], b"")
     event = to_event(request, Route("GET", path, "WebFunction"), {}, request_id="1")
     answer = web.lambda_handler(event, Context())

@@ -1,4 +1,4 @@
-"""The dashboard in a browser, watched for what it must never do."""
+"""The dashboard in a browser, with a record of its errors and requests."""
 
 import json
 import re
@@ -34,7 +34,7 @@ class Dashboard:
     expected: str = ""
     """Texts of errors that the test provokes."""
     hosts: set[str] = field(default_factory=set)
-    """Whom it has asked."""
+    """The hosts that it sent requests to."""
 
     def __post_init__(self) -> None:
         if self.kind is not None:
@@ -60,9 +60,9 @@ class Dashboard:
             self.hosts.add(urlsplit(url).netloc)
 
     def open(self, address: str, *, is_settled: bool = True) -> Page:
-        """The page at an address after the #, once all of it is there."""
+        """Open the page at an address after the # and wait until it is complete."""
         self._loads += 1
-        # Of another query: of another fragment alone it would be the same page.
+        # With another query, because a new fragment alone does not load the page again.
         url = f"{self.server.url}/?{self._loads}#/{address}"
         try:
             self.page.goto(url)
@@ -76,12 +76,12 @@ class Dashboard:
         return self.page
 
     def settle(self) -> None:
-        """Wait until nothing is being asked for."""
+        """Wait until no request is open."""
         self.page.locator("main").wait_for()
         expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=60_000)
 
     def ask(self, path: str, kind: str = "read", method: str = "GET", body: Any = None) -> Any:
-        """What the API answers to the same."""
+        """The API's response to the same request."""
         headers = {"authorization": f"Bearer {self.server.project.keys[kind]}"}
         url = f"{self.server.url}{path}"
         answer = httpx.request(method, url, headers=headers, json=body, trust_env=False, timeout=60)
@@ -95,7 +95,7 @@ class Dashboard:
         )]  # fmt: skip
 
     def findings(self) -> list[str]:
-        """What axe finds that is serious or critical."""
+        """The serious and critical violations that axe finds."""
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary'][:300]}"
@@ -108,7 +108,7 @@ class Dashboard:
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
     def keep(self, name: str) -> None:
-        """Keep a picture for people."""
+        """Save a screenshot."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"dashboard-{name}.png", full_page=True)
 
@@ -123,10 +123,10 @@ def look(browser: Browser, server: Server, kind: str | None = "read", **options:
 
 
 def number(value: float) -> str:
-    """A whole number as an English reader has it."""
+    """A whole number with thousands separators."""
     return f"{value:,.0f}"
 
 
 def seconds(text: str) -> float:
-    """A length of time that is shown as `2m 28s`."""
+    """The seconds of a duration that is shown as `2m 28s`."""
     return sum(float(value) * SECONDS[unit] for value, unit in re.findall(r"([\d.]+)([dhms])", text))

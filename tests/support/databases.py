@@ -1,4 +1,4 @@
-"""Migrated databases for tests: a template once for each test process, cheap copies of it after that."""
+"""Migrated databases for tests: cheap copies of a template that each test process makes once."""
 
 import itertools
 import os
@@ -95,6 +95,6 @@ def make_project(database_url: str, name: str = "tests") -> Project:
 
 
 def add_project(connection: psycopg.Connection[Any], name: str) -> Project:
-    """The same by an open connection."""
+    """Create the project with an open connection."""
     project_id = create_project(connection, name)
     return Project(project_id, {kind: create_key(connection, project_id, kind, "tests") for kind in KINDS})

@@ -82,7 +82,7 @@ class Emulator:
         return answer
 
     def runtime_cpu_seconds(self) -> float:
-        """What the function's process has used so far, from its start; without threads that have ended."""
+        """The CPU time of the function's process since its start, without threads that have ended."""
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
         (runtime,) = {int(pid) for file in children for pid in file.read_text("ascii").split()}

@@ -1,4 +1,4 @@
-"""Temporary folders that a database server may use, whoever it runs as."""
+"""Temporary folders that a database server of any user may use."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Calls the functions' handlers in this process, with the events that API Gateway would hand them."""
+"""Calls the functions' handlers in this process with the events that API Gateway would send."""
 
 import base64
 import gzip
@@ -23,7 +23,7 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko
 
 
 class Context:
-    """What a handler reads of Lambda's context."""
+    """The attributes of Lambda's context that handlers read."""
 
     function_name = "tests"
 
@@ -37,12 +37,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function answered."""
+    """The response of a function."""
 
     status: int
     headers: dict[str, str]
     json: Any
-    """None where the body is none."""
+    """None if the body is not JSON."""
     text: str
 
     @property
@@ -94,7 +94,7 @@ class Caller:
         response = self.handler(event, context)
         text, kind_of_text = response["body"], response["headers"]["Content-Type"]
         if response["isBase64Encoded"]:
-            # Nothing was asked for by accept-encoding: it is text.
+            # The request has no accept-encoding, so the content is text.
             text = base64.b64decode(text).decode()
         found = json.loads(text) if kind_of_text == "application/json" else None
         answer = Answer(response["statusCode"], response["headers"], found, text)

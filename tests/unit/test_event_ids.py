@@ -1,4 +1,4 @@
-"""The id of an event that has none."""
+"""The derived id of an event that is sent without one."""
 
 import uuid
 from typing import Any
@@ -15,7 +15,7 @@ EVENT: dict[str, Any] = {"eventType": "a", "timestamp": "2026-01-01T00:00:00Z", 
 def test_it_is_a_uuid_and_never_changes() -> None:
     derived = derive_event_id(SESSION, "u", EVENT)
     assert uuid.UUID(derived).version == 8
-    # Clients retry across our deployments: another id here would store their events twice.
+    # Clients retry across deployments. Another id here would store their events twice.
     assert derived == "4928ff95-eb1f-888e-a9ed-e70ec53259f6"
 
 

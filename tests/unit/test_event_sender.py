@@ -1,4 +1,4 @@
-"""Delivering batches to a server that fails in every way a server can."""
+"""Sending batches to a server with every kind of failure."""
 
 import gzip
 import json
@@ -16,11 +16,11 @@ from local.importer.sessionize import ImportedEvent
 
 Answer = tuple[int, dict[str, str], bytes]
 LOST: Answer = (0, {}, b"")
-"""The server reads the request, and closes the connection without a word."""
+"""The server reads the request and closes the connection without a response."""
 
 
 class Server:
-    """Answers from a list of answers, and keeps what it was asked."""
+    """Answers from a list of responses and records the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -62,7 +62,7 @@ def an_event(line: int = 1, *, padding: int = 0) -> ImportedEvent:
 
 
 def a_result(*fates: str, **wrong: int) -> Answer:
-    """Each fate is a status, or status:reason."""
+    """Each outcome is a status, or status:reason."""
     events = []
     for index, fate in enumerate(fates):
         status, _, reason = fate.partition(":")
@@ -85,7 +85,7 @@ def an_error(status: int, **headers: str) -> Answer:
 
 @contextmanager
 def sending(server: Server) -> Iterator[tuple[EventSender, list[float], list[str]]]:
-    """A sender, and what it waits for and says instead of waiting."""
+    """A sender that records its pauses and messages instead of waiting."""
     pauses: list[float] = []
     said: list[str] = []
     with server.running() as url:

@@ -1,4 +1,4 @@
-"""A function's app.py is a table of routes, and nothing more."""
+"""A function's app.py is a table of routes and nothing else."""
 
 import ast
 from pathlib import Path

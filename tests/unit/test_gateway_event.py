@@ -1,4 +1,4 @@
-"""Requests become the events, and results the responses, that API Gateway makes of them."""
+"""Requests become events, and results become responses, as in API Gateway."""
 
 import base64
 import gzip

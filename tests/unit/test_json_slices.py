@@ -1,4 +1,4 @@
-"""What is cut from a body is what json reads, and joins to the same body."""
+"""The parts cut from a body are what json reads, and join to the same body."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Where an import goes, and with which keys."""
+"""The server and the keys that an import uses."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ LOCAL = {"url": "http://127.0.0.1:3000", "databaseUrl": "", "keys": {"write": "m
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """What `make run` writes."""
+    """The file that `make run` writes."""
     written = tmp_path / "local.json"
     written.write_text(json.dumps(LOCAL))
     return written

@@ -1,4 +1,4 @@
-"""The API's description is that of what is deployed."""
+"""The OpenAPI description matches what is deployed."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ TEMPLATE = load_template(PROJECT / "template.yaml")
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    """What is served."""
+    """The description that function web serves."""
     found: dict[str, Any] = json.loads(openapi.FILE.read_text("utf-8"))
     return found
 
@@ -35,7 +35,7 @@ def test_the_description_has_exactly_the_deployed_routes(description: dict[str, 
         for method in item
         if method != "parameters"
     }
-    # What browsers ask before they send is no operation of the API.
+    # Preflight requests of browsers are no operation of the API.
     assert described == {route.key for route in TEMPLATE.routes if route.method != "OPTIONS"}
 
 

@@ -1,4 +1,4 @@
-"""A query string is read into a model, and the parameter that cannot be used is named."""
+"""A query string is read into a model, and an invalid parameter is named."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs and data are: found, and put where the server's user can reach them."""
+"""PostgreSQL's programs are found and copied to where the server's user can reach them."""
 
 import os
 import shutil
@@ -95,7 +95,7 @@ def test_without_a_usable_postgres_the_remedy_is_named(
 
 
 def only_the_system(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
-    """Neither the wheel nor a pg_config, and the system's folders elsewhere."""
+    """A machine without the wheel and pg_config, and with the system's folders elsewhere."""
     monkeypatch.setattr(binaries, "PACKAGE", "not_installed")
     monkeypatch.setattr(binaries, "SYSTEM_FOLDERS", (pattern,))
     monkeypatch.setattr(shutil, "which", lambda _: None)

@@ -1,4 +1,4 @@
-"""Each route's references lead somewhere, and what they name fits together."""
+"""The references of each route exist and their types match."""
 
 import ast
 import inspect
@@ -30,7 +30,7 @@ def each(routes: list[Route]) -> pytest.MarkDecorator:
 
 
 def names_for_types() -> dict[str, Any]:
-    """What service.py imports for the type checker alone."""
+    """The names that service.py imports only for the type checker."""
     (block,) = (node for node in ast.parse(inspect.getsource(service)).body if isinstance(node, ast.If))
     names: dict[str, Any] = {}
     exec(compile(ast.Module(block.body, []), "service.py", "exec"), names)  # noqa: S102 - our own imports

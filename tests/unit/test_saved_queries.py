@@ -1,4 +1,4 @@
-"""The template's saved queries: what they name is in the log lines, and each finds the lines that it is for."""
+"""The template's saved queries: their fields exist in the log lines, and each query finds its lines."""
 
 import json
 import re
@@ -17,14 +17,14 @@ QUERIES = saved_queries()
 LINES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text("utf-8")) for path in sorted(GOLDEN.glob("*.json"))
 } | {"access_log": access_log_line(status=429, routeKey="POST /v1/events")}
-# The lines that can be in a group: what else is there is no business of these queries.
+# The kinds of lines in each log group that these queries search.
 IN_GROUP = {
     "ApiLogGroup": {"access_log"},
     "ConsumeLogGroup": {"consume_result", "consume_refused", "batch_refused", "event_rejected"},
 }
 EVERYWHERE = {"database_error", "database_reconnected", "platform_report"}
 OF_FUNCTIONS = {"ingest_result", "ingest_result_buffered", "event_rejected", "request_failed", "unexpected_error"}
-# database_deadlock_retried has the fields of database_reconnected but error; a test cannot bring it about at will.
+# database_deadlock_retried has the fields of database_reconnected without error. No test can cause it at will.
 ALSO_LOGGED = {"database_deadlock_retried"}
 FINDS = {
     "trace-one-event": {
@@ -105,7 +105,7 @@ def test_syntax_that_logs_insights_does_not_have_is_an_error(text: str) -> None:
 
 @pytest.mark.parametrize("name", FINDS)
 def test_cloudwatch_logs_accepts_every_query(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # moto reads the query and keeps to its limit; filters and statistics are left to the reader above.
+    # moto only parses the query and applies its limit. The parser above runs filters and statistics.
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "testing")
     query, now = QUERIES[name], int(time.time())

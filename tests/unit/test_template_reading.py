@@ -168,7 +168,7 @@ def test_under_snap_start_every_route_leads_to_a_published_version() -> None:
         "DatabaseSecretArn": "arn:aws:secretsmanager:r:1:secret:s",
     }
     routes = load_template(PROJECT / "template.yaml", parameters=parameters).routes
-    # The web function serves files alone: there is no connection that a snapshot could hold ready.
+    # The web function only serves files, so it has no connection to open in a snapshot.
     assert {route.alias for route in routes if route.function != "WebFunction"} == {"live"}
     assert {route.alias for route in routes if route.function == "WebFunction"} == {None}
     assert [route.function for route in routes] == [
