@@ -12,6 +12,7 @@ from local.sam.sam_cli import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
 pytest_plugins = ["tests.support.run_modes"]
+pytest.register_assert_rewrite("tests.support.deliveries")
 
 # The same examples in every run, and no clock: machines are shared.
 settings.register_profile("muster", deadline=None, derandomize=True, database=None)
@@ -19,7 +20,7 @@ settings.load_profile("muster")
 
 
 class LocalDatabase(NamedTuple):
-    """A database with a project, for tests that do not mind each other's events."""
+    """A database with a project, for tests that can share it."""
 
     url: str
     keys: dict[str, str]
@@ -61,14 +62,14 @@ def local_database(postgres: Cluster) -> Iterator[LocalDatabase]:
 
 @pytest.fixture(scope="session")
 def shared_url(postgres: Cluster) -> Iterator[str]:
-    """A migrated database whose tests take back what they do."""
+    """A migrated database for tests that roll back their changes."""
     with postgres.database() as url:
         yield url
 
 
 @pytest.fixture
 def connection(shared_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection whose transaction is rolled back after the test."""
+    """A connection. Its transaction is rolled back after the test."""
     with psycopg.connect(shared_url) as open_connection:
         yield open_connection
         open_connection.rollback()

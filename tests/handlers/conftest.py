@@ -15,16 +15,21 @@ from tests.support.databases import Project
 from tests.support.functions import Caller
 
 
+def function_environment(patch: pytest.MonkeyPatch, database_url: str) -> Iterator[pytest.MonkeyPatch]:
+    """A function's environment, with its connection closed afterwards."""
+    patch.setenv("DATABASE_URL", database_url)
+    patch.setenv("DATABASE_ROLE", "muster_ingest")
+    patch.setenv("STAGE", "test")
+    api.database.cache_clear()
+    yield patch
+    api.database().close()
+    api.database.cache_clear()
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[pytest.MonkeyPatch]:
     """A function's environment."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("DATABASE_ROLE", "muster_ingest")
-    monkeypatch.setenv("STAGE", "test")
-    api.database.cache_clear()
-    yield monkeypatch
-    api.database().close()
-    api.database.cache_clear()
+    yield from function_environment(monkeypatch, database_url)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""People who log in at an identity provider: the gateway has verified their token, its claim names projects."""
+"""Logins with an identity provider: the gateway has verified the token, and a claim of it names projects."""
 
 import uuid
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def refused(answer: Answer, sentence: str) -> bool:
     return sentence in answer.json["error"]["message"]
 
 
-def test_a_login_is_as_good_as_an_admin_key(
+def test_a_login_may_do_what_an_admin_key_may(
     post: Caller, on_metrics: Caller, on_diagnostics: Caller, project: Project, owner: psycopg.Connection[Any]
 ) -> None:
     post("POST /v1/events", a_batch(an_event(), an_event(eventType=7)))
@@ -60,7 +60,7 @@ def test_a_login_is_as_good_as_an_admin_key(
     assert used == (True,)
 
 
-def test_a_login_looks_after_people_as_an_admin_key_does(
+def test_a_login_manages_consent_and_tokens_as_an_admin_key_does(
     post: Caller, on_consent: Caller, on_pilot: Caller, project: Project, owner: psycopg.Connection[Any]
 ) -> None:
     token = claims(project.id)
@@ -72,8 +72,8 @@ def test_a_login_looks_after_people_as_an_admin_key_does(
     assert on_consent("PUT /v1/consent", decided, kind=None, claims=token).status == 200
     assert on_consent("GET /v1/consent", kind=None, claims=token, query={"userId": "ada"}).json["status"] == "granted"
     asked: dict[str, Any] = {"kind": None, "claims": token, "path": "/v1/subjects/ada"}
-    assert len(on_consent("GET /v1/subjects/{userId}", **asked).json["events"]) == 1
-    assert on_consent("DELETE /v1/subjects/{userId}", **asked).json["events"] == 1
+    assert len(on_consent("GET /v1/subjects/{userId}", **asked).json["events"]) == 2
+    assert on_consent("DELETE /v1/subjects/{userId}", **asked).json["events"] == 2
     assert ask(on_pilot, claims(uuid.uuid4()), "GET /v1/pilot-tokens").code == "login_not_allowed"
 
 
@@ -103,7 +103,7 @@ def test_a_login_for_several_projects_names_one(
     assert refused(ask(on_metrics, both), "Send the id of one in x-muster-project")
     answers = [ask(on_metrics, both, **{"x-muster-project": str(each.id)}) for each in (project, other)]
     found = [answer.json["totals"]["events"] for answer in answers]
-    assert found == [1, 0]
+    assert found == [2, 0]
 
 
 def test_a_project_that_the_token_is_not_for_stays_closed(
@@ -134,7 +134,7 @@ def test_a_token_that_opens_nothing_is_a_403_that_says_why(
     assert refused(ask(on_metrics, token), sentence)
 
 
-def test_a_project_takes_logins_only_when_it_is_said_and_until_it_is_revoked(
+def test_logins_work_from_when_they_are_allowed_until_revoked(
     on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], database_url: str
 ) -> None:
     other = make_project(database_url, "other")
@@ -156,11 +156,11 @@ def test_a_token_that_no_gateway_has_verified_is_an_unknown_key(
 ) -> None:
     headers = {"authorization": "Bearer ey.what.ever", "x-muster-project": str(project.id)}
     assert on_metrics(METRICS, kind=None, headers=headers).code == "invalid_key"
-    # Nor is what stands for the login in the list of keys one that can be sent.
+    # The entry for logins in the list of keys cannot be sent as a key either.
     assert on_metrics(METRICS, kind=None, headers={"authorization": "Bearer login"}).code == "invalid_key"
 
 
-def test_a_key_beside_the_token_changes_nothing(
+def test_a_key_next_to_the_token_changes_nothing(
     on_metrics: Caller, project: Project, owner: psycopg.Connection[Any], database_url: str
 ) -> None:
     other = make_project(database_url, "other")
@@ -168,7 +168,7 @@ def test_a_key_beside_the_token_changes_nothing(
     assert refused(answer, "This project does not accept logins")
 
 
-def test_pages_of_other_origins_are_refused_here_too(
+def test_pages_of_other_origins_are_refused_with_logins_too(
     on_metrics: Caller, project: Project, owner: psycopg.Connection[Any]
 ) -> None:
     owner.execute("UPDATE muster.projects SET allowed_origins = '{https://app.example.com}'")

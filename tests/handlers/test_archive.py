@@ -1,4 +1,4 @@
-"""The archive: every stored event is in it, once, whatever happens on the way."""
+"""The archive: it holds every stored event exactly once, whatever fails."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ ROUTE = "POST /v1/events"
 
 @pytest.fixture
 def s3(environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket of moto's, and the environment of the function maintain."""
+    """A bucket in moto, and the environment of function maintain."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
     environment.setenv("ARCHIVE_BUCKET", BUCKET)
@@ -37,7 +37,7 @@ def s3(environment: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def maintain(environment: pytest.MonkeyPatch, s3: Any) -> Any:
-    """Invokes the function as its schedule does; answers what it says of the archive."""
+    """Invokes the function as its schedule does, and returns its report on the archive."""
 
     def invoke() -> Any:
         environment.setenv("DATABASE_ROLE", "muster_admin")
@@ -66,8 +66,8 @@ def execute(database_url: str, statement: str) -> None:
 def test_every_event_is_archived_once_by_project_and_day(
     post: Caller, maintain: Any, s3: Any, project: Project
 ) -> None:
-    first = an_event(data={"plan": "pilot", "path": "/é"}, timestamp="2026-11-01T10:05:03.25+02:00")
-    post(ROUTE, a_batch(first, an_event(), userId="ada"))
+    first = an_event(data={"plan": "pilot", "path": "/é"}, timestamp="2015-11-01T10:05:03.25+02:00")
+    post(ROUTE, a_batch(first, an_event(), userId="ada"), kind="admin")
     assert maintain() == {"objects": 1, "events": 2, "complete": True}
     post(ROUTE, a_batch(an_event()))
     assert maintain() == {"objects": 1, "events": 1, "complete": True}
@@ -76,13 +76,13 @@ def test_every_event_is_archived_once_by_project_and_day(
     assert len(archived) == len(lines(s3)) == 3
     line = archived[first["id"]]
     assert json.loads(line["data"]) == first["data"]
-    assert (line["user_id"], line["occurred_at"]) == ("ada", "2026-11-01T08:05:03.250000Z")
+    assert (line["user_id"], line["occurred_at"]) == ("ada", "2015-11-01T08:05:03.250000Z")
     day = line["received_at"][:10]
     prefix = f"events/project={project.id}/day={day}/"
     assert all(each["Key"].startswith(prefix) for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"])
 
 
-def test_it_says_what_it_copied(post: Caller, maintain: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_says_what_was_archived(post: Caller, maintain: Any, capsys: pytest.CaptureFixture[str]) -> None:
     post(ROUTE, a_batch(an_event()))
     written(capsys)
     maintain()
@@ -92,7 +92,9 @@ def test_it_says_what_it_copied(post: Caller, maintain: Any, capsys: pytest.Capt
         assert is_golden(name, line)
 
 
-def test_it_takes_many_events_in_steps(post: Caller, maintain: Any, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_events_are_archived_in_steps(
+    post: Caller, maintain: Any, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(archive, "MOST_EVENTS", 10)
     for _ in range(9):
         post(ROUTE, a_batch(*(an_event() for _ in range(4))))
@@ -103,7 +105,7 @@ def test_it_takes_many_events_in_steps(post: Caller, maintain: Any, s3: Any, mon
     assert len(lines(s3)) == 36
 
 
-def test_what_s3_does_not_take_is_archived_the_next_time(
+def test_events_that_s3_refuses_are_archived_the_next_time(
     post: Caller, maintain: Any, s3: Any, database_url: str
 ) -> None:
     post(ROUTE, a_batch(an_event()))
@@ -114,12 +116,12 @@ def test_what_s3_does_not_take_is_archived_the_next_time(
     assert maintain()["events"] == len(lines(s3)) == 1
 
 
-def test_what_is_written_when_the_function_dies_is_written_over(
+def test_objects_of_an_invocation_that_died_are_replaced(
     post: Caller, maintain: Any, s3: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(ROUTE, a_batch(an_event()))
     with monkeypatch.context() as dying:
-        # After the object is there, and before it is recorded.
+        # After the object is written and before it is recorded.
         dying.setattr(
             archive, "query", lambda name: b"SELECT 1/0" if name.startswith("maintenance/move_") else query(name)
         )
@@ -130,7 +132,7 @@ def test_what_is_written_when_the_function_dies_is_written_over(
     assert len(lines(s3)) == 1
 
 
-def test_a_transaction_that_commits_late_is_not_passed_by(
+def test_a_transaction_that_commits_late_is_archived(
     post: Caller, maintain: Any, s3: Any, database_url: str, project: Project
 ) -> None:
     post(ROUTE, a_batch(an_event()))
@@ -147,7 +149,9 @@ def test_a_transaction_that_commits_late_is_not_passed_by(
     assert sorted(Counter(line["event_type"] for line in lines(s3)).items()) == [("late", 1), ("page_view", 2)]
 
 
-def test_two_at_once_write_the_same(post: Caller, maintain: Any, s3: Any, database_url: str) -> None:
+def test_two_invocations_at_once_write_the_same_objects(
+    post: Caller, maintain: Any, s3: Any, database_url: str
+) -> None:
     post(ROUTE, a_batch(an_event()))
     with psycopg.connect(database_url, autocommit=True) as other:
         plan = "SELECT from_xid, to_xid FROM muster.next_archive_window(10)"
@@ -159,12 +163,12 @@ def test_two_at_once_write_the_same(post: Caller, maintain: Any, s3: Any, databa
 
 
 @pytest.mark.parametrize("ahead", [1_000_000, -1])
-def test_on_another_server_nothing_is_passed_by(
+def test_nothing_is_left_out_after_a_move_to_another_server(
     post: Caller, maintain: Any, s3: Any, database_url: str, ahead: int
 ) -> None:
     post(ROUTE, a_batch(an_event()))
     maintain()
-    # As a dump would leave it that is restored into a cluster whose transactions have lower, or higher, numbers.
+    # As after restoring a dump into a server with lower, or higher, transaction numbers.
     post(ROUTE, a_batch(an_event()))
     execute(database_url, f"UPDATE muster.analytics_events SET xid = xid + {ahead}")
     execute(database_url, f"UPDATE muster.archive_state SET watermark = watermark + {ahead}, system_identifier = 1")
@@ -174,13 +178,13 @@ def test_on_another_server_nothing_is_passed_by(
     assert len({line["id"] for line in lines(s3)}) == 3
 
 
-def test_without_its_row_it_begins_again(post: Caller, maintain: Any, s3: Any, database_url: str) -> None:
+def test_without_its_state_the_archive_starts_over(post: Caller, maintain: Any, s3: Any, database_url: str) -> None:
     post(ROUTE, a_batch(an_event()))
     execute(database_url, "DELETE FROM muster.archive_state")
     assert maintain()["events"] == 1
 
 
-def test_the_role_of_ingest_cannot_read_through_it(database_url: str) -> None:
+def test_the_ingest_role_cannot_read_events_through_the_archive(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET ROLE muster_ingest")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

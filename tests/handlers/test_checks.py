@@ -1,4 +1,4 @@
-"""Each check of diagnostics tells a fault made for real, alone, and its remedy, carried out, mends it."""
+"""Each check of diagnostics reports its own fault and no other, and its remedy fixes the fault."""
 
 import asyncio
 import datetime as dt
@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 import uuid
@@ -38,12 +39,14 @@ from tests.support.folders import open_folder
 from tests.support.functions import Caller, Context, a_batch, an_event
 
 POST, DIAGNOSTICS = "POST /v1/events", "GET /v1/diagnostics"
-LONGEST_SECONDS = 5.0
+# Only a report that hangs takes as long, never a busy machine.
+LONGEST_SECONDS = 120.0
+BUDGET, CONNECT = "muster.diagnostics.report.BUDGET_SECONDS", "muster.diagnostics.report.CONNECT_SECONDS"
 ATTRIBUTES = ("aws", "sqs", "start-message-move-task", "--source-arn")
 
 
 def troubles(call: Caller) -> dict[str, dict[str, Any]]:
-    """The checks that warn or fail, by name; the answer comes in time, each has a remedy and the status is theirs."""
+    """The checks that warn or fail, by name. Each must have a remedy, and the report the worst status."""
     started = time.monotonic()
     answer = call(DIAGNOSTICS, kind="read")
     assert time.monotonic() - started < LONGEST_SECONDS
@@ -74,15 +77,42 @@ def forget_connection() -> None:
     api.database.cache_clear()
 
 
-@pytest.fixture
-def own_server(environment: pytest.MonkeyPatch) -> Iterator[Postgres]:
-    """A server of the test's own, migrated, that may be broken; functions use it from here on."""
+@pytest.fixture(autouse=True)
+def patient(environment: pytest.MonkeyPatch) -> None:
+    """Give a report the time that a busy machine needs."""
+    environment.setattr(BUDGET, 60.0)
+    environment.setattr(CONNECT, 60)
+
+
+# Connections that a test has closed may still count for a moment.
+alone = pytest.mark.parametrize("own_server", ["alone"], indirect=True)
+
+
+@contextmanager
+def small_server() -> Iterator[Postgres]:
+    """A migrated server of its own with 20 connections."""
     with (
         open_folder(in_memory=True) as folder,
         start_postgres(folder / "data", durable=False, settings={"max_connections": "20"}) as server,
     ):
         with psycopg.connect(server.url, autocommit=True) as connection:
             migrate(connection, MIGRATIONS)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def repaired_server() -> Iterator[Postgres]:
+    """A server for the tests of this module. Each test repairs what it breaks."""
+    with small_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_server(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Iterator[Postgres]:
+    """A server that the test may break. With the parameter "alone", no other test uses it."""
+    with ExitStack() as stack:
+        is_alone = getattr(request, "param", None) == "alone"
+        server = stack.enter_context(small_server()) if is_alone else request.getfixturevalue("repaired_server")
         forget_connection()
         environment.setenv("DATABASE_URL", server.url)
         yield server
@@ -91,7 +121,8 @@ def own_server(environment: pytest.MonkeyPatch) -> Iterator[Postgres]:
 
 @pytest.fixture
 def on_own_server(own_server: Postgres, environment: pytest.MonkeyPatch) -> Caller:
-    return Caller(diagnostics.lambda_handler, make_project(own_server.url), "muster_reader", environment)
+    project = make_project(own_server.url, f"tests {uuid.uuid4()}")
+    return Caller(diagnostics.lambda_handler, project, "muster_reader", environment)
 
 
 def test_connection_when_the_server_is_stopped(own_server: Postgres, on_own_server: Caller) -> None:
@@ -124,6 +155,7 @@ def test_connection_when_the_database_is_not_there(own_server: Postgres, on_own_
     assert "connection" not in troubles(on_own_server)
 
 
+@alone
 def test_connection_when_every_connection_is_taken(own_server: Postgres, on_own_server: Caller) -> None:
     execute(own_server.url, "CREATE ROLE app LOGIN PASSWORD 'app'; GRANT muster_reader TO app")
     forget_connection()
@@ -177,7 +209,7 @@ def test_tls_when_the_certificate_is_not_trusted(on_diagnostics: Caller, databas
 
 @contextmanager
 def tls_before(behind: int, certificate: Path, key: Path) -> Iterator[int]:
-    """A port that speaks PostgreSQL's way into TLS, and relays to a server that has none."""
+    """A port that accepts PostgreSQL's TLS request and relays to a server without TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
 
@@ -222,7 +254,7 @@ def tls_before(behind: int, certificate: Path, key: Path) -> Iterator[int]:
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """The files of a certificate for 127.0.0.1 that signs itself, and of its key."""
+    """The files of a self-signed certificate for 127.0.0.1 and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
@@ -269,7 +301,7 @@ def test_migrations_when_a_record_is_lost(on_diagnostics: Caller, database_url: 
 def test_schema_when_a_part_of_it_is_dropped(on_diagnostics: Caller, database_url: str, fault: str) -> None:
     execute(database_url, fault)
     found = troubles(on_diagnostics)
-    # With a table go the grants on it.
+    # Dropping a table also drops its grants.
     assert list(found) in (["schema"], ["schema", "grants"])
     with psycopg.connect(database_url, autocommit=True) as connection:
         for each in found.values():
@@ -294,7 +326,7 @@ def test_grants_when_one_is_revoked(on_diagnostics: Caller, database_url: str) -
         "CREATE RULE swallow AS ON INSERT TO muster.analytics_sessions DO INSTEAD SELECT 1/0",
     ],
 )
-def test_write_canary_when_something_of_others_refuses_events(
+def test_write_canary_when_a_foreign_trigger_refuses_events(
     on_diagnostics: Caller, database_url: str, fault: str
 ) -> None:
     if "FUNCTION" in fault:
@@ -316,7 +348,7 @@ def test_partitions_when_next_months_is_missing(on_diagnostics: Caller, database
     assert troubles(on_diagnostics) == {}
 
 
-def test_ingest_recent_when_nothing_came_for_a_day(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
+def test_ingest_recent_when_no_event_arrived_for_a_day(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
     post(POST, a_batch())
     execute(database_url, "UPDATE muster.analytics_events SET received_at = now() - interval '25 hours'")
     assert "$URL/v1/events" in only_trouble(on_diagnostics, "ingest_recent")["remedy"]
@@ -325,7 +357,9 @@ def test_ingest_recent_when_nothing_came_for_a_day(post: Caller, on_diagnostics:
 
 
 def test_rejections_when_events_are_rejected(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
-    post(POST, a_batch(an_event(), an_event(timestamp="2024-01-01T00:00:00Z")))
+    post(
+        POST, a_batch(an_event(), an_event(timestamp=(dt.datetime.now(dt.UTC) - dt.timedelta(days=1_000)).isoformat()))
+    )
     found = only_trouble(on_diagnostics, "rejections")
     assert found["data"]["byReason"] == {"timestamp_out_of_range": 1}
     execute(database_url, "UPDATE muster.projects SET event_window_days = 3650")
@@ -351,7 +385,7 @@ def test_losses_when_a_batch_has_not_arrived(post: Caller, on_diagnostics: Calle
     assert troubles(on_diagnostics) == {}
 
 
-def test_pilot_tokens_when_somebody_guesses_them(on_pilot: Caller, on_diagnostics: Caller, database_url: str) -> None:
+def test_pilot_tokens_when_a_client_guesses_them(on_pilot: Caller, on_diagnostics: Caller, database_url: str) -> None:
     for number in range(60):
         assert troubles(on_diagnostics) == {} if number in (0, 59) else True
         on_pilot("POST /v1/pilot-tokens/redeem", {"token": f"mp_{number}", "userId": "eve"})
@@ -366,13 +400,13 @@ def test_reconciliation_when_a_session_counts_wrongly(
     post: Caller, on_diagnostics: Caller, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post(POST, a_batch(an_event(), an_event()))
-    post(POST, a_batch())
-    keep_books(on_diagnostics)
+    post(POST, a_batch(an_event()))
+    roll_up_everything(on_diagnostics)
     assert troubles(on_diagnostics) == {}
     execute(database_url, "UPDATE muster.analytics_sessions SET events_count = 3 WHERE events_count = 2")
     execute(database_url, "UPDATE muster.reconciliations SET watermark = 0")
     capsys.readouterr()
-    keep_books(on_diagnostics)
+    roll_up_everything(on_diagnostics)
     printed = capsys.readouterr().out
     assert '"EventsUnaccounted":1' in printed
     assert '"message":"sessions_differ"' in printed
@@ -382,17 +416,17 @@ def test_reconciliation_when_a_session_counts_wrongly(
     assert troubles(on_diagnostics) == {}
     execute(database_url, "UPDATE muster.reconciliations SET checked_at = now() - interval '4 hours'")
     assert "MaintainFunction" in only_trouble(on_diagnostics, "reconciliation")["remedy"]
-    keep_books(on_diagnostics)
+    roll_up_everything(on_diagnostics)
     assert troubles(on_diagnostics) == {}
 
 
-def keep_books(call: Caller) -> None:
+def roll_up_everything(call: Caller) -> None:
     with call.environment.context() as as_admin:
         as_admin.setenv("DATABASE_ROLE", "muster_admin")
         maintain.lambda_handler({}, Context())
 
 
-def test_consent_when_nobody_gave_it(on_diagnostics: Caller, database_url: str) -> None:
+def test_consent_when_no_user_granted_it(on_diagnostics: Caller, database_url: str) -> None:
     execute(database_url, "UPDATE muster.projects SET consent_mode = 'opt_in'")
     execute(database_url, only_trouble(on_diagnostics, "consent")["remedy"])
     assert troubles(on_diagnostics) == {}
@@ -400,7 +434,7 @@ def test_consent_when_nobody_gave_it(on_diagnostics: Caller, database_url: str) 
 
 @pytest.fixture
 def sqs(environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Queues of moto's, and the environment of a buffered deployment."""
+    """Queues in moto, and the environment of a buffered deployment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.setenv(name, "testing")
     for module in (queue, queue_probe):
@@ -452,14 +486,15 @@ def test_queue_when_messages_are_dead(sqs: Any, on_diagnostics: Caller) -> None:
     assert troubles(on_diagnostics) == {}
 
 
-def test_queue_when_sqs_may_not_be_asked(sqs: Any, on_diagnostics: Caller) -> None:
-    on_diagnostics.environment.setenv("QUEUE_URL", os.environ["QUEUE_URL"] + "-of-nobody")
+def test_queue_when_sqs_denies_access(sqs: Any, on_diagnostics: Caller) -> None:
+    on_diagnostics.environment.setenv("QUEUE_URL", os.environ["QUEUE_URL"] + "-unknown")
     api.database.cache_clear()
     found = only_trouble(on_diagnostics, "queue")
     assert found["status"] == "warn"
     assert "NonExistentQueue" in found["summary"]
 
 
+@alone
 def test_connections_when_four_fifths_are_taken(own_server: Postgres, on_own_server: Caller) -> None:
     with ExitStack() as taken:
         for _ in range(16):
@@ -470,18 +505,18 @@ def test_connections_when_four_fifths_are_taken(own_server: Postgres, on_own_ser
         assert troubles(on_own_server) == {}
 
 
-def test_clock_when_this_functions_is_an_hour_off(on_diagnostics: Caller) -> None:
+def test_clock_when_the_functions_clock_is_an_hour_off(on_diagnostics: Caller) -> None:
     with on_diagnostics.environment.context() as wrong:
         started, really = time.monotonic(), time.time() - 3600
         wrong.setattr("muster.diagnostics.checks.server.time.time", lambda: really + time.monotonic() - started)
         found = only_trouble(on_diagnostics, "clock")
-        assert abs(found["data"]["skewMs"] - 3_600_000) < 2_000
+        assert abs(found["data"]["skewMs"] - 3_600_000) < 60_000
     assert troubles(on_diagnostics) == {}
 
 
 @contextmanager
 def silent_server(answers: int, behind: int) -> Iterator[int]:
-    """A port that relays to another one until it has passed on so many bytes of answer, and then says nothing more."""
+    """A port that relays to another one and falls silent after so many bytes of responses."""
     listener = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
@@ -520,7 +555,9 @@ def silent_server(answers: int, behind: int) -> Iterator[int]:
 def test_connection_when_the_network_falls_silent(on_diagnostics: Caller, database_url: str, answers: int) -> None:
     port = int(str(psycopg.conninfo.conninfo_to_dict(database_url)["port"]))
     forget_connection()
-    with silent_server(answers, port) as silent:
+    with silent_server(answers, port) as silent, on_diagnostics.environment.context() as impatient:
+        impatient.setattr(BUDGET, 2.0)
+        impatient.setattr(CONNECT, 2)
         on_diagnostics.environment.setenv("DATABASE_URL", database_url.replace(f":{port}/", f":{silent}/"))
         assert only_trouble(on_diagnostics, "connection")["status"] == "fail"
     on_diagnostics.environment.setenv("DATABASE_URL", database_url)
@@ -529,24 +566,24 @@ def test_connection_when_the_network_falls_silent(on_diagnostics: Caller, databa
 
 
 ROLLUP_FAULTS = {
-    "a day was counted otherwise": ("UPDATE muster.rollup_days SET events = events + 1", "fail"),
-    "a user was forgotten": ("UPDATE muster.rollup_days SET users = users - 1 WHERE users > 0", "fail"),
+    "a day has another count": ("UPDATE muster.rollup_days SET events = events + 1", "fail"),
+    "a user is missing": ("UPDATE muster.rollup_days SET users = users - 1 WHERE users > 0", "fail"),
     "an event was deleted by hand": (
         "DELETE FROM muster.analytics_events WHERE id IN (SELECT id FROM muster.analytics_events LIMIT 1)",
         "fail",
     ),
     "the server is another": ("UPDATE muster.rollup_state SET system_identifier = 1", "warn"),
     "the time zone was changed": ("UPDATE muster.projects SET time_zone = 'Asia/Kolkata'", "warn"),
-    "they are being made anew": (
+    "they are being rebuilt": (
         "SELECT muster.reset_rollups(id) FROM muster.projects",
         "warn",
     ),
-    "nobody folds": (
+    "no roll-up runs": (
         "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area)"
         " SELECT p.id, p.id, gen_random_uuid(), now(), p.id, 'a', 'b' "
-        "FROM muster.projects p, generate_series(1, 50000); "
+        "FROM muster.projects p, generate_series(1, 500); "
         "INSERT INTO muster.analytics_sessions (project_id, id, started_at, last_seen_at, events_count) "
-        "SELECT id, id, now() - interval '1 hour', now() + interval '1 hour', 50000 FROM muster.projects",
+        "SELECT id, id, now() - interval '1 hour', now() + interval '1 hour', 500 FROM muster.projects",
         "warn",
     ),
 }
@@ -555,9 +592,11 @@ ROLLUP_FAULTS = {
 @pytest.mark.parametrize("fault", ROLLUP_FAULTS)
 def test_rollups_when(post: Caller, on_diagnostics: Caller, database_url: str, fault: str) -> None:
     post(POST, a_batch(an_event(), an_event(), userId="ada"))
-    keep_books(on_diagnostics)
+    roll_up_everything(on_diagnostics)
     assert troubles(on_diagnostics) == {}
     statements, status = ROLLUP_FAULTS[fault]
+    # By the module, because the package has a function of its name.
+    on_diagnostics.environment.setattr(sys.modules["muster.diagnostics.checks.rollups"], "MANY_UNROLLED", 500)
     execute(database_url, statements)
     found = only_trouble(on_diagnostics, "rollups")
     assert found["status"] == status, found["summary"]

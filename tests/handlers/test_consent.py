@@ -1,4 +1,4 @@
-"""PUT and GET /v1/consent, and what ingest makes of what was decided."""
+"""PUT and GET /v1/consent, and how decisions affect ingest."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from tests.support.functions import Answer, Caller, a_batch, an_event
-from tests.support.golden import written
 
 ROUTE = "POST /v1/events"
 
@@ -38,14 +37,14 @@ def count(database_url: str, statement: str) -> int:
         return int(row[0])
 
 
-def test_every_decision_is_kept_and_the_latest_counts(on_consent: Caller, database_url: str) -> None:
+def test_every_decision_is_stored_and_the_latest_counts(on_consent: Caller, database_url: str) -> None:
     assert known(on_consent, userId="ada") == {"status": "unknown", "version": None, "decidedAt": None}
     first = decide(on_consent, "granted", userId="ada", version="1", decidedAt="2026-05-01T10:00:00+02:00")
     assert first.json == {"status": "granted", "version": "1", "decidedAt": "2026-05-01T08:00:00Z", "purge": []}
     second = decide(on_consent, "withdrawn", userId="ada", version="2", decidedAt="2026-05-02T00:00:00Z")
     assert (second.json["status"], second.json["purge"]) == ("withdrawn", ["queuedEvents", "userId"])
     late = decide(on_consent, "granted", userId="ada", version="1", decidedAt="2026-04-01T00:00:00Z")
-    # What is decided earlier and comes later changes nothing, and its client hears what counts.
+    # An earlier decision that arrives later changes nothing. The response has the decision that counts.
     assert (late.json["status"], late.json["version"]) == ("withdrawn", "2")
     assert known(on_consent, userId="ada")["status"] == "withdrawn"
     assert known(on_consent, "write", userId="ada")["status"] == "withdrawn"
@@ -58,7 +57,7 @@ def test_a_decision_that_is_sent_again_is_the_same_one(on_consent: Caller, datab
     assert count(database_url, "SELECT count(*) FROM muster.analytics_consent") == 1
 
 
-def test_a_clock_that_is_ahead_decides_nothing_for_ever(on_consent: Caller) -> None:
+def test_a_decision_from_the_future_can_be_replaced_now(on_consent: Caller) -> None:
     ahead = (datetime.now(UTC) + timedelta(days=400)).isoformat()
     decide(on_consent, "denied", userId="ada", decidedAt=ahead)
     assert decide(on_consent, "granted", userId="ada").json["status"] == "granted"
@@ -78,84 +77,63 @@ def test_a_clock_that_is_ahead_decides_nothing_for_ever(on_consent: Caller) -> N
         ({"userId": "a\0da", "status": "granted"}, ["userId"]),
     ],
 )
-def test_what_is_no_decision_is_refused_at_its_place(on_consent: Caller, body: Any, place: list[str]) -> None:
+def test_an_invalid_decision_is_refused_at_its_place(on_consent: Caller, body: Any, place: list[str]) -> None:
     answer = on_consent("PUT /v1/consent", body)
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert answer.json["error"]["details"][0]["loc"] == place
 
 
 @pytest.mark.parametrize("query", [{}, {"userId": "a", "sessionId": str(uuid.UUID(int=1))}, {"name": "ada"}])
-def test_a_question_names_one_of_user_and_session(on_consent: Caller, query: dict[str, str]) -> None:
+def test_a_request_names_either_a_user_or_a_session(on_consent: Caller, query: dict[str, str]) -> None:
     answer = on_consent("GET /v1/consent", kind="read", query=query)
     assert (answer.status, answer.code) == (400, "invalid_parameter")
 
 
-def test_keys_decide_who_may(on_consent: Caller) -> None:
+def test_each_operation_needs_its_kind_of_key(on_consent: Caller) -> None:
     refused = on_consent("PUT /v1/consent", {"userId": "ada", "status": "denied"}, kind="read")
     assert (refused.status, refused.code) == (403, "key_not_allowed")
     assert on_consent("GET /v1/consent", kind=None, query={"userId": "ada"}).code == "missing_key"
     assert known(on_consent, "admin", userId="ada")["status"] == "unknown"
 
 
-def test_a_decision_about_another_ones_session_is_refused(post: Caller, on_consent: Caller) -> None:
+def test_a_decision_about_another_users_session_is_refused(post: Caller, on_consent: Caller) -> None:
     batch = a_batch(userId="ada")
     post(ROUTE, batch)
     refused = decide(on_consent, "denied", userId="bob", sessionId=batch["sessionId"])
     assert (refused.status, refused.code) == (409, "session_belongs_to_another_user")
 
 
-def test_a_sessions_decision_follows_to_the_user_it_is_later_of(post: Caller, on_consent: Caller) -> None:
-    session = a_batch()
+def test_a_sessions_decision_carries_over_to_its_user(post: Caller, on_consent: Caller) -> None:
+    session = a_batch(an_event())
     decide(on_consent, "denied", sessionId=session["sessionId"])
     assert became(post(ROUTE, session)) == ["consent_denied"]
-    # The user is named with a batch of which nothing is stored; elsewhere the decision is the user's all the same.
+    # The decision carries over even if no event of the batch that names the user is stored.
     assert became(post(ROUTE, {**session, "events": [an_event()], "userId": "ada"})) == ["consent_denied"]
-    assert became(post(ROUTE, a_batch(userId="ada"))) == ["consent_denied"]
-    assert became(post(ROUTE, a_batch(userId="bob"))) == ["accepted"]
+    assert became(post(ROUTE, a_batch(an_event(), userId="ada"))) == ["consent_denied"]
+    assert became(post(ROUTE, a_batch(an_event(), userId="bob"))) == ["accepted"]
     assert known(on_consent, userId="ada")["status"] == "denied"
     decide(on_consent, "granted", userId="ada")
-    assert became(post(ROUTE, a_batch(userId="ada"))) == ["accepted"]
+    assert became(post(ROUTE, a_batch(an_event(), userId="ada"))) == ["accepted"]
 
 
-def test_a_decision_follows_when_the_session_itself_says_whose_it_is(
+def test_a_decision_carries_over_when_the_session_names_its_user(
     post: Caller, on_consent: Caller, on_sessions: Caller
 ) -> None:
     batch = a_batch()
     post(ROUTE, batch)
     decide(on_consent, "withdrawn", sessionId=batch["sessionId"])
     on_sessions("PUT /v1/sessions/{sessionId}", {"userId": "ada"}, path=f"/v1/sessions/{batch['sessionId']}")
-    assert became(post(ROUTE, a_batch(userId="ada"))) == ["consent_denied"]
+    assert became(post(ROUTE, a_batch(an_event(), userId="ada"))) == ["consent_denied"]
 
 
-def test_a_decision_in_a_known_users_session_is_the_users(post: Caller, on_consent: Caller) -> None:
+def test_a_decision_in_an_identified_session_is_its_users(post: Caller, on_consent: Caller) -> None:
     batch = a_batch(userId="ada")
     post(ROUTE, batch)
     decide(on_consent, "denied", sessionId=batch["sessionId"])
-    assert became(post(ROUTE, a_batch(userId="ada"))) == ["consent_denied"]
+    assert became(post(ROUTE, a_batch(an_event(), userId="ada"))) == ["consent_denied"]
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_what_a_user_decided_counts_for_the_nameless_events_of_their_session(
-    post: Caller, on_consent: Caller, number: int
-) -> None:
-    batch = a_batch(userId="ada")
-    assert became(post(ROUTE, batch)) == ["accepted"]
-    decide(on_consent, "withdrawn", userId="ada")
-    nameless = {**batch, "userId": None, "events": [an_event() for _ in range(number)]}
-    assert became(post(ROUTE, nameless)) == ["consent_denied"] * number
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_events_of_the_undecided_are_looked_at_no_closer(
-    post: Caller, on_consent: Caller, capsys: pytest.CaptureFixture[str], number: int
-) -> None:
-    decide(on_consent, "withdrawn", userId="ada")
-    capsys.readouterr()
-    assert became(post(ROUTE, a_batch(*(an_event() for _ in range(number)), userId="bob"))) == ["accepted"] * number
-    assert written(capsys)["ingest_result"][0]["path"] == "fast"
-
-
-def test_two_users_of_one_session_do_not_share_what_one_of_them_decided(post: Caller, on_consent: Caller) -> None:
+def test_two_users_of_one_session_do_not_share_a_decision(post: Caller, on_consent: Caller) -> None:
     session = a_batch(userId="ada")
     post(ROUTE, session)
     decide(on_consent, "denied", userId="ada")
@@ -163,48 +141,20 @@ def test_two_users_of_one_session_do_not_share_what_one_of_them_decided(post: Ca
     assert known(on_consent, userId="bob")["status"] == "unknown"
 
 
-@pytest.mark.parametrize("header", ["sec-gpc", "dnt"])
-@pytest.mark.parametrize(
-    ("honors", "mode", "decision", "expected"),
-    [
-        (True, "opt_out", None, "consent_denied"),
-        (True, "opt_out", "granted", "accepted"),
-        (True, "opt_in", None, "consent_denied"),
-        (True, "off", None, "accepted"),
-        (False, "opt_out", None, "accepted"),
-    ],
-)
-def test_a_browsers_signal_counts_where_the_project_honors_it_and_nobody_decided(
-    post: Caller,
-    on_consent: Caller,
-    database_url: str,
-    header: str,
-    honors: bool,
-    mode: str,
-    decision: str | None,
-    expected: str,
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_later_events_of_an_identified_session_get_its_user(
+    post: Caller, on_sessions: Caller, database_url: str, is_fast: bool
 ) -> None:
-    set_project(database_url, honors_signals=honors, consent_mode=mode)
-    if decision:
-        decide(on_consent, decision, userId="ada")
-    assert became(post(ROUTE, a_batch(userId="ada"), headers={header: "1"})) == [expected]
-    assert became(post(ROUTE, a_batch(userId="ada"), headers={header: "0"})) != ["consent_denied"]
-
-
-@pytest.mark.parametrize("plain", [True, False])
-def test_a_known_sessions_later_events_are_its_users(
-    post: Caller, on_sessions: Caller, database_url: str, plain: bool
-) -> None:
-    first = a_batch()
+    first = a_batch(an_event())
     post(ROUTE, first)
     on_sessions("PUT /v1/sessions/{sessionId}", {"userId": "ada"}, path=f"/v1/sessions/{first['sessionId']}")
-    # A batch with a bad event goes the longer way.
-    later = [an_event(), *([] if plain else [{}])]
+    # A batch with an invalid event takes the full path.
+    later = [an_event(), *([] if is_fast else [{}])]
     post(ROUTE, {**first, "events": later})
     users = "SELECT count(*) FROM muster.analytics_events WHERE user_id"
     assert count(database_url, f"{users} = 'ada'") == 1
     assert count(database_url, f"{users} IS NULL") == 1
-    # A second user came: whose later ones are, nobody knows.
+    # Once a second user was named, anonymous events may be anyone's.
     post(ROUTE, {**first, "events": [an_event()], "userId": "bob"})
     post(ROUTE, {**first, "events": [an_event(), *later[1:]]})
     assert count(database_url, f"{users} = 'ada'") == 1
@@ -212,7 +162,7 @@ def test_a_known_sessions_later_events_are_its_users(
 
 
 @pytest.mark.parametrize("by", ["batch", "session"])
-def test_a_session_claims_its_earlier_events_where_the_project_says_so(
+def test_metrics_count_the_earlier_events_of_an_identified_session(
     post: Caller, on_sessions: Caller, on_metrics: Caller, database_url: str, by: str
 ) -> None:
     set_project(database_url, identifies_backwards=True)
@@ -229,15 +179,13 @@ def test_a_session_claims_its_earlier_events_where_the_project_says_so(
     assert found["breakdown"] == [{"value": "ada", "events": 3, "users": 1, "sessions": 1}]
 
 
-def test_a_claim_waits_for_no_reader_who_folds_and_is_settled_by_the_next(
-    post: Caller, on_metrics: Caller, database_url: str
-) -> None:
+def test_identifying_a_session_does_not_wait_for_a_roll_up(post: Caller, on_metrics: Caller, database_url: str) -> None:
     set_project(database_url, identifies_backwards=True)
-    session = a_batch()
+    session = a_batch(an_event())
     post(ROUTE, session)
     on_metrics("GET /v1/metrics", kind="read")
-    with psycopg.connect(database_url) as folding:
-        folding.execute("SELECT FROM muster.rollup_state FOR UPDATE")
+    with psycopg.connect(database_url) as rolling_up:
+        rolling_up.execute("SELECT FROM muster.rollup_state FOR UPDATE")
         assert became(post(ROUTE, {**session, "events": [an_event()], "userId": "ada"})) == ["accepted"]
         assert count(database_url, "SELECT count(*) FROM muster.pending_identities") == 1
     found = on_metrics("GET /v1/metrics", kind="read", query={"userId": "ada"}).json

@@ -1,4 +1,4 @@
-"""GET /v1/diagnostics and GET /healthz: each fault made for real, and named with its remedy."""
+"""GET /v1/diagnostics and GET /healthz: real faults are named with their remedies."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def execute(database_url: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def test_all_is_well_in_a_new_project(on_diagnostics: Caller) -> None:
+def test_every_check_passes_in_a_new_project(on_diagnostics: Caller) -> None:
     answer = diagnose(on_diagnostics)
     assert (answer.status, answer.json["status"], answer.json["mode"]) == (200, "ok", "direct")
     assert [each["name"] for each in answer.json["checks"]] == CHECKS
@@ -62,7 +62,7 @@ def test_all_is_well_in_a_new_project(on_diagnostics: Caller) -> None:
     assert on_diagnostics(HEALTH, kind=None).json == {"status": "ok"}
 
 
-def test_it_says_whose_key_asks(on_diagnostics: Caller, project: Project, database_url: str) -> None:
+def test_the_report_names_the_project_of_the_key(on_diagnostics: Caller, project: Project, database_url: str) -> None:
     settings = "time_zone = 'Europe/Berlin', rollup_keys = '{plan}'"
     execute(database_url, f"UPDATE muster.projects SET {settings} WHERE id = '{project.id}'")
     said = diagnose(on_diagnostics).json["project"]
@@ -72,7 +72,7 @@ def test_it_says_whose_key_asks(on_diagnostics: Caller, project: Project, databa
     assert diagnose(on_diagnostics).json["project"] is None
 
 
-def test_counts_are_the_projects_own(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
+def test_counts_are_those_of_the_project_alone(post: Caller, on_diagnostics: Caller, database_url: str) -> None:
     post("POST /v1/events", a_batch(an_event(), an_event(), an_event(eventType=7)))
     counts = diagnose(on_diagnostics).json["counts"]
     assert {name: counts[name] for name in counts if name.startswith("analytics")} == {
@@ -92,9 +92,7 @@ def test_the_write_canary_leaves_nothing_behind(on_diagnostics: Caller, database
             assert connection.execute(f"SELECT count(*) FROM muster.{table}").fetchone() == (0,)
 
 
-def test_a_database_that_is_down_is_told_to_anyone_and_no_more_than_that(
-    on_diagnostics: Caller, postgres: Cluster
-) -> None:
+def test_a_database_that_is_down_is_reported_without_a_key(on_diagnostics: Caller, postgres: Cluster) -> None:
     postgres.server.stop()
     try:
         answer = diagnose(on_diagnostics)
@@ -135,7 +133,7 @@ def test_a_dropped_table_is_named_with_what_creates_it(on_diagnostics: Caller, d
 
 
 @pytest.mark.parametrize("broken", ["DROP TABLE muster.api_keys CASCADE", "DROP SCHEMA muster CASCADE"])
-def test_without_what_knows_keys_the_schema_is_told_and_nothing_of_a_project(
+def test_without_the_key_table_only_the_schema_is_reported(
     on_diagnostics: Caller, database_url: str, broken: str
 ) -> None:
     execute(database_url, broken)
@@ -147,7 +145,7 @@ def test_without_what_knows_keys_the_schema_is_told_and_nothing_of_a_project(
     assert on_diagnostics(HEALTH, kind=None).status == 503
 
 
-def test_the_remedies_mend_what_they_name(on_diagnostics: Caller, database_url: str) -> None:
+def test_the_remedies_fix_the_fault_that_they_name(on_diagnostics: Caller, database_url: str) -> None:
     execute(database_url, "DROP TABLE muster.analytics_sessions CASCADE")
     execute(database_url, "REVOKE EXECUTE ON FUNCTION muster.ingest_full_path FROM muster_ingest")
     answer = diagnose(on_diagnostics)
@@ -231,7 +229,7 @@ def test_rejections_of_the_day_are_counted_by_reason(post: Caller, on_diagnostic
     assert answer.json["status"] == "degraded"
 
 
-def test_consent_that_nobody_gave_is_named(on_diagnostics: Caller, database_url: str) -> None:
+def test_missing_consent_is_named(on_diagnostics: Caller, database_url: str) -> None:
     execute(database_url, "UPDATE muster.projects SET consent_mode = 'opt_in'")
     found = check(diagnose(on_diagnostics), "consent")
     assert found["status"] == "warn"

@@ -1,4 +1,4 @@
-"""What clients are answered while the database is broken, and that it works again by itself."""
+"""Responses while the database is broken, and recovery without a restart."""
 
 import psycopg
 import pytest
@@ -24,7 +24,7 @@ def test_a_stopped_database_is_a_503_and_works_again_without_a_restart(post: Cal
     assert post(ROUTE, a_batch()).status == 200
 
 
-def test_a_bad_body_is_told_so_even_while_the_database_is_down(post: Caller, postgres: Cluster) -> None:
+def test_a_bad_body_is_reported_while_the_database_is_down(post: Caller, postgres: Cluster) -> None:
     postgres.server.stop()
     try:
         assert post(ROUTE, "not json").code == "invalid_json"
@@ -64,7 +64,7 @@ def test_a_connection_killed_between_two_requests_is_not_noticed(
     assert api.database().reconnects == 1
 
 
-def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has_changed_its_answer(
+def test_a_migration_that_changes_a_prepared_statement_is_survived(
     post: Caller, database_url: str, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("DATABASE_PREPARES", "on")
@@ -75,7 +75,7 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
         granting.execute("REVOKE EXECUTE ON FUNCTION muster.ingest_fast_path FROM muster_ingest")
         assert [post(ROUTE, a_batch()).status for _ in range(2)] == [503, 503]
         granting.execute("GRANT EXECUTE ON FUNCTION muster.ingest_fast_path TO muster_ingest")
-    # A failure of another kind is no reason to keep the statement twice.
+    # A failure of another kind does not prepare the statement again.
     assert connection.execute("SELECT name FROM pg_prepared_statements").fetchall() == [("muster_0",)]
     with psycopg.connect(database_url) as migrating:
         found = migrating.execute(
@@ -85,7 +85,7 @@ def test_a_statement_that_is_kept_is_prepared_once_and_anew_when_a_migration_has
         migrating.execute("DROP FUNCTION muster.ingest_fast_path")
         migrating.execute(str(found[0]).replace("RETURNS text\n", "RETURNS varchar\n"))
         migrating.execute("GRANT EXECUTE ON FUNCTION muster.ingest_fast_path TO muster_ingest")
-    # Nothing of it is stored, and the client sends it again.
+    # Nothing is stored. The client sends the batch again.
     refused = post(ROUTE, a_batch())
     assert (refused.status, refused.code) == (503, "database_unavailable")
     assert post(ROUTE, a_batch()).status == 200
@@ -117,6 +117,7 @@ def test_a_statement_that_takes_too_long_is_a_503_that_says_so(post: Caller, dat
         answer = post(ROUTE, a_batch())
         assert (answer.status, answer.code) == (503, "database_unavailable")
         assert "too long" in answer.json["error"]["message"]
+    api.database().connection().execute("RESET statement_timeout")
     assert post(ROUTE, a_batch()).status == 200
 
 

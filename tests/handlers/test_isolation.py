@@ -1,4 +1,4 @@
-"""One project never reads or changes another's rows: every route, every kind of key, aimed at ids of the other's."""
+"""A project never reads or changes another's rows: every route with every kind of key and the other's ids."""
 
 import hashlib
 import importlib
@@ -24,14 +24,14 @@ from tests.support.functions import Answer, Caller, a_batch, an_event
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPLATE = load_template(PROJECT / "template.yaml")
-# No other number of the test's is near it: that it is in an answer says that rows of the other project were counted.
+# No other number of the test is near it. In a response it shows that rows of the other project were counted.
 EVENTS = 4_321
 _ROUTE_OF_A_FUNCTION = [route for route in TEMPLATE.routes if route.method != "OPTIONS"]
 
 
 @dataclass(frozen=True)
 class Victim:
-    """The project whose rows nobody else may see or change: its ids, and texts that are in its rows alone."""
+    """The project with rows that no other project may see or change: its ids, and texts that only its rows contain."""
 
     project: Project
     session_id: str
@@ -45,14 +45,14 @@ class Victim:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One request that is aimed at the victim's rows."""
+    """One request for rows of the victim."""
 
     path: Mapping[str, str] | None = None
     body: Any = None
     query: Mapping[str, str] | None = None
 
     def of(self, pattern: str) -> str:
-        """The path that is asked for."""
+        """The path of the request."""
         return pattern.format(**(self.path or {}))
 
 
@@ -61,9 +61,9 @@ TOKEN = "mp_the-token-of-that-project"  # noqa: S105 - made up
 
 
 def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
-    """For each route, what somebody who knows all of the victim's ids would try."""
+    """For each route, the requests of an intruder who knows all ids of the victim."""
     session, event = {"sessionId": victim.session_id}, {"eventId": victim.event_id}
-    # The same event under the same session, as a retry of the victim's own batch would send it.
+    # The same event and session, as in a retry of the victim's own batch.
     again = an_event(id=victim.event_id, eventType="intruder")
     filters = [{"userId": USER}, {"eventType": "victim-type"}, {"area": "victim-area"}, {"data.secret": DOCUMENT}]
     everything = [{}, *filters, *({"breakdown": name} for name in ("eventType", "area", "userId", "data.secret"))]
@@ -145,7 +145,7 @@ def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
             Attempt(body={"batchId": victim.batch_id, "cursor": "0"}),
         ],
         "GET /healthz": [Attempt()],
-        # Files, by a function that has no way to the database.
+        # Files, from a function without access to the database.
         "GET /": [Attempt()],
         "GET /assets/{name}": [Attempt({"name": victim.session_id}), Attempt({"name": "..%2Fopenapi.json"})],
         "GET /muster.js": [Attempt()],
@@ -155,7 +155,7 @@ def _attempts(victim: Victim) -> dict[str, list[Attempt]]:
 
 @pytest.fixture
 def call(environment: pytest.MonkeyPatch, project: Project) -> Callable[..., Answer]:
-    """Ask the function that the template names for a route, as its own role, with a key in clear."""
+    """Send a request to the function of a route, with that function's database role."""
 
     def ask(route: str, key: str | None, attempt: Attempt) -> Answer:
         (found,) = (each for each in TEMPLATE.routes if each.key == route)
@@ -192,10 +192,10 @@ def victim(database_url: str, project: Project, call: Callable[..., Answer]) -> 
     rows = pages["rejections"].json["rejections"]
     assert len(rows) == 2
     totals = call("GET /v1/metrics", admin, Attempt(query={"timeframe": "all"})).json["totals"]
-    # The test would see nothing of what it looks for, were this project's own answers without it.
+    # The victim's own responses must count these rows, or the test could not find a leak.
     assert totals["events"] == EVENTS + 2
     with psycopg.connect(database_url, autocommit=True) as connection:
-        # Last, for whoever asks for metrics settles it.
+        # Last, because a request for metrics would process it.
         connection.execute(
             "INSERT INTO muster.pending_identities (project_id, session_id, user_id) VALUES (%s, %s, 'victim')",
             (project.id, uuid.uuid4()),
@@ -244,7 +244,7 @@ def _fill(connection: psycopg.Connection[Any], project_id: Any, session: str) ->
 
 @pytest.fixture
 def intruder(database_url: str) -> dict[str, str]:
-    """Keys of another project, by kind, and one that is revoked and one that never was."""
+    """Keys of another project by kind, a revoked key and an unknown one."""
     other = make_project(database_url, "intruder")
     with psycopg.connect(database_url, autocommit=True) as connection:
         revoked = create_key(connection, other.id, "admin")
@@ -254,7 +254,7 @@ def intruder(database_url: str) -> dict[str, str]:
 
 
 def _tables(connection: psycopg.Connection[Any]) -> dict[str, str]:
-    """By table, the condition that picks a project's rows."""
+    """The condition that selects a project's rows, by table."""
     tables = [
         row[0]
         for row in connection.execute(
@@ -281,7 +281,7 @@ def _tables(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def checksums(database_url: str, project_id: Any) -> dict[str, tuple[int, str | None]]:
-    """Of each table, how many rows the project has and what they are."""
+    """The number and the content of the project's rows, by table."""
     found = {}
     with psycopg.connect(database_url) as connection:
         for name, condition in _tables(connection).items():
@@ -295,7 +295,7 @@ def checksums(database_url: str, project_id: Any) -> dict[str, tuple[int, str | 
 
 
 def _expected(operation: str, holder: str, kind: str) -> tuple[int, str] | None:
-    """The refusal that a key must meet; None where the route is its own project's to use."""
+    """The error that a key must get; None if it may use the route for its own project."""
     allowed = PERMISSIONS[operation]
     if not allowed:
         return None
@@ -310,13 +310,13 @@ def _expected(operation: str, holder: str, kind: str) -> tuple[int, str] | None:
 
 
 def _operations() -> dict[str, str]:
-    """The operation of each route, from the functions' own tables."""
+    """The operation of each route, from the tables in the functions."""
     tables = route_tables().values()
     return {route.key: route.operation for table in tables for route in table if route.method != "OPTIONS"}
 
 
 def test_every_route_is_tried(victim: Victim) -> None:
-    # A new route belongs into _attempts above, with all that could lead it to another project's rows.
+    # Add a new route to _attempts above, with every parameter that could name another project's rows.
     assert {route.key for route in _ROUTE_OF_A_FUNCTION} == set(_operations()) == set(_attempts(victim))
 
 
@@ -327,14 +327,14 @@ def test_no_route_shows_or_changes_another_projects_rows(
     empty = sorted(name for name, (count, _) in before.items() if not count)
     assert empty == [], "the victim has rows in every table, or the test proves nothing of them"
     own = victim.project.keys
-    # The reads first: until the intruder has stored something, every number that it is told must be 0.
+    # The reads first: until the intruder has stored something, every number in its responses must be 0.
     attempts = sorted(
         _attempts(victim).items(), key=lambda item: "write" in PERMISSIONS[operations[item[0]]] or item[0][:3] != "GET"
     )
     for route, listed in attempts:
         keys: list[tuple[str, str, str | None]] = [("intruder", "none", None)]
         keys += [("intruder", kind, key) for kind, key in intruder.items()]
-        # The victim's own keys, where they are of a kind that may not.
+        # The victim's own keys of the kinds that may not use the route.
         keys += [
             ("victim", kind, key) for kind, key in own.items() if kind not in (PERMISSIONS[operations[route]] or own)
         ]
@@ -352,7 +352,7 @@ def test_no_route_shows_or_changes_another_projects_rows(
 
 
 def _assert_shows_nothing(answer: Answer, attempt: Attempt, victim: Victim, place: str) -> None:
-    # An answer may repeat what was asked for.
+    # A response may repeat values of the request.
     sent = json.dumps([attempt.path, attempt.body, attempt.query])
     said = answer.text + json.dumps(dict(answer.headers))
     for text in victim.texts:
@@ -364,7 +364,7 @@ def _assert_shows_nothing(answer: Answer, attempt: Attempt, victim: Victim, plac
 def test_the_intruder_has_only_what_it_stored_itself(
     database_url: str, victim: Victim, intruder: dict[str, str], call: Callable[..., Answer]
 ) -> None:
-    """The same ids in two projects are two rows each: neither finds the other's."""
+    """The same ids in two projects are separate rows, and neither project finds the other's."""
     for attempt in _attempts(victim)["POST /v1/events"][:1]:
         answer = call("POST /v1/events", intruder["write"], attempt)
         assert (answer.json["accepted"], answer.json["duplicates"]) == (1, 0)

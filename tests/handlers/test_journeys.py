@@ -1,4 +1,4 @@
-"""Funnels, retention, one user, and exports."""
+"""Funnels, retention, user profiles and exports."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def act(
     assert post("POST /v1/events", a_batch(*listed, **fields), kind="admin").json["accepted"] == len(listed)
 
 
-def fold(database_url: str, project: Project) -> None:
+def roll_up_now(database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SELECT muster.roll_up(%s, 1000)", (project.id,))
 
@@ -45,7 +45,7 @@ def ask(call: Caller, route: str = FUNNEL, body: Any = None, **options: Any) -> 
     return call(route, body, **{"kind": "read", **options})
 
 
-def test_a_funnel_counts_those_who_took_each_step_in_order_and_in_time(post: Caller, on_metrics: Caller) -> None:
+def test_a_funnel_counts_users_who_took_each_step_in_time(post: Caller, on_metrics: Caller) -> None:
     act(post, "ada", (0, "page_view", "home", {}), (5, "form", "shop", {}), (7, "sign_up", "shop", {"ok": 1}))
     act(post, "bob", (0, "page_view", "home", {}), (50, "form", "shop", {}), (70, "sign_up", "shop", {"ok": 1}))
     act(post, "eve", (0, "form", "shop", {}), (1, "page_view", "home", {}), (2, "sign_up", "shop", {"ok": 1}))
@@ -91,7 +91,7 @@ def test_the_same_step_twice_takes_two_events(post: Caller, on_metrics: Caller) 
         ("body", None),
     ],
 )
-def test_what_is_wrong_with_a_funnel_is_named(on_metrics: Caller, name: str, change: dict[str, Any] | None) -> None:
+def test_the_fault_of_a_funnel_is_named(on_metrics: Caller, name: str, change: dict[str, Any] | None) -> None:
     body = "{" if change is None else {"steps": SIGN_UP, **RANGE, **change}
     answer = ask(on_metrics, body=body)
     assert (answer.status, answer.code) == (400, "invalid_parameter")
@@ -99,22 +99,22 @@ def test_what_is_wrong_with_a_funnel_is_named(on_metrics: Caller, name: str, cha
     assert "planet" not in answer.text
 
 
-@pytest.mark.parametrize("folds", ["never", "between", "after"])
+@pytest.mark.parametrize("rolls_up", ["never", "between", "after"])
 def test_retention_says_who_came_back(
-    post: Caller, on_metrics: Caller, database_url: str, project: Project, folds: str
+    post: Caller, on_metrics: Caller, database_url: str, project: Project, rolls_up: str
 ) -> None:
     day = 24 * 60
     act(post, "ada", (0, "a", "x", {}), (day, "a", "x", {}))
     act(post, "bob", (10, "a", "x", {}))
     act(post, "eve", (-3 * day, "a", "x", {}), (day, "a", "x", {}))
-    if folds == "between":
-        fold(database_url, project)
+    if rolls_up == "between":
+        roll_up_now(database_url, project)
     act(post, "ada", (3 * day, "a", "x", {}))
     act(post, "joe", (2 * day, "a", "x", {}))
-    # Late: it makes bob one of the day before.
+    # A late event: bob now belongs to the cohort of the day before.
     act(post, "bob", (-1, "a", "x", {}))
-    if folds == "after":
-        fold(database_url, project)
+    if rolls_up == "after":
+        roll_up_now(database_url, project)
     for timezone in ("UTC", "Etc/UTC"):
         query = {"start": "2015-05-17", "end": "2015-05-22", "timezone": timezone}
         cohorts = ask(on_metrics, RETENTION, query=query).json["cohorts"]
@@ -127,16 +127,16 @@ def test_retention_says_who_came_back(
     assert ask(on_metrics, RETENTION, query={"period": "year"}).code == "invalid_parameter"
 
 
-@pytest.mark.parametrize("folds", [False, True])
-def test_a_user_is_summed_up(
-    post: Caller, on_metrics: Caller, database_url: str, project: Project, folds: bool
+@pytest.mark.parametrize("rolls_up", [False, True])
+def test_a_users_profile_sums_up_the_events(
+    post: Caller, on_metrics: Caller, database_url: str, project: Project, rolls_up: bool
 ) -> None:
     shared = str(uuid.uuid4())
     act(post, "ada/1 ü", (0, "page_view", "home", {}), (9, "sign_up", "shop", {"n": 1}), session=shared)
-    # A session that knows another user first.
+    # A session with another user first.
     act(post, "bob", (3, "page_view", "home", {}), session=shared)
-    if folds:
-        fold(database_url, project)
+    if rolls_up:
+        roll_up_now(database_url, project)
     act(post, "ada/1 ü", (20, "page_view", "home", {}))
     answer = ask(on_metrics, USER, path="/v1/metrics/users/ada%2F1%20%C3%BC")
     assert answer.status == 200
@@ -170,7 +170,7 @@ def test_an_export_comes_in_pages(post: Caller, on_metrics: Caller, monkeypatch:
     assert ask(on_metrics, EXPORT, query={"format": "xlsx"}).code == "invalid_parameter"
 
 
-def test_they_need_a_key_that_reads(on_metrics: Caller) -> None:
+def test_each_route_needs_a_read_or_admin_key(on_metrics: Caller) -> None:
     for route, options in (
         (FUNNEL, {"body": {"steps": SIGN_UP}}),
         (RETENTION, {}),
@@ -182,11 +182,11 @@ def test_they_need_a_key_that_reads(on_metrics: Caller) -> None:
 
 
 @pytest.mark.parametrize("route", [USER, RETENTION])
-def test_rollups_that_are_begun_anew_meanwhile_take_nothing_from_an_answer(
+def test_a_reset_of_roll_ups_during_a_request_loses_nothing(
     post: Caller, on_metrics: Caller, database_url: str, project: Project, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     act(post, "ada", (0, "a", "x", {}), (1, "a", "x", {}))
-    fold(database_url, project)
+    roll_up_now(database_url, project)
     looked = rollups.get_state
 
     def look_and_be_overtaken(connection: Any, project_id: Any) -> Any:

@@ -1,4 +1,4 @@
-"""When a key was last used: known to the hour, and nobody ever waits for it."""
+"""When a key was last used: known to the hour, and no request waits for it."""
 
 import threading
 import uuid
@@ -23,7 +23,7 @@ POST, SESSION = "POST /v1/events", "PUT /v1/sessions/{sessionId}"
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """A process that has noted nothing yet."""
+    """A process that has not noted any key yet."""
     keys._noted.clear()
     yield
     keys._noted.clear()
@@ -46,7 +46,7 @@ def long_ago(owner: psycopg.Connection[Any], since: str) -> None:
     owner.execute("UPDATE muster.api_keys SET last_used_at = now() - %s::interval", [since])
 
 
-def test_every_way_of_using_a_key_is_noted(
+def test_every_use_of_a_key_is_noted(
     post: Caller, on_sessions: Caller, on_metrics: Caller, on_diagnostics: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     session = f"/v1/sessions/{uuid.uuid4()}"
@@ -73,7 +73,7 @@ def test_within_the_hour_nothing_is_written(post: Caller, owner: psycopg.Connect
     assert last_used(owner, "write") is None
     post(POST, a_batch())
     first = last_used(owner, "write")
-    # In this process, which knows, and in another one, which asks the database.
+    # This process remembers the key. Another one asks the database.
     post(POST, a_batch())
     keys._noted.clear()
     post(POST, a_batch())
@@ -94,18 +94,18 @@ def test_a_revoked_key_is_not_noted(post: Caller, owner: psycopg.Connection[Any]
     assert last_used(owner, "write") is None
 
 
-def test_ingest_waits_for_nobody_who_holds_the_keys_row(
+def test_ingest_does_not_wait_for_a_lock_on_the_keys_row(
     post: Caller, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with owner.transaction():
         owner.execute("SELECT FROM muster.api_keys FOR UPDATE")
         assert post(POST, a_batch()).status == 200
-    # Who waits for this transaction waits until the role's lock_timeout, and says so.
+    # A request that waited would end at the role's lock_timeout and log this.
     assert "key_use_not_noted" not in capsys.readouterr().out
     assert last_used(owner, "write") is None
 
 
-def test_many_at_once_note_a_hot_key_and_none_of_them_waits(
+def test_requests_at_once_note_a_key_without_waiting(
     database_url: str, project: Project, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ready = threading.Barrier(8)
@@ -115,7 +115,7 @@ def test_many_at_once_note_a_hot_key_and_none_of_them_waits(
         database = Database(settings)
         try:
             connection = database.connection()
-            ready.wait(10)
+            ready.wait(60)
             keys._noted.clear()
             keys.note_use(connection, hash_key(project.keys["write"]))
             saved = AnalyticsService(database, key=project.keys["write"]).save_events("ada", uuid.uuid4(), [an_event()])
@@ -129,11 +129,11 @@ def test_many_at_once_note_a_hot_key_and_none_of_them_waits(
     assert "key_use_not_noted" not in capsys.readouterr().out
 
 
-def test_that_it_cannot_be_noted_fails_no_request(
+def test_a_use_that_cannot_be_noted_fails_no_request(
     post: Caller, owner: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # As before a migration, or after a failover to a server that is read-only.
+    # As before a migration, or after a failover to a read-only server.
     owner.execute("DROP FUNCTION muster.note_key_use")
     assert post(POST, a_batch()).status == 200
     assert '"message":"key_use_not_noted"' in capsys.readouterr().out
-    assert owner.execute("SELECT count(*) FROM muster.analytics_events").fetchone() == (1,)
+    assert owner.execute("SELECT count(*) FROM muster.analytics_events").fetchone() == (2,)

@@ -1,7 +1,8 @@
-"""The log lines that operators, alarms and saved queries rely on: every field of them, with its type."""
+"""The log lines that operators, alarms and saved queries rely on: every field and its type."""
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -17,14 +18,14 @@ from tests.support.golden import is_golden, written
 ROUTE = "POST /v1/events"
 
 
-def test_a_committed_batch_is_one_line_with_its_account_and_metrics(
+def test_a_committed_batch_is_one_line_with_its_counts_and_metrics(
     post: Caller, capsys: pytest.CaptureFixture[str]
 ) -> None:
     twin = an_event()
     post(ROUTE, a_batch(twin))
     written(capsys)
     bad, old = an_event(eventType=7), an_event(timestamp="2001-01-01T00:00:00Z")
-    sent_at = "2026-01-01T00:00:00Z"
+    sent_at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     bot = an_event(context={"userAgent": "Googlebot/2.1"})
     post(ROUTE, a_batch(an_event(), twin, twin, bad, old, bot, sentAt=sent_at))
     lines = written(capsys)
@@ -59,7 +60,7 @@ def test_the_metrics_are_an_object_that_cloudwatch_takes(post: Caller, capsys: p
     for metric in directive["Metrics"]:
         assert type(line[metric["Name"]]) in (int, float)
         assert metric["Unit"] in ("Count", "Milliseconds")
-    # A dimension's value is a text, or CloudWatch drops the whole object.
+    # CloudWatch drops the whole object if the value of a dimension is not a text.
     assert all(isinstance(line[name], str) for names in directive["Dimensions"] for name in names)
 
 
@@ -105,11 +106,11 @@ def test_an_unexpected_error_is_a_line(
     post(ROUTE, a_batch())
     (line,) = written(capsys)["unexpected_error"]
     assert all(re.fullmatch(r"[\w<>]+:\d+", frame) for frame in line["frames"])
-    # Lines of code move.
+    # The line numbers change with the code.
     assert is_golden("unexpected_error", {**line, "frames": []})
 
 
-def test_a_queued_batch_is_a_line_and_stored_another(
+def test_a_queued_batch_is_one_line_and_its_storage_another(
     post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent: list[str] = []
@@ -146,9 +147,7 @@ def test_a_queued_batch_is_a_line_and_stored_another(
     assert stored["batch_id"] == queued["batch_id"] == answer.json["batchId"]
 
 
-def test_folding_is_a_line_of_its_own(
-    post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_roll_up_is_a_line(post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     post(ROUTE, a_batch(an_event(), an_event()))
     written(capsys)
     environment.setenv("DATABASE_ROLE", "muster_admin")
@@ -160,7 +159,7 @@ def test_folding_is_a_line_of_its_own(
         maintain.lambda_handler({"work": "rest"}, Context())
 
 
-def test_retention_is_a_line_for_each_project_and_one_for_all(
+def test_data_retention_is_a_line_for_each_project_and_one_for_all(
     post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
 ) -> None:
     post(ROUTE, a_batch(an_event(timestamp="2021-01-01T00:00:00Z")), kind="admin")
@@ -182,24 +181,22 @@ def test_retention_is_a_line_for_each_project_and_one_for_all(
 @pytest.mark.parametrize(
     "event", [{"work": "retention", "dryRun": "false"}, {"work": "retention", "dryRun": 0}, {"dryRun": True}]
 )
-def test_what_may_have_been_meant_as_a_dry_run_is_not_done(
-    environment: pytest.MonkeyPatch, event: dict[str, object]
-) -> None:
+def test_an_unclear_dry_run_is_refused(environment: pytest.MonkeyPatch, event: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="dryRun must be true or false"):
         maintain.lambda_handler(event, Context())
 
 
-def test_a_step_of_retention_that_others_are_in_the_way_of_is_a_line(
+def test_a_step_of_data_retention_that_is_locked_out_is_a_line(
     post: Caller, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
 ) -> None:
     post(ROUTE, a_batch(an_event(timestamp="2021-01-01T00:00:00Z")), kind="admin")
     environment.setenv("DATABASE_ROLE", "muster_admin")
     environment.setattr("muster.maintenance.data_retention.LOCK_TIMEOUT", "20ms")
-    with psycopg.connect(database_url) as folding:
-        folding.execute("UPDATE muster.projects SET retention_days = 365")
-        folding.execute("SELECT muster.roll_up(id, 100) FROM muster.projects")
-        folding.commit()
-        folding.execute("SELECT FROM muster.rollup_state FOR UPDATE")
+    with psycopg.connect(database_url) as other:
+        other.execute("UPDATE muster.projects SET retention_days = 365")
+        other.execute("SELECT muster.roll_up(id, 100) FROM muster.projects")
+        other.commit()
+        other.execute("SELECT FROM muster.rollup_state FOR UPDATE")
         written(capsys)
         answer = maintain.lambda_handler({"work": "retention"}, Context())
     assert not answer["complete"]

@@ -35,7 +35,7 @@ def test_an_event_is_in_the_next_answer(post: Caller, on_metrics: Caller) -> Non
         "bounceRate": 0,
         "eventsPerSession": 2,
     }
-    # What may have a fraction is written as such, whatever it is.
+    # Numbers that may have a fraction are always written with one.
     assert '"averageSessionSeconds":0.0,"bounceRate":0.0,"eventsPerSession":2.0' in answer.text
     assert answer.json["breakdown"] == [
         {"value": "page_view", "events": 1, "users": 1, "sessions": 1},
@@ -66,7 +66,7 @@ def test_an_empty_view_says_where_the_events_are(post: Caller, on_metrics: Calle
     assert "filters" in filtered["hint"]
 
 
-def test_filters_of_one_name_are_alternatives_and_of_several_hold_together(post: Caller, on_metrics: Caller) -> None:
+def test_values_of_one_filter_are_alternatives_and_filters_combine(post: Caller, on_metrics: Caller) -> None:
     send(
         post,
         an_event(eventType="a", area="x", data={"plan": "pilot"}),
@@ -100,7 +100,7 @@ def test_the_range_before_is_of_the_same_length(post: Caller, on_metrics: Caller
     assert (answer["totals"]["events"], answer["previous"]["events"]) == (1, 2)
 
 
-def test_a_plus_that_came_as_a_space_is_understood(on_metrics: Caller) -> None:
+def test_a_plus_sign_that_arrives_as_a_space_is_read(on_metrics: Caller) -> None:
     query = {"start": "2015-05-17T00:00:00 02:00", "end": "2015-05-18T00:00:00+02:00"}
     answer = get(on_metrics, query)
     assert answer.json["range"]["start"] == "2015-05-16T22:00:00Z"
@@ -148,7 +148,7 @@ def test_it_needs_a_read_or_admin_key(on_metrics: Caller) -> None:
         ]
 
 
-def test_one_project_never_sees_anothers_events(post: Caller, on_metrics: Caller, database_url: str) -> None:
+def test_a_project_never_sees_another_projects_events(post: Caller, on_metrics: Caller, database_url: str) -> None:
     send(post, an_event(), userId="ada")
     other = Caller(on_metrics.handler, make_project(database_url, "other"), on_metrics.role, on_metrics.environment)
     answer = get(other, {"timeframe": "all"}).json

@@ -1,4 +1,4 @@
-"""The function migrate, by direct invocation."""
+"""Function migrate, invoked directly."""
 
 import hashlib
 import json
@@ -51,9 +51,7 @@ def test_verify_names_differences_and_counts_rows(invoke: Any, database_url: str
     assert first["remedy"].startswith("SET ROLE muster_owner; CREATE TABLE muster.pilot_attempts")
 
 
-def test_status_tells_without_changing_anything(
-    invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch
-) -> None:
+def test_status_changes_nothing(invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch) -> None:
     with postgres.database(template="template0") as empty:
         environment.setenv("DATABASE_URL", empty)
         before = invoke(action="status")
@@ -70,7 +68,7 @@ def test_a_new_project_works_with_its_keys(invoke: Any, post: Caller) -> None:
     assert caller("POST /v1/events", a_batch()).status == 200
 
 
-def test_keys_are_stored_as_hashes_alone(invoke: Any, database_url: str) -> None:
+def test_keys_are_stored_only_as_hashes(invoke: Any, database_url: str) -> None:
     made = invoke(action="create_project", name="My pilot")
     another = invoke(action="create_key", project="My pilot", kind="read", note="for the dashboard")
     by_id = invoke(action="create_key", project=made["projectId"], kind="write")
@@ -126,7 +124,7 @@ def test_keys_are_stored_as_hashes_alone(invoke: Any, database_url: str) -> None
         ),
     ],
 )
-def test_what_cannot_be_done_fails_the_invocation_with_a_sentence(
+def test_an_impossible_action_fails_with_a_sentence(
     invoke: Any, project: Project, event: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(MusterError, match=sentence):
@@ -154,7 +152,7 @@ def test_an_origin_that_no_browser_sends_is_refused(invoke: Any, project: Projec
         invoke(action="update_project", project="tests", allowedOrigins=[origin])
 
 
-def test_a_project_takes_settings_and_keeps_those_that_are_not_named(invoke: Any) -> None:
+def test_settings_that_are_not_named_do_not_change(invoke: Any) -> None:
     origins = ["https://app.example.com", "http://localhost:5173", "capacitor://localhost", "http://[::1]:8080"]
     made = invoke(action="create_project", name="My pilot", timeZone="Europe/Berlin", allowedOrigins=origins)
     days = invoke(
@@ -182,19 +180,19 @@ def test_a_project_takes_settings_and_keeps_those_that_are_not_named(invoke: Any
     assert (forever["retentionDays"], forever["eventWindowDays"]) == (None, 30)
 
 
-def test_a_project_with_a_setting_that_is_wrong_is_not_made_at_all(invoke: Any) -> None:
+def test_a_project_with_a_wrong_setting_is_not_created(invoke: Any) -> None:
     with pytest.raises(MusterError, match="consentMode"):
         invoke(action="create_project", name="half", consentMode="perhaps")
     assert invoke(action="list_projects")["projects"] == []
 
 
-def test_a_name_that_another_project_has_is_refused(invoke: Any, project: Project) -> None:
+def test_the_name_of_another_project_is_refused(invoke: Any, project: Project) -> None:
     invoke(action="create_project", name="other")
     with pytest.raises(MusterError, match="A project with this name exists"):
         invoke(action="update_project", project="other", name="tests")
 
 
-def test_keys_are_listed_without_themselves_and_their_hashes(invoke: Any) -> None:
+def test_keys_are_listed_without_key_and_hash(invoke: Any) -> None:
     made = invoke(action="create_project", name="My pilot")
     note = invoke(action="create_key", project="My pilot", kind="read", note="for the dashboard")
     listed = invoke(action="list_keys", project="My pilot")
@@ -207,7 +205,7 @@ def test_keys_are_listed_without_themselves_and_their_hashes(invoke: Any) -> Non
 
 
 @pytest.mark.parametrize("by", ["id", "prefix", "itself"])
-def test_a_revoked_key_is_refused_at_once_on_connections_that_are_warm(
+def test_a_revoked_key_is_refused_at_once_on_open_connections(
     invoke: Any, post: Caller, on_metrics: Caller, project: Project, by: str
 ) -> None:
     keys = {key["kind"]: key for key in invoke(action="list_keys", project="tests")["keys"]}
@@ -222,7 +220,7 @@ def test_a_revoked_key_is_refused_at_once_on_connections_that_are_warm(
     assert (refused.status, refused.code) == (401, "invalid_key")
     assert on_metrics("GET /v1/metrics", kind="read").status == 200
     post.environment.delenv("DATABASE_ROLE")
-    # Revoked once more it stays as it is.
+    # Revoking it again changes nothing.
     assert invoke(action="revoke_key", key=named) == revoked
 
 
@@ -234,7 +232,7 @@ def test_a_prefix_that_two_keys_have_revokes_neither(invoke: Any, database_url: 
     assert {key["revokedAt"] for key in invoke(action="list_keys", project="tests")["keys"]} == {None}
 
 
-def test_before_the_migration_a_project_is_refused_with_the_remedy(
+def test_creating_a_project_before_migrating_names_the_remedy(
     invoke: Any, postgres: Cluster, environment: pytest.MonkeyPatch
 ) -> None:
     with postgres.database(template="template0") as empty:
@@ -255,7 +253,7 @@ def test_maintenance_makes_the_partitions_that_will_be_needed(invoke: Any, datab
 
 @pytest.fixture
 def cloudformation() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An address that takes CloudFormation's answers, and the answers."""
+    """A URL for responses to CloudFormation, and the responses it received."""
     answers: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):

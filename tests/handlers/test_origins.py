@@ -1,4 +1,4 @@
-"""Web pages: what their browsers are told, and that a page which may not use a key stores nothing."""
+"""Web pages: the CORS headers for their browsers, and pages that may not use a key store nothing."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ALLOW = "access-control-allow-origin"
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """A process that knows no project's origins yet."""
+    """A process that has not looked up any origins yet."""
     cors._known.clear()
     yield
     cors._known.clear()
@@ -52,13 +52,13 @@ def count(owner: psycopg.Connection[Any], table: str) -> int:
     return int(row[0])
 
 
-def test_by_default_every_page_may_and_is_told_so(post: Caller) -> None:
+def test_by_default_every_page_may_send_events(post: Caller) -> None:
     answer = post(POST, a_batch(), headers=page(OTHER))
     assert (answer.status, answer.headers[ALLOW], answer.headers["vary"]) == (200, OTHER, "origin")
     assert "retry-after" in answer.headers["access-control-expose-headers"]
 
 
-def test_who_is_no_browser_is_not_asked_for_an_origin(post: Caller, owner: psycopg.Connection[Any]) -> None:
+def test_a_client_without_an_origin_is_not_refused(post: Caller, owner: psycopg.Connection[Any]) -> None:
     allow(owner)
     answer = post(POST, a_batch())
     assert answer.status == 200
@@ -74,7 +74,7 @@ def test_a_page_of_another_origin_is_refused_before_anything_is_stored(
         assert refused(answer)
         assert "allowedOrigins" in answer.json["error"]["message"]
         assert OTHER not in answer.text
-    # A beacon sends the key in the query, and asks nobody first.
+    # A beacon sends the key in the query and makes no preflight request.
     query, as_text = {"key": post.project.keys["write"]}, page(OTHER, **{"content-type": "text/plain"})
     assert refused(post(POST, json.dumps(a_batch()), kind=None, query=query, headers=as_text))
     assert [count(owner, table) for table in ("analytics_events", "analytics_sessions", "analytics_rejections")] == [
@@ -96,7 +96,7 @@ def test_an_origin_is_the_same_or_it_is_another(post: Caller, owner: psycopg.Con
     assert refused(answer)
 
 
-def test_it_holds_for_every_function_and_kind_of_key(
+def test_origins_hold_for_every_function_and_kind_of_key(
     on_sessions: Caller, on_metrics: Caller, on_diagnostics: Caller, owner: psycopg.Connection[Any]
 ) -> None:
     allow(owner, OURS)
@@ -110,7 +110,7 @@ def test_it_holds_for_every_function_and_kind_of_key(
     assert (mistaken.status, mistaken.headers[ALLOW]) == (400, OURS)
 
 
-def test_each_project_has_its_own(post: Caller, owner: psycopg.Connection[Any], database_url: str) -> None:
+def test_each_project_has_its_own_origins(post: Caller, owner: psycopg.Connection[Any], database_url: str) -> None:
     other = make_project(database_url, "other")
     allow(owner, OURS)
     theirs = Caller(post.handler, other, post.role, post.environment)
@@ -118,7 +118,7 @@ def test_each_project_has_its_own(post: Caller, owner: psycopg.Connection[Any], 
     assert refused(post(POST, a_batch(), headers=page(OTHER)))
 
 
-def test_the_dashboard_of_the_same_host_may(on_metrics: Caller, owner: psycopg.Connection[Any]) -> None:
+def test_the_dashboard_of_the_same_host_is_allowed(on_metrics: Caller, owner: psycopg.Connection[Any]) -> None:
     allow(owner)
     headers = {"host": "api.example:8080"}
     asked = {"steps": [{"eventType": "a"}, {"eventType": "b"}]}
@@ -156,7 +156,7 @@ def test_a_change_is_in_force_after_a_minute(post: Caller, owner: psycopg.Connec
     assert post(POST, a_batch(), headers=page(OTHER)).status == 200
 
 
-def test_a_page_costs_one_statement_a_minute(
+def test_origins_cost_one_statement_a_minute(
     post: Caller, monkeypatch: pytest.MonkeyPatch, owner: psycopg.Connection[Any]
 ) -> None:
     asked: list[bytes] = []
@@ -175,7 +175,7 @@ def test_a_page_costs_one_statement_a_minute(
     assert len(asked) == 1
 
 
-def test_without_a_database_a_page_hears_that_nothing_was_stored(post: Caller) -> None:
+def test_without_a_database_a_page_learns_that_nothing_was_stored(post: Caller) -> None:
     post.environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     api.database.cache_clear()
     answer = post(POST, a_batch(), headers=page(OURS))
@@ -216,7 +216,7 @@ def test_buffered_only_the_deployments_origins_are_known(
     answer = post(POST, a_batch(), headers=page(OURS))
     assert (answer.status, answer.headers[ALLOW], len(sent)) == (202, OURS, 1)
     post.environment.setenv("ALLOWED_ORIGINS", "*")
-    # The project would refuse it, and nobody here can ask it: what was answered 202 is stored.
+    # The project would refuse it, but buffered ingest does not ask the database. It answered 202, so it is stored.
     assert post(POST, a_batch(), headers=page(OTHER)).status == 202
     post.environment.setenv("INGEST_MODE", "direct")
     api.database.cache_clear()
@@ -225,4 +225,4 @@ def test_buffered_only_the_deployments_origins_are_known(
         for number, body in enumerate(sent)
     ]
     assert consume.lambda_handler({"Records": records}, Context()) == {"batchItemFailures": []}  # type: ignore[arg-type]
-    assert count(owner, "analytics_events") == 2
+    assert count(owner, "analytics_events") == 4

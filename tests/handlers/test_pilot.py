@@ -1,4 +1,4 @@
-"""The tokens of pilot studies: issued, listed, revoked, redeemed, and who is a participant then."""
+"""The tokens of pilot studies: issued, listed, revoked and redeemed, and the participants they make."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def change(database_url: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def test_tokens_are_issued_in_bulk_and_each_is_shown_once(on_pilot: Caller, database_url: str) -> None:
+def test_tokens_are_issued_in_bulk_and_shown_once(on_pilot: Caller, database_url: str) -> None:
     tokens = issue(on_pilot, count=3, maxUses=5, expiresAt="2199-01-01T00:00:00+02:00", note="first wave")
     assert len({token["token"] for token in tokens}) == len({token["id"] for token in tokens}) == 3
     for token in tokens:
@@ -76,7 +76,7 @@ def test_tokens_are_issued_in_bulk_and_each_is_shown_once(on_pilot: Caller, data
     assert not any(token["token"] in row[1] for token in tokens for row in rows)
 
 
-def test_a_token_has_one_use_and_no_end_unless_it_is_told_so(on_pilot: Caller) -> None:
+def test_by_default_a_token_has_one_use_and_never_expires(on_pilot: Caller) -> None:
     (token,) = issue(on_pilot)
     assert (token["maxUses"], token["expiresAt"]) == (1, None)
 
@@ -103,7 +103,7 @@ def test_a_token_has_one_use_and_no_end_unless_it_is_told_so(on_pilot: Caller) -
         ("[]", "body"),
     ],
 )
-def test_what_cannot_be_issued_is_named(on_pilot: Caller, body: Any, name: str) -> None:
+def test_the_fault_of_a_request_for_tokens_is_named(on_pilot: Caller, body: Any, name: str) -> None:
     answer = on_pilot(ISSUE, body, kind="admin")
     assert (answer.status, answer.code) == (400, "invalid_parameter")
     assert answer.json["error"]["message"].startswith(f"Parameter '{name}': ")
@@ -125,7 +125,7 @@ def test_what_cannot_be_issued_is_named(on_pilot: Caller, body: Any, name: str) 
         ({"token": "mp_x", "userId": "ada", "admin": True}, "admin"),
     ],
 )
-def test_what_cannot_be_redeemed_is_named(on_pilot: Caller, body: Any, name: str) -> None:
+def test_the_fault_of_a_redemption_is_named(on_pilot: Caller, body: Any, name: str) -> None:
     answer = on_pilot(REDEEM, body)
     assert (answer.status, answer.code) == (400, "invalid_parameter")
     assert answer.json["error"]["message"].startswith(f"Parameter '{name}': ")
@@ -150,12 +150,12 @@ def test_an_empty_body_is_no_json(on_pilot: Caller) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"cursor": "x"}, {"cursor": UNKNOWN}, {"state": "active"}])
-def test_a_page_that_cannot_be_listed_is_refused(on_pilot: Caller, query: dict[str, Any]) -> None:
+def test_an_invalid_page_is_refused(on_pilot: Caller, query: dict[str, Any]) -> None:
     answer = listed(on_pilot, **query)
     assert (answer.status, answer.code) == (400, "invalid_parameter")
 
 
-def test_a_token_is_redeemed_once_and_the_same_subject_redeems_it_again(on_pilot: Caller) -> None:
+def test_redeeming_a_token_again_is_the_same_redemption(on_pilot: Caller) -> None:
     (token,) = issue(on_pilot)
     first = redeem(on_pilot, token["token"], userId="ada")
     assert (first.status, set(first.json), first.json["participantType"]) == (
@@ -186,7 +186,7 @@ def test_a_redemption_outlives_its_token(on_pilot: Caller, database_url: str) ->
     }
 
 
-def test_a_user_brings_more_sessions_to_the_same_redemption(on_pilot: Caller, on_sessions: Caller) -> None:
+def test_a_user_may_redeem_again_from_another_session(on_pilot: Caller, on_sessions: Caller) -> None:
     (token,) = issue(on_pilot)
     here, there = str(uuid.uuid4()), str(uuid.uuid4())
     for session_id in (here, there):
@@ -216,7 +216,7 @@ def test_a_session_that_redeemed_makes_no_participant_of_another_user(on_pilot: 
     assert type_of(on_sessions, of_bob) is None
 
 
-def test_a_token_is_revoked_as_often_as_one_likes(on_pilot: Caller) -> None:
+def test_revoking_a_token_again_changes_nothing(on_pilot: Caller) -> None:
     (token,) = issue(on_pilot)
     first = revoke(on_pilot, token["id"])
     assert (first.status, first.json["state"]) == (200, "revoked")
@@ -226,7 +226,7 @@ def test_a_token_is_revoked_as_often_as_one_likes(on_pilot: Caller) -> None:
     assert (gone.status, gone.code) == (410, "token_revoked")
 
 
-def test_another_projects_tokens_are_not_there(on_pilot: Caller, database_url: str) -> None:
+def test_another_projects_tokens_are_not_found(on_pilot: Caller, database_url: str) -> None:
     (token,) = issue(on_pilot)
     other = in_another_project(on_pilot, database_url)
     assert listed(other).json["tokens"] == []
@@ -236,14 +236,14 @@ def test_another_projects_tokens_are_not_there(on_pilot: Caller, database_url: s
     assert listed(on_pilot).json["tokens"][0]["state"] == "active"
 
 
-def test_a_guesser_is_slowed_down_and_locks_nobody_out(on_pilot: Caller, database_url: str) -> None:
+def test_guessing_tokens_is_slowed_down_and_locks_no_user_out(on_pilot: Caller, database_url: str) -> None:
     right, late = issue(on_pilot, count=2)
     revoke(on_pilot, late["id"])
     guesses = [redeem(on_pilot, f"mp_guess{number}", userId="eve") for number in range(70)]
     assert [guess.status for guess in guesses] == [404] * 60 + [429] * 10
     assert guesses[-1].code == "too_many_attempts"
     assert 1 <= int(guesses[-1].headers["retry-after"]) <= 60
-    # Who guesses over the limit costs no write.
+    # Guesses over the limit write nothing.
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT failures FROM muster.pilot_attempts").fetchall() == [(60,)]
     assert redeem(on_pilot, late["token"], userId="ada").code == "token_revoked"
@@ -281,7 +281,7 @@ def test_each_route_needs_its_kind_of_key(on_pilot: Caller) -> None:
     assert [on_pilot(REDEEM, body, kind=kind).status for kind in kinds] == [404, 404, 403, 401]
 
 
-def test_the_function_can_read_no_token_by_itself(on_pilot: Caller, database_url: str) -> None:
+def test_the_functions_role_cannot_read_tokens(on_pilot: Caller, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         tables = ("pilot_tokens", "pilot_redemptions", "pilot_attempts")
         for role, table in product(("muster_people", "muster_ingest"), tables):
@@ -291,9 +291,7 @@ def test_the_function_can_read_no_token_by_itself(on_pilot: Caller, database_url
         assert connection.execute(hash_read.encode(), ("muster_reader",)).fetchone() == (False,)
 
 
-def test_a_users_sessions_are_a_participants_before_and_after(
-    post: Caller, on_pilot: Caller, on_sessions: Caller
-) -> None:
+def test_all_sessions_of_a_participant_have_the_type(post: Caller, on_pilot: Caller, on_sessions: Caller) -> None:
     before, after, others = (a_batch(an_event(), userId=user) for user in ("ada", "ada", "bob"))
     (token,) = issue(on_pilot)
     post("POST /v1/events", before)
@@ -304,7 +302,7 @@ def test_a_users_sessions_are_a_participants_before_and_after(
     assert [type_of(on_sessions, batch["sessionId"]) for batch in (before, after, others)] == ["tester", "tester", None]
 
 
-def test_the_latest_redemption_says_as_what_one_takes_part(on_pilot: Caller, on_sessions: Caller) -> None:
+def test_the_latest_redemption_gives_the_participant_type(on_pilot: Caller, on_sessions: Caller) -> None:
     first, second = (issue(on_pilot, participantType=kind)[0]["token"] for kind in ("tester", "control"))
     on_sessions(PUT, {"userId": "ada"}, path=f"/v1/sessions/{UNKNOWN}")
     redeem(on_pilot, first, sessionId=UNKNOWN)
@@ -314,14 +312,14 @@ def test_the_latest_redemption_says_as_what_one_takes_part(on_pilot: Caller, on_
     assert type_of(on_sessions, UNKNOWN) == "control"
 
 
-def test_a_write_key_does_not_hear_who_takes_part(on_pilot: Caller, on_sessions: Caller) -> None:
+def test_a_write_key_does_not_learn_the_participant_type(on_pilot: Caller, on_sessions: Caller) -> None:
     redeem(on_pilot, issue(on_pilot)[0]["token"], userId="ada")
     answer = on_sessions(PUT, {"userId": "ada"}, path=f"/v1/sessions/{UNKNOWN}")
     assert "participantType" not in answer.json
     assert type_of(on_sessions, UNKNOWN) == "tester"
 
 
-def test_metrics_events_and_exports_are_told_by_participant_type(
+def test_metrics_events_and_exports_filter_by_participant_type(
     post: Caller, on_pilot: Caller, on_metrics: Caller, on_diagnostics: Caller
 ) -> None:
     before, after, others = (a_batch(an_event(), userId=user) for user in ("ada", "ada", "bob"))
@@ -361,6 +359,6 @@ def test_metrics_events_and_exports_are_told_by_participant_type(
     assert "Remove a filter" in empty["hint"]
 
 
-def test_no_value_is_no_participant_type(on_metrics: Caller) -> None:
+def test_an_empty_participant_type_is_refused(on_metrics: Caller) -> None:
     answer = on_metrics("GET /v1/metrics", kind="read", query={"participantType": ""})
     assert (answer.status, answer.code) == (400, "invalid_parameter")

@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.databases import make_project
@@ -38,9 +39,17 @@ def test_a_session_is_created_and_then_updated(on_sessions: Caller) -> None:
     assert [datetime.fromisoformat(time).timestamp() for time in times] == [1777622400, 1777622700, 1777622700]
 
 
-def test_no_body_is_as_good_as_an_empty_one(on_sessions: Caller) -> None:
+def test_no_body_is_the_same_as_an_empty_one(on_sessions: Caller) -> None:
     assert put(on_sessions, UNKNOWN).json["isActive"] is True
     assert put(on_sessions, UNKNOWN, {}).json["created"] is False
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30, -(10**300)])
+def test_a_context_holds_whole_numbers_of_any_length(on_sessions: Caller, database_url: str, number: int) -> None:
+    assert put(on_sessions, UNKNOWN, {"context": {"n": number}}).status == 200
+    with psycopg.connect(database_url) as connection:
+        stored = connection.execute("SELECT context ->> 'n' FROM muster.analytics_sessions").fetchall()
+    assert stored == [(str(number),)]
 
 
 def test_a_session_of_a_batch_counts_its_events(post: Caller, on_sessions: Caller) -> None:
@@ -50,7 +59,7 @@ def test_a_session_of_a_batch_counts_its_events(post: Caller, on_sessions: Calle
     assert (found.json["eventsCount"], found.json["userId"], found.json["isActive"]) == (2, "u", True)
 
 
-def test_a_known_user_is_neither_forgotten_nor_exchanged(on_sessions: Caller) -> None:
+def test_a_known_user_is_never_replaced(on_sessions: Caller) -> None:
     put(on_sessions, UNKNOWN, {"userId": "u"})
     assert put(on_sessions, UNKNOWN, {"userId": None}).json["userId"] == "u"
     other = put(on_sessions, UNKNOWN, {"userId": "v"})

@@ -1,4 +1,4 @@
-"""events/*.json: each leads to what it is for, and is what `make events` writes."""
+"""events/*.json: each has its outcome, and `make events` writes the same files."""
 
 import base64
 import importlib
@@ -26,7 +26,7 @@ ROLES = {
 
 
 def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The answer of an event's function in this process."""
+    """The response of the event's function in this process."""
     function = name.partition("-")[0]
     text = (FOLDER / f"{name}.json").read_text("utf-8")
     for kind, key in project.keys.items():
@@ -46,19 +46,19 @@ def run(name: str, project: Project, environment: pytest.MonkeyPatch) -> dict[st
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_an_event_leads_to_what_it_is_for(name: str, project: Project, environment: pytest.MonkeyPatch) -> None:
+def test_a_shipped_event_has_its_outcome(name: str, project: Project, environment: pytest.MonkeyPatch) -> None:
     assert Outcome.of(run(name, project, environment)) == OUTCOMES[name]
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_an_event_that_cannot_be_done_fails_with_a_sentence(
+def test_a_shipped_event_that_must_fail_fails_with_a_sentence(
     name: str, project: Project, environment: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(MusterError, match=FAILURES[name]):
         run(name, project, environment)
 
 
-def test_the_files_are_those_that_are_made() -> None:
+def test_the_files_are_what_make_events_writes() -> None:
     files = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.json")}
     assert set(files) == set(OUTCOMES) | set(FAILURES)
     made = texts()
@@ -68,7 +68,7 @@ def test_the_files_are_those_that_are_made() -> None:
 
 
 def unpacked(text: str) -> Any:
-    """The event with its compressed parts in clear: another version of zlib writes other bytes of the same."""
+    """The event with its parts decompressed, because each version of zlib compresses differently."""
     event = json.loads(text)
     if event.get("headers", {}).get("content-encoding") == "gzip":
         event["body"] = zlib.decompress(base64.b64decode(event["body"]), 31).decode()

@@ -9,12 +9,12 @@ from tests.support.functions import Caller, a_batch
 
 
 def restore() -> None:
-    """What Lambda's runtime does when it wakes a snapshot."""
+    """What Lambda's runtime does when it restores a snapshot."""
     for hook, arguments, options in snapshot_restore_py.get_after_restore():
         hook(*arguments, **options)
 
 
-def test_a_restored_environment_is_connected_anew(post: Caller, environment: pytest.MonkeyPatch) -> None:
+def test_a_restored_environment_connects_again(post: Caller, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
     handler = api.lambda_handler_for(Routes("Tests", []))
     assert callable(handler)
@@ -25,7 +25,7 @@ def test_a_restored_environment_is_connected_anew(post: Caller, environment: pyt
     assert post("POST /v1/events", a_batch()).status == 200
 
 
-def test_a_database_that_is_away_at_the_restore_is_the_first_requests_503(
+def test_without_a_database_at_restore_the_first_request_is_a_503(
     post: Caller, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")

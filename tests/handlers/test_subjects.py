@@ -1,9 +1,10 @@
 """GET and DELETE /v1/subjects/{userId}."""
 
 import json
-import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -33,7 +34,7 @@ def events_of(database_url: str) -> int:
     return count(database_url, "SELECT count(*) FROM muster.analytics_events")
 
 
-def test_everything_that_is_stored_about_a_user_is_shown_and_then_erased(
+def test_everything_stored_about_a_user_is_shown_and_then_erased(
     post: Caller, on_consent: Caller, on_pilot: Caller, on_metrics: Caller, database_url: str
 ) -> None:
     anonymous = a_batch(an_event())
@@ -84,7 +85,9 @@ def test_a_user_of_many_events_is_shown_in_pages(post: Caller, on_consent: Calle
     assert sorted(seen) == sorted(event["id"] for event in sent)
 
 
-def test_what_was_erased_stays_erased_when_it_comes_again(post: Caller, on_consent: Caller, database_url: str) -> None:
+def test_erased_events_stay_erased_when_they_are_sent_again(
+    post: Caller, on_consent: Caller, database_url: str
+) -> None:
     anonymous = a_batch(an_event(), sequence=1)
     post(ROUTE, anonymous)
     named = {**anonymous, "events": [an_event()], "userId": "ada", "sequence": 2}
@@ -93,7 +96,7 @@ def test_what_was_erased_stays_erased_when_it_comes_again(post: Caller, on_conse
     for batch in (anonymous, named, {**named, "events": [*named["events"], {}]}):
         answer = post(ROUTE, batch).json
         assert (answer["accepted"], answer["ignored"], answer["events"][0]["reason"]) == (0, 1, "erased")
-    # Never seen before, but of the time before: from a client's queue, with and without the name.
+    # New events with a time before the erasure, from a client's queue, with and without the user.
     before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
     for batch in (
         a_batch(an_event(timestamp=before), userId="ada"),
@@ -102,20 +105,20 @@ def test_what_was_erased_stays_erased_when_it_comes_again(post: Caller, on_conse
         assert post(ROUTE, batch).json["events"][0]["reason"] == "erased"
     assert events_of(database_url) == 0
     assert count(database_url, "SELECT count(*) FROM muster.analytics_sessions") == 0
-    # Who comes back is counted from then on.
+    # A user who comes back is counted again.
     after = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
     assert post(ROUTE, a_batch(an_event(timestamp=after), userId="ada")).json["accepted"] == 1
-    assert post(ROUTE, a_batch(userId="bob")).json["accepted"] == 1
+    assert post(ROUTE, a_batch(userId="bob")).json["accepted"] == 2
 
 
-def test_an_erased_event_is_found_as_such(post: Caller, on_consent: Caller, on_diagnostics: Caller) -> None:
+def test_the_trace_of_an_erased_event_says_so(post: Caller, on_consent: Caller, on_diagnostics: Caller) -> None:
     batch = a_batch(userId="ada")
     post(ROUTE, batch)
     erase(on_consent, "ada")
     before = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
     late = a_batch(an_event(timestamp=before), userId="ada")
     assert post(ROUTE, late).json["ignored"] == 1
-    # Taken away, or never let in: both are found.
+    # One was deleted and the other never stored. Both are found.
     for event_id in (batch["events"][0]["id"], late["events"][0]["id"]):
         found = on_diagnostics(
             "GET /v1/diagnostics/events/{eventId}", kind="read", path=f"/v1/diagnostics/events/{event_id}"
@@ -125,7 +128,7 @@ def test_an_erased_event_is_found_as_such(post: Caller, on_consent: Caller, on_d
         assert "erased" in found["verdict"]
 
 
-def test_what_waited_in_the_queue_meanwhile_is_caught(post: Caller, on_consent: Caller, database_url: str) -> None:
+def test_events_queued_before_an_erasure_are_ignored(post: Caller, on_consent: Caller, database_url: str) -> None:
     session, ahead = str(uuid.uuid4()), (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     received_at = datetime.now(UTC).isoformat()
     erase(on_consent, "ada")
@@ -150,8 +153,8 @@ def a_line(*_: object) -> MetricsLine:
     return MetricsLine("test", {}, service="test", stage="test")
 
 
-def test_two_users_of_one_device_are_erased_apart(post: Caller, on_consent: Caller, database_url: str) -> None:
-    session = a_batch(userId="ada")
+def test_two_users_of_one_session_are_erased_separately(post: Caller, on_consent: Caller, database_url: str) -> None:
+    session = a_batch(an_event(), userId="ada")
     post(ROUTE, session)
     post(ROUTE, {**session, "events": [an_event()], "userId": "bob"})
     assert erase(on_consent, "ada").json["events"] == 1
@@ -162,7 +165,7 @@ def test_two_users_of_one_device_are_erased_apart(post: Caller, on_consent: Call
 
 
 @pytest.mark.parametrize(("others", "status"), [([], "ignored"), (["bob"], "accepted")])
-def test_a_late_event_of_nobody_is_the_erased_users_in_a_session_of_theirs_alone(
+def test_a_late_anonymous_event_is_erased_with_the_only_user(
     post: Caller, on_consent: Caller, others: list[str], status: str
 ) -> None:
     session = a_batch(userId="ada")
@@ -174,7 +177,9 @@ def test_a_late_event_of_nobody_is_the_erased_users_in_a_session_of_theirs_alone
     assert post(ROUTE, late).json["events"][0]["status"] == status
 
 
-def test_an_erasure_waits_for_a_batch_that_began_before_it(post: Caller, on_consent: Caller, database_url: str) -> None:
+def test_an_erasure_waits_for_a_batch_that_began_before_it(
+    post: Caller, on_consent: Caller, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = a_batch(userId="ada")
     post(ROUTE, batch)
     with psycopg.connect(database_url) as writing:
@@ -183,18 +188,23 @@ def test_an_erasure_waits_for_a_batch_that_began_before_it(post: Caller, on_cons
             "event_type, area) VALUES (%s, %s, gen_random_uuid(), now(), gen_random_uuid(), 'ada', 'x', 'y')",
             (post.project.id, batch["sessionId"]),
         )
-        timer = threading.Timer(0.3, writing.commit)
-        timer.start()
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            writing.commit()
+
+        monkeypatch.setattr("muster.privacy.subjects.time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
         receipt = erase(on_consent, "ada")
-        timer.join()
-    assert (receipt.status, receipt.json["events"], events_of(database_url)) == (200, 2, 0)
+    assert len(waits) == 1
+    assert (receipt.status, receipt.json["events"], events_of(database_url)) == (200, 3, 0)
 
 
-def test_an_erasure_that_cannot_be_sure_is_a_503_and_goes_on_when_it_is_asked_again(
+def test_an_erasure_that_must_wait_too_long_is_a_503_and_continues(
     post: Caller, on_consent: Caller, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("muster.privacy.subjects.WAIT_SECONDS", 0.1)
-    post(ROUTE, a_batch(userId="ada"))
+    post(ROUTE, a_batch(an_event(), userId="ada"))
     with psycopg.connect(database_url) as writing:
         writing.execute("SELECT pg_current_xact_id()")
         refused = erase(on_consent, "ada")
@@ -206,7 +216,7 @@ def test_an_erasure_that_cannot_be_sure_is_a_503_and_goes_on_when_it_is_asked_ag
     assert count(database_url, "SELECT count(*) FROM muster.erasures") == 1
 
 
-def test_only_an_admin_may(on_consent: Caller) -> None:
+def test_only_an_admin_key_may_erase(on_consent: Caller) -> None:
     for kind in ("read", "write"):
         assert erase(on_consent, "ada", kind=kind).code == "key_not_allowed"
     assert erase(on_consent, "a" * 201).code == "invalid_parameter"

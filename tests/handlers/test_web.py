@@ -1,4 +1,4 @@
-"""The web function: files, packed as the browser takes them and kept by it as long as they hold."""
+"""The web function: files, their encodings and how long browsers cache them."""
 
 import base64
 import gzip
@@ -25,7 +25,7 @@ BROTLI = b"\x8bbrotli, as the build left it"
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A build of the dashboard, in a folder of the test's own."""
+    """A build of the dashboard in the test's own folder."""
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>Muster</title>", "utf-8")
     for name in ("assets/script-1.js", "muster.js"):
@@ -37,7 +37,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def get(path: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the function returns to Lambda for a request of a browser."""
+    """The function's response to a browser's request."""
     request = Request("GET", path, "", [("host", "localhost"), *(headers or {}).items()], b"")
     event = to_event(request, Route("GET", path, "WebFunction"), {}, request_id="1")
     answer = web.lambda_handler(event, Context())
@@ -60,7 +60,7 @@ def body_of(answer: Mapping[str, Any]) -> bytes:
         (None, None, SCRIPT),
     ],
 )
-def test_a_file_is_sent_in_the_smallest_form_that_the_browser_takes(
+def test_a_file_is_sent_in_the_smallest_encoding_accepted(
     built: Path, accepted: str | None, encoding: str | None, body: bytes
 ) -> None:
     answer = get("/muster.js", {} if accepted is None else {"accept-encoding": accepted})
@@ -70,7 +70,7 @@ def test_a_file_is_sent_in_the_smallest_form_that_the_browser_takes(
     assert body_of(answer) == body
 
 
-def test_what_has_its_content_in_its_name_is_kept_for_ever_and_the_rest_is_asked_for_each_time(built: Path) -> None:
+def test_only_files_named_by_their_content_are_cached_for_ever(built: Path) -> None:
     assert get("/assets/script-1.js")["headers"]["cache-control"] == "public, max-age=31536000, immutable"
     for path in ("/", "/muster.js", "/openapi.json"):
         headers = get(path)["headers"]
@@ -88,7 +88,7 @@ def test_another_build_has_another_tag(built: Path) -> None:
     assert get("/muster.js")["headers"]["etag"] != before
 
 
-def test_every_file_says_what_it_is_and_is_taken_for_nothing_else(built: Path) -> None:
+def test_every_file_has_its_content_type(built: Path) -> None:
     types = {
         "/": "text/html; charset=utf-8",
         "/assets/script-1.js": "text/javascript; charset=utf-8",
@@ -100,7 +100,7 @@ def test_every_file_says_what_it_is_and_is_taken_for_nothing_else(built: Path) -
         assert (headers["Content-Type"], headers["x-content-type-options"]) == (kind, "nosniff")
 
 
-def test_the_page_can_load_and_send_to_its_own_origin_alone() -> None:
+def test_the_page_may_load_from_and_send_to_its_own_origin_only() -> None:
     headers = get("/")["headers"]
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy == {
@@ -119,7 +119,7 @@ def test_the_page_can_load_and_send_to_its_own_origin_alone() -> None:
 @pytest.mark.parametrize(
     "path", ["/assets/none.js", "/assets/../../app.py", "/assets/..", "/assets/.", "/assets/app.py", "/nothing"]
 )
-def test_what_is_no_part_of_the_dashboard_is_not_found(built: Path, path: str) -> None:
+def test_a_file_outside_the_dashboard_is_not_found(built: Path, path: str) -> None:
     answer = get(path)
     assert answer["statusCode"] == 404
     error = json.loads(answer["body"])["error"]

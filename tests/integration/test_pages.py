@@ -32,4 +32,4 @@ def test_a_page_sends_after_it_has_asked_and_another_stores_nothing(postgres: Cl
             assert ALLOW not in answers[OTHER].headers
             read = {"authorization": f"Bearer {keys['read']}"}
             totals = client.get("/v1/metrics", params={"timeframe": "all"}, headers=read).json()["totals"]
-            assert totals["events"] == 1
+            assert totals["events"] == 2

@@ -123,7 +123,7 @@ def test_the_terminal_shows_what_a_person_needs_and_no_log(state: Path, port: in
         for name in ("local.json", "postgres", "functions.log"):
             assert (state / name).exists()
             assert str(state / name) in started.output
-        assert started.post().json()["accepted"] == 1
+        assert started.post().json()["accepted"] == 2
     assert started.rest.strip() == "Stopped."
     assert "{" not in started.output
     assert len(started.output.splitlines()) <= 16
@@ -142,14 +142,14 @@ def test_logs_shows_the_log_on_the_terminal_and_keeps_the_file(state: Path, port
 def test_a_second_start_keeps_keys_data_and_the_last_log(state: Path, port: int) -> None:
     with running(state, port) as first:
         assert first.url == f"http://127.0.0.1:{port}"
-        assert first.post().json()["accepted"] == 1
+        assert first.post().json()["accepted"] == 2
         assert (state / "local.json").stat().st_mode & 0o077 == 0
     with running(state, port) as second:
         assert "The database is up to date." in second.output
         assert second.keys == first.keys
         assert second.database_url == first.database_url
         answer = second.get("/v1/diagnostics")
-        assert (answer["status"], answer["counts"]["analytics_events"]) == ("ok", 1)
+        assert (answer["status"], answer["counts"]["analytics_events"]) == ("ok", 2)
         assert '"ingest_result"' in (state / "functions.log.1").read_text("utf-8")
 
 

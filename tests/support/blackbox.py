@@ -1,4 +1,4 @@
-"""Speaks to a deployed API as its clients do: HTTP, a base URL and keys."""
+"""Sends requests to a deployed API as its clients do: by HTTP, with a base URL and keys."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 TIMEOUT_SECONDS = 60.0
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Api:
     url: str
     keys: dict[str, str]
     breaks_gzip: bool = False
-    """What stands for API Gateway hands a gzip body on as broken text."""
+    """The stand-in for API Gateway passes a gzip body on as broken text."""
     answers_options: bool = False
-    """What stands for API Gateway answers OPTIONS itself, whatever routes there are."""
+    """The stand-in for API Gateway answers OPTIONS itself, whatever the routes are."""
 
     def request(self, method: str, path: str, *, kind: str | None = None, **options: Any) -> httpx.Response:
         """Send a request with the key of a kind."""
@@ -41,7 +41,7 @@ class Api:
 
 
 def eventually(look: Callable[[], Any], expected: Any) -> None:
-    """Wait for what is queued to be stored; at once where it is stored already."""
+    """Wait until the queued events are stored. In direct mode they are stored already."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while (found := look()) != expected:
         assert time.monotonic() < deadline, f"{found!r} is not {expected!r}"

@@ -24,7 +24,7 @@ from tests.support.web import WEB, miss
 
 PROJECT = WEB.parent
 SCREENSHOTS = PROJECT / ".muster" / "screenshots"
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 120.0
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -121,7 +121,7 @@ def serving(database_url: str, project: Project) -> Iterator[Server]:
 
 @dataclass
 class Site:
-    """One browser profile on one site, whose pages track with the client."""
+    """One browser profile on one site. Its pages use the client."""
 
     context: BrowserContext
     server: Server

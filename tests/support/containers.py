@@ -27,10 +27,10 @@ def container_engine() -> Iterator[tuple[str, dict[str, str]]]:
     """The address by which containers reach this machine, and an environment that leads `sam local` to the engine."""
     if ENGINE.exists() and os.getuid() == 0:
         with (Path(tempfile.gettempdir()) / "muster-container-engine.lock").open("w") as lock:
-            # The first time it installs what it needs, and two of the test run's processes may ask at once.
+            # The first start installs the engine, and two test processes may start it at once.
             fcntl.flock(lock, fcntl.LOCK_EX)
             command = [str(ENGINE), "up"]
-            # The engine outlives us, and must not stand in a folder that is taken away.
+            # The engine runs on after the tests, so its working folder must not be one that is deleted.
             started = subprocess.run(
                 command, cwd="/", capture_output=True, text=True, timeout=START_SECONDS, check=False
             )
@@ -63,7 +63,7 @@ def lasting_bridge(engine: str) -> Iterator[None]:
 
 
 def docker_answers() -> bool:
-    """Whether there is a Docker, and not its program alone."""
+    """Whether a Docker engine answers, not only its command-line program."""
     program = shutil.which("docker")
     if program is None:
         return False

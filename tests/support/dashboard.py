@@ -1,4 +1,4 @@
-"""The dashboard in a browser, watched for what it must never do."""
+"""The dashboard in a browser, with a record of its errors and requests."""
 
 import json
 import re
@@ -29,12 +29,12 @@ class Dashboard:
     kind: str | None = "read"
     """None opens it without a key."""
     faults: list[str] = field(default_factory=list)
-    """What the browser complained of."""
+    """Errors that the browser reported."""
     _loads: int = 0
     expected: str = ""
-    """What its complaints may hold, where a test provokes them."""
+    """Texts of errors that the test provokes."""
     hosts: set[str] = field(default_factory=set)
-    """Whom it has asked."""
+    """The hosts that it sent requests to."""
 
     def __post_init__(self) -> None:
         if self.kind is not None:
@@ -42,7 +42,7 @@ class Dashboard:
             self.context.add_init_script(f"sessionStorage.setItem('muster.key', {key})")
         self.context.add_init_script(path=AXE)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url))
@@ -52,7 +52,7 @@ class Dashboard:
             self.faults.append(f"{said.text} {said.location['url']}")
 
     def unexpected(self) -> list[str]:
-        """What the browser complained of that the test has not provoked."""
+        """Errors that the browser reported and the test did not provoke."""
         return [fault for fault in self.faults if not self.expected or self.expected not in fault]
 
     def _note(self, url: str) -> None:
@@ -60,14 +60,14 @@ class Dashboard:
             self.hosts.add(urlsplit(url).netloc)
 
     def open(self, address: str, *, is_settled: bool = True) -> Page:
-        """The page at an address after the #, once all of it is there."""
+        """Open the page at an address after the # and wait until it is complete."""
         self._loads += 1
-        # Of another query: of another fragment alone it would be the same page.
+        # With another query, because a new fragment alone does not load the page again.
         url = f"{self.server.url}/?{self._loads}#/{address}"
         try:
             self.page.goto(url)
         except Error as error:
-            # Whatever else this machine does to its network interfaces is told to every browser on it.
+            # Every browser on this machine reports a change of its network interfaces.
             if UNSTEADY not in error.message:
                 raise
             self.page.goto(url)
@@ -76,12 +76,12 @@ class Dashboard:
         return self.page
 
     def settle(self) -> None:
-        """Wait until nothing is being asked for."""
+        """Wait until no request is open."""
         self.page.locator("main").wait_for()
-        expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=15_000)
+        expect(self.page.locator(".skeleton, [aria-busy=true]")).to_have_count(0, timeout=60_000)
 
     def ask(self, path: str, kind: str = "read", method: str = "GET", body: Any = None) -> Any:
-        """What the API answers to the same."""
+        """The API's response to the same request."""
         headers = {"authorization": f"Bearer {self.server.project.keys[kind]}"}
         url = f"{self.server.url}{path}"
         answer = httpx.request(method, url, headers=headers, json=body, trust_env=False, timeout=60)
@@ -95,7 +95,7 @@ class Dashboard:
         )]  # fmt: skip
 
     def findings(self) -> list[str]:
-        """What axe finds that is serious or critical."""
+        """The serious and critical violations that axe finds."""
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary'][:300]}"
@@ -108,7 +108,7 @@ class Dashboard:
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
     def keep(self, name: str) -> None:
-        """Keep a picture for people."""
+        """Save a screenshot."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"dashboard-{name}.png", full_page=True)
 
@@ -123,10 +123,10 @@ def look(browser: Browser, server: Server, kind: str | None = "read", **options:
 
 
 def number(value: float) -> str:
-    """A whole number as an English reader has it."""
+    """A whole number with thousands separators."""
     return f"{value:,.0f}"
 
 
 def seconds(text: str) -> float:
-    """A length of time that is shown as `2m 28s`."""
+    """The seconds of a duration that is shown as `2m 28s`."""
     return sum(float(value) * SECONDS[unit] for value, unit in re.findall(r"([\d.]+)([dhms])", text))

@@ -1,4 +1,4 @@
-"""Migrated databases for tests: a template once for each test process, cheap copies of it after that."""
+"""Migrated databases for tests: cheap copies of a template that each test process makes once."""
 
 import itertools
 import os
@@ -71,7 +71,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A server in memory, where there is such a place, without fsync; of the programs that POSTGRES names."""
+    """A server without fsync, in memory if the machine allows it, of the programs that POSTGRES names."""
     chosen = os.environ.get("POSTGRES")
     binaries = Path(chosen) if chosen else None
     with (
@@ -84,12 +84,17 @@ def cluster() -> Iterator[Cluster]:
 
 
 def access_to(project_id: UUID) -> Access:
-    """What a topic gets once it is known which project is asked for."""
+    """Access to a project, as a topic gets it once the key was looked up."""
     return Access(found_project_id=project_id)
 
 
 def make_project(database_url: str, name: str = "tests") -> Project:
     """A project with one key of each kind."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        project_id = create_project(connection, name)
-        return Project(project_id, {kind: create_key(connection, project_id, kind, "tests") for kind in KINDS})
+        return add_project(connection, name)
+
+
+def add_project(connection: psycopg.Connection[Any], name: str) -> Project:
+    """Create the project with an open connection."""
+    project_id = create_project(connection, name)
+    return Project(project_id, {kind: create_key(connection, project_id, kind, "tests") for kind in KINDS})

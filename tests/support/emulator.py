@@ -21,8 +21,8 @@ from local.sam.template import Function
 
 RUNTIME_MODULES = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
-START_TIMEOUT_SECONDS = 20.0
-STOP_TIMEOUT_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 60.0
 
 
 class Emulator:
@@ -82,7 +82,7 @@ class Emulator:
         return answer
 
     def runtime_cpu_seconds(self) -> float:
-        """What the function's process has used so far, from its start; without threads that have ended."""
+        """The CPU time of the function's process since its start, without threads that have ended."""
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
         (runtime,) = {int(pid) for file in children for pid in file.read_text("ascii").split()}

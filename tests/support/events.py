@@ -17,7 +17,7 @@ def http_event(
     headers: Mapping[str, str] | None = None,
     json_body: Any = None,
 ) -> dict[str, Any]:
-    """The event of a request to a route such as `GET /v1/sessions/{sessionId}`."""
+    """The event of a request to a route, e.g. `GET /v1/sessions/{sessionId}`."""
     method, _, pattern = route.partition(" ")
     body = b"" if json_body is None else json.dumps(json_body).encode()
     sent = {"host": "localhost", "user-agent": "tests", "content-type": "application/json", **(headers or {})}

@@ -1,4 +1,4 @@
-"""Temporary folders that a database server may use, whoever it runs as."""
+"""Temporary folders that a database server of any user may use."""
 
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def open_folder(*, in_memory: bool = False) -> Iterator[Path]:
-    """A folder that every user may pass through, in memory if asked for and where there is such a place."""
+    """A folder that every user may enter, in memory if asked for and if the machine allows it."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
     with tempfile.TemporaryDirectory(
         prefix="muster-test-", dir=memory if in_memory and memory.is_dir() else None

@@ -1,4 +1,4 @@
-"""Calls the functions' handlers in this process, with the events that API Gateway would hand them."""
+"""Calls the functions' handlers in this process with the events that API Gateway would send."""
 
 import base64
 import gzip
@@ -23,7 +23,7 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko
 
 
 class Context:
-    """What a handler reads of Lambda's context."""
+    """The attributes of Lambda's context that handlers read."""
 
     function_name = "tests"
 
@@ -37,12 +37,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function answered."""
+    """The response of a function."""
 
     status: int
     headers: dict[str, str]
     json: Any
-    """None where the body is none."""
+    """None if the body is not JSON."""
     text: str
 
     @property
@@ -94,7 +94,7 @@ class Caller:
         response = self.handler(event, context)
         text, kind_of_text = response["body"], response["headers"]["Content-Type"]
         if response["isBase64Encoded"]:
-            # Nothing was asked for by accept-encoding: it is text.
+            # The request has no accept-encoding, so the content is text.
             text = base64.b64decode(text).decode()
         found = json.loads(text) if kind_of_text == "application/json" else None
         answer = Answer(response["statusCode"], response["headers"], found, text)
@@ -116,8 +116,8 @@ def an_event(**fields: Any) -> dict[str, Any]:
 
 
 def a_batch(*events: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A batch of a session of its own."""
-    return {"sessionId": str(uuid.uuid4()), "events": list(events) or [an_event()], **fields}
+    """A batch of a session of its own, by default of two events."""
+    return {"sessionId": str(uuid.uuid4()), "events": list(events) or [an_event(), an_event()], **fields}
 
 
 def _text(body: Any) -> str:

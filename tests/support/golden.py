@@ -12,7 +12,7 @@ import pytest
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 LEVELS = ("INFO", "WARN", "ERROR")
-# What is another one in every run; the golden files hold the name of its form in its place.
+# Values that change from run to run. The golden files have the name of their form instead.
 FORMS: dict[str, str] = {
     "batch_id": "uuid",
     "event_id": "uuid",
@@ -34,7 +34,7 @@ LOOKS_LIKE: dict[str, Callable[[Any], bool]] = {
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, Any]]]:
-    """What was logged since the last look, by message; every line is an object with a known level and a time."""
+    """The lines logged since the last call, by message. Every line is an object with a known level and a time."""
     found: dict[str, list[dict[str, Any]]] = {}
     for text in capsys.readouterr().out.splitlines():
         line = json.loads(text)
@@ -44,7 +44,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, Any]
 
 
 def without_what_changes(value: Any, name: str = "") -> Any:
-    """The value with the name of its form in place of what is another one in every run."""
+    """The value, with the name of its form in the place of each value that changes from run to run."""
     form = FORMS.get(name) or ("milliseconds" if name.endswith("Ms") else None)
     if form and value is not None:
         assert LOOKS_LIKE[form](value), f"{name}: {value!r} is no {form}"
@@ -55,7 +55,7 @@ def without_what_changes(value: Any, name: str = "") -> Any:
 
 
 def is_golden(name: str, line: dict[str, Any]) -> bool:
-    """Whether the line is the golden one, types and all; RENEW_GOLDEN=1 writes the file anew."""
+    """Whether the line is the golden one, types and all; RENEW_GOLDEN=1 writes the file again."""
     text = json.dumps(without_what_changes(line), indent=2) + "\n"
     file = GOLDEN / f"{name}.json"
     if os.environ.get("RENEW_GOLDEN"):

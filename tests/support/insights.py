@@ -1,4 +1,4 @@
-"""Reads the template's saved queries of Logs Insights, and looks through log lines with them, as far as needed."""
+"""Parses the template's saved Logs Insights queries and runs them on log lines, as far as the tests need."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _PRESENT = re.compile(r"^ispresent\(([@\w.]+)\)$")
 
 
 class QueryError(ValueError):
-    """The query is none that this reader, or Logs Insights, understands."""
+    """This parser, or Logs Insights, does not understand the query."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class SavedQuery:
     name: str
     text: str
     log_groups: tuple[str, ...]
-    """The resources of the template that it looks at."""
+    """The log groups that it searches, by their name in the template."""
 
     @property
     def commands(self) -> list[tuple[str, str]]:
-        """Each command and what follows it."""
+        """Each command and its arguments."""
         listed = [part.strip().partition(" ")[::2] for part in self.text.split("|")]
         if unknown := [name for name, _ in listed if name not in COMMANDS]:
             raise QueryError(f"{self.name}: there is no command {unknown[0]!r}")

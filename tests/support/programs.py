@@ -1,4 +1,4 @@
-"""Runs our own programs as a user would, in a process of their own."""
+"""Runs our own programs as a user would, in separate processes."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_program(module: str, *options: str, home: Path, timeout: float = 240) -> str:
-    """What `python -m module` printed; it must succeed."""
+    """The output of `python -m module`, which must succeed."""
     finished = subprocess.run(
         [sys.executable, "-m", module, *options],
         cwd=ROOT,

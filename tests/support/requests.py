@@ -1,4 +1,4 @@
-"""One request for each route of the template: what every way of running the API is asked at least."""
+"""One request for each route of the template, for every way of running the API."""
 
 import json
 import uuid
@@ -17,7 +17,7 @@ BUILT = Path(__file__).resolve().parents[2] / "functions" / "web" / "static"
 
 @dataclass(frozen=True)
 class Ask:
-    """A request, and some of what its answer holds."""
+    """A request and a part of its expected response."""
 
     kind: str | None
     """The kind of key; None sends none."""
@@ -42,7 +42,7 @@ def a_request(
 
 
 def new_batch() -> dict[str, Any]:
-    """A batch of one event of now."""
+    """A batch with one event that happens now."""
     now = datetime.now(UTC).isoformat()
     return {"sessionId": SESSION_ID, "events": [{"eventType": "asked", "area": "tests", "timestamp": now, "data": {}}]}
 
@@ -77,7 +77,7 @@ ASKS: dict[str, Ask] = {
     "POST /v1/diagnostics/rejections/replay": Ask("admin", expected={"replayed": 0, "stillRejected": 0}),
     "OPTIONS /{proxy+}": Ask(None, {"proxy+": "v1/events"}, status=204),
     "GET /healthz": Ask(None, expected={"status": "ok"}),
-    # The dashboard, or how to build it where there is no Node.
+    # The dashboard or, without Node, instructions for building it.
     "GET /": Ask(None),
     "GET /assets/{name}": Ask(None, {"name": "none.js"}, status=404),
     "GET /muster.js": Ask(None, status=200 if (BUILT / "muster.js").exists() else 404),

@@ -1,4 +1,4 @@
-"""Reports the tests of each run mode of Muster after a test run, so that no mode stays untested unnoticed."""
+"""Reports the tests of each run mode of Muster after a test run, so that an untested mode is noticed."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What each of events/*.json leads to."""
+"""The outcome of each of events/*.json."""
 
 import base64
 import json
@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """An answer, as far as it does not depend on the moment."""
+    """The parts of a response that are the same in every run."""
 
     status: Any
     said: Any = None
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> "Outcome":
-        """The outcome that a function's answer is."""
+        """The outcome in a function's response."""
         if "statusCode" not in answer:
             return cls(answer.get("status"), answer.get("batchItemFailures"))
         content = answer["body"]
@@ -61,5 +61,5 @@ OUTCOMES: dict[str, Outcome] = {
     "migrate-verify": Outcome("ok"),
     "migrate-create-project": Outcome("ok"),
 }
-# The invocation fails, and says why.
+# The invocation fails with this message.
 FAILURES = {"migrate-unknown-action": "Unknown action"}

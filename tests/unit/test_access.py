@@ -1,4 +1,4 @@
-"""Access says who asks, and raises what a SQL function refused."""
+"""Access names the caller and raises the refusals of SQL functions."""
 
 import uuid
 
@@ -22,7 +22,7 @@ def test_a_refusal_raises_the_error_with_its_code(error: type[InvalidKey | Sessi
         Access().raise_if_refused({"refused": error.code})
 
 
-def test_a_key_of_another_kind_is_told_which_kinds_are_allowed() -> None:
+def test_the_error_for_another_kind_of_key_names_the_allowed_kinds() -> None:
     with pytest.raises(KeyNotAllowed, match="kind admin"):
         Access(allowed=ADMINS).raise_if_refused({"refused": "key_not_allowed"})
 

@@ -57,7 +57,7 @@ def test_odd_bytes_and_escapes_become_text(request_text: bytes, method: str | No
         (b"x" * (MAX_LINE_BYTES + 1), "longer than"),
     ],
 )
-def test_a_malformed_line_is_told_with_its_reason(line: bytes, reason: str) -> None:
+def test_a_malformed_line_is_reported_with_its_reason(line: bytes, reason: str) -> None:
     with pytest.raises(MalformedLine, match=reason):
         parse_line(line)
 
@@ -67,7 +67,7 @@ def test_a_line_cut_off_in_its_agent_is_read_as_far_as_it_goes() -> None:
     assert (record.is_cut_off, record.agent) == (True, "Mozilla/5.0 (Macint")
 
 
-def test_plain_and_packed_logs_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
+def test_compressed_logs_are_recognized_by_their_bytes(tmp_path: Path) -> None:
     content = LINE + b"\r\n" + b"y" * (3 * MAX_LINE_BYTES) + b"\n" + LINE
     for name, stored in (("plain.gz", content), ("packed.log", gzip.compress(content))):
         (tmp_path / name).write_bytes(stored)

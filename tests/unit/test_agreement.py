@@ -13,7 +13,7 @@ from muster.platform import settings
 PROJECT = Path(__file__).resolve().parents[2]
 CONTRACT = PROJECT.parent / "shared" / "api.md"
 TEMPLATE = load_template(PROJECT / "template.yaml")
-# Routes of the contract that later issues build; each leaves this list when it is there.
+# Routes of the contract that do not exist yet. Remove each from this list when it is built.
 NOT_BUILT_YET = {
     "POST /v1/batch",
     "POST /v1/track",
@@ -37,7 +37,7 @@ def routes_of_the_contract() -> set[str]:
 
 @pytest.mark.skipif(not CONTRACT.exists(), reason="the wire contract, shared/api.md, is not beside this repository")
 def test_every_route_of_the_contract_is_deployed_or_known_to_be_missing() -> None:
-    # What browsers ask before they send is no route of anybody's.
+    # Preflight requests of browsers are not in the contract.
     deployed = {route.key for route in TEMPLATE.routes if route.method != "OPTIONS"}
     assert deployed | NOT_BUILT_YET == routes_of_the_contract()
     assert deployed & NOT_BUILT_YET == set()
@@ -48,17 +48,17 @@ def test_every_function_has_its_folder_and_every_folder_its_function() -> None:
     assert {name.removesuffix("Function").lower() for name in TEMPLATE.functions} == folders
 
 
-def test_every_variable_that_the_template_sets_is_read_and_every_one_that_is_read_is_set() -> None:
+def test_the_template_sets_exactly_the_variables_that_are_read() -> None:
     read = set(re.findall(r'values(?:\.get\(|\[)"([A-Z_]+)"', inspect.getsource(settings)))
     given = {name for function in TEMPLATE.functions.values() for name in function.environment}
     of_lambda = {name for name in read if name.startswith("AWS_")}
-    # With defaults that hold for every deployment of this template.
+    # Their defaults hold for every deployment of this template.
     of_other_hosts = {"DATABASE_PORT", "DATABASE_NAME"}
     of_botocore = {"AWS_USE_DUALSTACK_ENDPOINT"}
     assert read - of_lambda - of_other_hosts == given - of_botocore
 
 
-def test_every_parameter_is_used_described_and_explained_where_it_is_asked_for() -> None:
+def test_every_template_parameter_is_used_and_described() -> None:
     document = parse_template(PROJECT / "template.yaml")
     text = (PROJECT / "template.yaml").read_text("utf-8")
     groups = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
@@ -85,31 +85,31 @@ def test_a_function_without_routes_has_no_table() -> None:
         assert ("ROUTES = Routes(" in path.read_text("utf-8")) is (path.parent.name in routed), path
 
 
-def test_the_login_api_has_the_routes_that_take_logins_and_asks_for_the_login() -> None:
+def test_the_login_api_has_the_routes_that_take_logins() -> None:
     resources = parse_template(PROJECT / "template.yaml")["Resources"]
     keys, logins = (resources[name]["Properties"]["DefinitionBody"]["paths"] for name in ("Api", "LoginApi"))
     for path, methods in logins.items():
         for method, operation in methods.items():
             assert operation["x-amazon-apigateway-integration"] == keys[path][method]["x-amazon-apigateway-integration"]
-            # Without it the gateway would let in anybody, and functions take what it lets in for a login.
+            # Without it the gateway would admit any request, and functions trust what it admits as a login.
             assert method == "options" or operation["security"] == [{"login": []}], f"{method} {path}"
-    # Browsers ask either API before they send.
+    # Browsers send preflight requests to both APIs.
     routes = [route for table in route_tables().values() for route in table]
     declared = {route.key for route in routes if route.takes_logins or route.method == "OPTIONS"}
     listed = {f"{method.upper()} {path}" for path, methods in logins.items() for method in methods}
     assert {route.replace("+}", "}") for route in listed} == declared
 
 
-def test_what_may_run_at_once_leaves_connections_for_people() -> None:
+def test_concurrent_functions_leave_connections_for_people() -> None:
     capacities = parse_template(PROJECT / "template.yaml")["Mappings"]["Capacity"]
     for name, capacity in capacities.items():
         functions = sum(capacity[each] for each in ("Ingest", "Session", "Pilot", "Metrics", "Diagnostics", "Consume"))
-        # And one each for migrate and maintain.
+        # Functions migrate and maintain take one more each.
         assert functions + 2 <= capacity["MaxConnections"] - 15, name
         assert capacity["MostConnections"] == capacity["MaxConnections"] * 0.8, name
 
 
-def test_every_policy_check_that_is_left_out_has_its_reason() -> None:
+def test_every_skipped_policy_check_has_its_reason() -> None:
     skipped = [line for line in (PROJECT / ".checkov.yaml").read_text("utf-8").splitlines() if "CKV" in line]
     assert skipped
     for line in skipped:

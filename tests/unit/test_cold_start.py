@@ -1,4 +1,4 @@
-"""What a function imports until it has answered its first request."""
+"""The modules that a function imports before it has answered its first request."""
 
 import json
 import os
@@ -23,7 +23,7 @@ print(answer["statusCode"], *sys.modules)
 
 
 def with_ids(event: dict[str, Any]) -> dict[str, Any]:
-    """The event of API Gateway with an id for each event that it carries, as clients send them."""
+    """The event of API Gateway. Each event in its body has an id, as clients send them."""
     body = json.loads(event.get("body", "{}"))
     for listed in body.get("events", []):
         listed.setdefault("id", str(uuid.uuid4()))
@@ -31,7 +31,7 @@ def with_ids(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def modules_after(function: str, event: str) -> set[str]:
-    """What is loaded after a function's first request, which found no database to answer it."""
+    """The modules that are loaded after a function's first request, without a database."""
     path = os.pathsep.join([str(PROJECT / "functions" / function), str(PROJECT / "layers" / "shared")])
     text = (PROJECT / "events" / event).read_text("utf-8")
     result = subprocess.run(
@@ -79,9 +79,7 @@ def modules_after(function: str, event: str) -> set[str]:
         ("diagnostics", "diagnostics.json", ["pydantic", "crawlerdetect", "muster.ingest.handler", "muster.sessions"]),
     ],
 )
-def test_a_cold_start_pays_for_nothing_that_its_route_does_not_use(
-    function: str, event: str, unused: list[str]
-) -> None:
+def test_a_cold_start_imports_only_modules_that_its_route_uses(function: str, event: str, unused: list[str]) -> None:
     loaded = modules_after(function, event)
     assert "muster.api.app" in loaded
     packages = {name.partition(".")[0] for name in loaded}

@@ -1,4 +1,4 @@
-"""What a deployment costs, as the README says it."""
+"""The costs of a deployment in the README."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from local.sam.template import parse_template
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_the_readmes_tables_are_those_that_are_computed() -> None:
+def test_the_readmes_cost_tables_are_computed() -> None:
     text = (PROJECT / "README.md").read_text("utf-8")
     assert tables() in text, "the tables of README.md differ from what `make costs` prints"
     assert f"prices of {PRICES_OF}" in text
@@ -28,9 +28,9 @@ def test_an_idle_stack_pays_for_nothing_by_use() -> None:
     assert {name for name, dollars in idle.items() if dollars > 0.5} == {"alarms", "dashboard"}
 
 
-def test_the_log_lines_of_a_request_are_as_long_as_is_reckoned() -> None:
+def test_log_lines_are_as_long_as_the_cost_model_assumes() -> None:
     line = (PROJECT / "tests" / "golden" / "ingest_result.json").read_text("utf-8")
     report = (PROJECT / "tests" / "golden" / "platform_report.json").read_text("utf-8")
-    # Lambda writes a line at the start too, of about half of its report's length, and the gateway one of 300 bytes.
+    # Lambda also writes a start line, about half as long as its report, and the gateway a line of 300 bytes.
     compact = len(re.sub(r"\s+", "", line)) + 1.5 * len(re.sub(r"\s+", "", report)) + 300
     assert 0.6 * LOG_BYTES_A_REQUEST < compact < LOG_BYTES_A_REQUEST

@@ -1,4 +1,4 @@
-"""The id of an event that has none."""
+"""The derived id of an event that is sent without one."""
 
 import uuid
 from typing import Any
@@ -15,11 +15,11 @@ EVENT: dict[str, Any] = {"eventType": "a", "timestamp": "2026-01-01T00:00:00Z", 
 def test_it_is_a_uuid_and_never_changes() -> None:
     derived = derive_event_id(SESSION, "u", EVENT)
     assert uuid.UUID(derived).version == 8
-    # Clients retry across our deployments: another id here would store their events twice.
+    # Clients retry across deployments. Another id here would store their events twice.
     assert derived == "4928ff95-eb1f-888e-a9ed-e70ec53259f6"
 
 
-def test_the_order_of_keys_the_case_of_ids_and_defaults_written_out_do_not_matter() -> None:
+def test_key_order_letter_case_and_explicit_defaults_do_not_matter() -> None:
     same = {"data": {"y": [1, 2], "x": 1}, "timestamp": EVENT["timestamp"], "area": "unknown", "eventType": "a"}
     assert derive_event_id(SESSION.upper(), "u", same) == derive_event_id(SESSION, "u", EVENT)
 

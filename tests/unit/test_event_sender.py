@@ -1,4 +1,4 @@
-"""Delivering batches to a server that fails in every way a server can."""
+"""Sending batches to a server with every kind of failure."""
 
 import gzip
 import json
@@ -16,11 +16,11 @@ from local.importer.sessionize import ImportedEvent
 
 Answer = tuple[int, dict[str, str], bytes]
 LOST: Answer = (0, {}, b"")
-"""The server reads the request, and closes the connection without a word."""
+"""The server reads the request and closes the connection without a response."""
 
 
 class Server:
-    """Answers from a list of answers, and keeps what it was asked."""
+    """Answers from a list of responses and records the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -62,7 +62,7 @@ def an_event(line: int = 1, *, padding: int = 0) -> ImportedEvent:
 
 
 def a_result(*fates: str, **wrong: int) -> Answer:
-    """Each fate is a status, or status:reason."""
+    """Each outcome is a status, or status:reason."""
     events = []
     for index, fate in enumerate(fates):
         status, _, reason = fate.partition(":")
@@ -85,7 +85,7 @@ def an_error(status: int, **headers: str) -> Answer:
 
 @contextmanager
 def sending(server: Server) -> Iterator[tuple[EventSender, list[float], list[str]]]:
-    """A sender, and what it waits for and says instead of waiting."""
+    """A sender that records its pauses and messages instead of waiting."""
     pauses: list[float] = []
     said: list[str] = []
     with server.running() as url:
@@ -96,7 +96,7 @@ def sending(server: Server) -> Iterator[tuple[EventSender, list[float], list[str
             sender.close()
 
 
-def test_every_fate_is_counted_with_its_reason_and_line() -> None:
+def test_every_outcome_is_counted_with_its_reason_and_line() -> None:
     server = Server(a_result("accepted", "duplicate", "ignored:bot", "rejected:invalid_event", "queued"))
     with sending(server) as (sender, _, _):
         assert list(sender.send(map(an_event, range(1, 6)))) == [5]
@@ -116,7 +116,7 @@ def test_the_days_are_those_of_events_that_were_not_rejected() -> None:
     assert (str(sender.tally.first_day), str(sender.tally.last_day)) == ("2015-05-02", "2015-05-03")
 
 
-def test_a_busy_server_gets_the_same_batch_again_after_the_time_it_asked_for() -> None:
+def test_a_busy_server_gets_the_batch_again_after_retry_after() -> None:
     answers = an_error(503, retry_after="7"), an_error(429), an_error(503, retry_after="0"), a_result("accepted")
     server = Server(*answers)
     with sending(server) as (sender, pauses, said):
@@ -126,20 +126,20 @@ def test_a_busy_server_gets_the_same_batch_again_after_the_time_it_asked_for() -
     assert said[0] == "Trying again in 7.0 s: 503 some_code: Do [/this]."
 
 
-def test_no_server_makes_it_wait_for_more_than_a_minute_at_a_time() -> None:
+def test_the_sender_never_waits_for_more_than_a_minute() -> None:
     with sending(Server(an_error(503, retry_after="86400"), a_result("accepted"))) as (sender, pauses, _):
         list(sender.send([an_event()]))
     assert pauses == [60]
 
 
-def test_an_answer_lost_on_the_way_is_asked_for_again() -> None:
+def test_a_batch_without_a_response_is_sent_again() -> None:
     with sending(Server(LOST, a_result("duplicate"))) as (sender, pauses, said):
         list(sender.send([an_event()]))
     assert (sender.tally.duplicates, pauses) == (1, [0.5])
     assert "the connection failed" in said[0]
 
 
-def test_it_gives_up_after_eight_tries_and_keeps_count_of_what_was_sent() -> None:
+def test_the_sender_gives_up_after_eight_tries_and_keeps_its_counts() -> None:
     server = Server(a_result(*["accepted"] * MAX_BATCH_EVENTS), *[an_error(503)] * 8)
     with sending(server) as (sender, pauses, _), pytest.raises(ImportStopped, match="in 8 tries"):
         list(sender.send(an_event() for _ in range(MAX_BATCH_EVENTS + 1)))
@@ -166,14 +166,14 @@ def test_a_refused_batch_is_not_sent_again(status: int) -> None:
     ],
     ids=["too few", "received is wrong", "a total is wrong", "an unknown fate"],
 )
-def test_an_answer_that_does_not_add_up_stops_it(answer: Answer) -> None:
+def test_a_response_with_inconsistent_counts_stops_the_sender(answer: Answer) -> None:
     with sending(Server(answer)) as (sender, _, _), pytest.raises(ImportStopped, match="does not add up"):
         list(sender.send([an_event(), an_event(2)]))
     assert sender.tally.sent == 0
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}"])
-def test_a_server_that_is_not_muster_is_told_apart(body: bytes) -> None:
+def test_a_server_that_is_not_muster_is_recognized(body: bytes) -> None:
     with sending(Server((200, {}, body))) as (sender, _, _), pytest.raises(ImportStopped, match="Is the server Muster"):
         list(sender.send([an_event()]))
 

@@ -1,4 +1,4 @@
-"""A function's app.py is a table of routes, and nothing more."""
+"""A function's app.py is a table of routes and nothing else."""
 
 import ast
 from pathlib import Path
@@ -14,7 +14,7 @@ IN_A_TABLE = (ast.Call, ast.Constant, ast.Dict, ast.List, ast.Name, ast.Attribut
 
 
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.parent.name)
-def test_a_function_imports_the_package_and_no_other_part_of_the_repository(app: Path) -> None:
+def test_a_function_imports_nothing_of_the_repository_but_the_package(app: Path) -> None:
     modules = {
         node.module or "" for node in ast.walk(ast.parse(app.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
     }
@@ -22,7 +22,7 @@ def test_a_function_imports_the_package_and_no_other_part_of_the_repository(app:
 
 
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.parent.name)
-def test_a_function_is_a_table_of_routes_or_short(app: Path) -> None:
+def test_a_functions_file_is_a_table_of_routes_or_short(app: Path) -> None:
     text = app.read_text("utf-8")
     tree = ast.parse(text)
     tables = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROUTES"]

@@ -1,4 +1,4 @@
-"""Requests become the events, and results the responses, that API Gateway makes of them."""
+"""Requests become events, and results become responses, as in API Gateway."""
 
 import base64
 import gzip
@@ -93,7 +93,7 @@ def test_the_path_is_decoded_as_http_apis_do() -> None:
     assert made["requestContext"]["http"]["path"] == "/v1/a b"
 
 
-def test_the_context_tells_who_asked() -> None:
+def test_the_request_context_names_the_caller() -> None:
     made = event(("Host", "api.example:3000"), ("User-Agent", "curl/8"))
     context = made["requestContext"]
     assert context["http"]["sourceIp"] == "10.1.2.3"
@@ -153,7 +153,7 @@ def test_a_preflight_of_an_allowed_origin_says_what_it_may_do() -> None:
     }
 
 
-def test_a_preflight_of_another_origin_is_told_nothing() -> None:
+def test_a_preflight_of_another_origin_gets_no_headers() -> None:
     assert preflight_response(preflight("https://b.example"), CORS) == Response(204, [])
 
 

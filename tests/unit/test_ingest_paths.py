@@ -160,7 +160,7 @@ def test_every_event_is_valid_or_rejected(events: list[dict[str, Any]]) -> None:
     assert len(batch.texts) == len(batch.valid)
 
 
-def test_an_event_is_passed_on_as_the_client_wrote_it() -> None:
+def test_an_events_text_is_passed_on_unchanged() -> None:
     written = '{"eventType":"a",  "timestamp":"2026-01-01T00:00:00Z", "data":{"n": 1.10e2}}'
     batch = parse_batch(f'{{"sessionId": "{SESSION}", "events": [{written}]}}', NO_AGENT)
     assert batch.texts[0].startswith(written[:-1] + ',"id":"')

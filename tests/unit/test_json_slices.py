@@ -1,4 +1,4 @@
-"""What is cut from a body is what json reads, and joins to the same body."""
+"""The parts cut from a body are what json reads, and join to the same body."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_members_are_those_that_json_reads(value: dict[str, object], indent: int
 
 
 @given(st.text(alphabet='{}[]",:1ae. \\tnu\n'))
-def test_whatever_json_refuses_is_refused(text: str) -> None:
+def test_text_that_json_refuses_is_refused(text: str) -> None:
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -51,5 +51,5 @@ def test_the_last_of_equal_keys_counts_as_in_postgres() -> None:
     assert members('{"a": 1, "a": 2}') == {"a": (2, "2")}
 
 
-def test_no_more_elements_are_cut_than_one_too_many() -> None:
+def test_reading_stops_after_one_element_too_many() -> None:
     assert elements("[1,2,3,4,this is never read", most=2) == [(1, "1"), (2, "2"), (3, "3")]

@@ -1,4 +1,4 @@
-"""The API's description is that of what is deployed."""
+"""The OpenAPI description matches what is deployed."""
 
 import json
 from typing import Any
@@ -15,31 +15,31 @@ TEMPLATE = load_template(PROJECT / "template.yaml")
 
 @pytest.fixture(scope="module")
 def description() -> dict[str, Any]:
-    """What is served."""
+    """The description that function web serves."""
     found: dict[str, Any] = json.loads(openapi.FILE.read_text("utf-8"))
     return found
 
 
-def test_it_is_what_the_models_say() -> None:
+def test_the_description_matches_the_models() -> None:
     assert openapi.FILE.read_text("utf-8") == openapi.text(), "run make openapi"
 
 
-def test_it_is_valid(description: dict[str, Any]) -> None:
+def test_the_description_is_valid_openapi(description: dict[str, Any]) -> None:
     validate(description)
 
 
-def test_it_describes_every_route_and_no_other(description: dict[str, Any]) -> None:
+def test_the_description_has_exactly_the_deployed_routes(description: dict[str, Any]) -> None:
     described = {
         f"{method.upper()} {path}"
         for path, item in description["paths"].items()
         for method in item
         if method != "parameters"
     }
-    # What browsers ask before they send is no operation of the API.
+    # Preflight requests of browsers are no operation of the API.
     assert described == {route.key for route in TEMPLATE.routes if route.method != "OPTIONS"}
 
 
-def test_each_route_names_the_keys_that_may_and_the_errors_that_it_has(description: dict[str, Any]) -> None:
+def test_each_route_names_its_keys_and_errors(description: dict[str, Any]) -> None:
     for path, item in description["paths"].items():
         for method, operation in item.items():
             if method == "parameters":

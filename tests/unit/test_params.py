@@ -1,4 +1,4 @@
-"""A query string is read into a model, and the parameter that cannot be used is named."""
+"""A query string is read into a model, and an invalid parameter is named."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -33,7 +33,7 @@ class Narrow(QueryModel, frozen=True):
     user_id: str | None = None
 
 
-def test_what_is_not_sent_has_its_default() -> None:
+def test_a_missing_parameter_has_its_default() -> None:
     assert read_query({}, Query) == Query()
 
 
@@ -91,6 +91,6 @@ def test_a_parameter_that_cannot_be_used_is_named(sent: Mapping[str, Sequence[st
     assert message in detail["message"]
 
 
-def test_a_route_that_filters_by_no_data_says_so() -> None:
+def test_a_route_without_data_filters_refuses_them() -> None:
     with pytest.raises(InvalidParameter, match="accepts userId"):
         read_query({"data.plan": ["pilot"]}, Narrow)

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs and data are: found, and put where the server's user can reach them."""
+"""PostgreSQL's programs are found and copied to where the server's user can reach them."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_a_link_in_the_place_of_a_copy_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def a_closed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, User]:
-    """What the wheel installs, in a folder of its owner's alone, and a user who is not he."""
+    """The files of the wheel in a folder that only its owner may enter, and another user."""
     for module in ("binaries", "folder"):
         monkeypatch.setattr(f"local.postgres.{module}.SHARED", tmp_path / "shared")
     (tmp_path / "shared").mkdir()
@@ -81,7 +81,7 @@ def test_without_the_wheel_the_newest_of_the_system_serves(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("version", [None, "14.9"])
-def test_without_a_postgres_that_serves_the_remedy_is_told(
+def test_without_a_usable_postgres_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None
 ) -> None:
     only_the_system(monkeypatch, f"{tmp_path}/bin")
@@ -95,7 +95,7 @@ def test_without_a_postgres_that_serves_the_remedy_is_told(
 
 
 def only_the_system(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
-    """Neither the wheel nor a pg_config, and the system's folders elsewhere."""
+    """A machine without the wheel and pg_config, and with the system's folders elsewhere."""
     monkeypatch.setattr(binaries, "PACKAGE", "not_installed")
     monkeypatch.setattr(binaries, "SYSTEM_FOLDERS", (pattern,))
     monkeypatch.setattr(shutil, "which", lambda _: None)

@@ -1,4 +1,4 @@
-"""Each route's references lead somewhere, and what they name fits together."""
+"""The references of each route exist and their types match."""
 
 import ast
 import inspect
@@ -30,7 +30,7 @@ def each(routes: list[Route]) -> pytest.MarkDecorator:
 
 
 def names_for_types() -> dict[str, Any]:
-    """What service.py imports for the type checker alone."""
+    """The names that service.py imports only for the type checker."""
     (block,) = (node for node in ast.parse(inspect.getsource(service)).body if isinstance(node, ast.If))
     names: dict[str, Any] = {}
     exec(compile(ast.Module(block.body, []), "service.py", "exec"), names)  # noqa: S102 - our own imports
@@ -58,7 +58,7 @@ def _names(route: Route) -> Iterator[str]:
 
 
 @each([route for route in ROUTES if route.handle is None])
-def test_an_operation_takes_what_its_route_reads_and_returns_what_it_answers(route: Route) -> None:
+def test_an_operations_types_match_its_route(route: Route) -> None:
     hints = hints_of(method_of(route))
     returned = hints.pop("return")
     if route.read is None:
@@ -77,7 +77,7 @@ def test_an_operation_takes_what_its_route_reads_and_returns_what_it_answers(rou
 
 
 @each([route for route in ROUTES if route.handle is not None])
-def test_a_plain_function_reads_nothing_else_and_needs_no_key(route: Route) -> None:
+def test_a_route_with_its_own_handler_reads_nothing_and_needs_no_key(route: Route) -> None:
     assert (route.kinds, route.read, route.query, route.body, route.answers, route.respond) == ((), *[None] * 5)
 
 
@@ -110,13 +110,13 @@ def test_the_body_model_of_a_route_is_what_it_reads(route: Route) -> None:
 
 
 @each(ROUTES)
-def test_every_answer_that_is_named_is_there(route: Route) -> None:
+def test_every_answer_of_a_route_exists(route: Route) -> None:
     references = [route.answers] if isinstance(route.answers, str) else list((route.answers or {}).values())
     assert all(resolve(reference) for reference in references)
     assert route.summary
 
 
-def test_every_operation_that_keys_are_for_has_one_route() -> None:
+def test_every_operation_with_permissions_has_one_route() -> None:
     assert sorted(route.operation for route in ROUTES) == sorted(PERMISSIONS)
 
 

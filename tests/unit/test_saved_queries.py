@@ -1,4 +1,4 @@
-"""The template's saved queries: what they name is in the log lines, and each finds the lines that it is for."""
+"""The template's saved queries: their fields exist in the log lines, and each query finds its lines."""
 
 import json
 import re
@@ -17,14 +17,14 @@ QUERIES = saved_queries()
 LINES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text("utf-8")) for path in sorted(GOLDEN.glob("*.json"))
 } | {"access_log": access_log_line(status=429, routeKey="POST /v1/events")}
-# The lines that can be in a group: what else is there is no business of these queries.
+# The kinds of lines in each log group that these queries search.
 IN_GROUP = {
     "ApiLogGroup": {"access_log"},
     "ConsumeLogGroup": {"consume_result", "consume_refused", "batch_refused", "event_rejected"},
 }
 EVERYWHERE = {"database_error", "database_reconnected", "platform_report"}
 OF_FUNCTIONS = {"ingest_result", "ingest_result_buffered", "event_rejected", "request_failed", "unexpected_error"}
-# database_deadlock_retried has the fields of database_reconnected but error; a test cannot bring it about at will.
+# database_deadlock_retried has the fields of database_reconnected without error. No test can cause it at will.
 ALSO_LOGGED = {"database_deadlock_retried"}
 FINDS = {
     "trace-one-event": {
@@ -62,12 +62,12 @@ def lines_in(group: str) -> dict[str, dict[str, Any]]:
     return {name: LINES[name] for name in names}
 
 
-def test_they_are_those_that_the_runbook_leads_to() -> None:
+def test_the_saved_queries_are_those_of_the_runbook() -> None:
     assert sorted(QUERIES) == sorted(FINDS)
 
 
 @pytest.mark.parametrize("name", FINDS)
-def test_every_field_is_in_a_line_of_its_log_groups(name: str) -> None:
+def test_every_field_of_a_query_is_in_its_log_groups(name: str) -> None:
     query = QUERIES[name]
     known = {"@timestamp", "ignored.consent_denied", "ignored.consent_missing"}
     for group in query.log_groups:
@@ -77,35 +77,35 @@ def test_every_field_is_in_a_line_of_its_log_groups(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FINDS)
-def test_every_message_is_one_that_is_logged(name: str) -> None:
+def test_every_message_of_a_query_is_logged(name: str) -> None:
     messages = {line.get("message") for line in LINES.values()} | ALSO_LOGGED
     to_replace = {text for text in QUERIES[name].texts if re.fullmatch(r"[A-Z]+-ID", text)}
     assert QUERIES[name].texts - to_replace - messages - {"platform.report", "-"} == set()
 
 
 @pytest.mark.parametrize("name", FINDS)
-def test_it_finds_the_lines_that_it_is_for_and_no_others(name: str) -> None:
+def test_a_query_finds_exactly_its_lines(name: str) -> None:
     query = QUERIES[name]
     there = {line: fields for group in query.log_groups for line, fields in lines_in(group).items()}
     passed = query.find(there.values(), EVENT_ID="<uuid>", BATCH_ID="<uuid>", REQUEST_ID="<uuid>")
     assert {line for line, fields in there.items() if fields in passed} == FINDS[name]
 
 
-def test_an_answer_of_a_function_is_not_refused_before_it() -> None:
+def test_a_functions_error_is_not_refused_before_lambda() -> None:
     lines = [access_log_line(status=401, integrationStatus=401), access_log_line(status=200, integrationStatus=200)]
     assert QUERIES["refused-before-lambda"].find(lines) == []
     assert len(QUERIES["refused-before-lambda"].find([access_log_line(status=404)])) == 1
 
 
 @pytest.mark.parametrize("text", ["select a", "fields a ~ b", "stats median(a)"])
-def test_what_logs_insights_does_not_know_is_an_error(text: str) -> None:
+def test_syntax_that_logs_insights_does_not_have_is_an_error(text: str) -> None:
     with pytest.raises(QueryError):
         _ = SavedQuery("wrong", text, ()).fields
 
 
 @pytest.mark.parametrize("name", FINDS)
-def test_a_logs_service_takes_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # moto reads the query and keeps to its limit; filters and statistics are left to the reader above.
+def test_cloudwatch_logs_accepts_every_query(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # moto only parses the query and applies its limit. The parser above runs filters and statistics.
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "testing")
     query, now = QUERIES[name], int(time.time())

@@ -57,7 +57,7 @@ def test_each_client_has_its_own_session_and_lines_may_be_out_of_order() -> None
         ("/" + "x" * 200, 200, "page_view", "x" * 100),
     ],
 )
-def test_type_and_area_come_of_what_was_asked(target: str | None, status: int, event_type: str, area: str) -> None:
+def test_type_and_area_come_from_the_request(target: str | None, status: int, event_type: str, area: str) -> None:
     (event,) = events(a_record(target=target, status=status))
     assert (event["eventType"], event["area"]) == (event_type, area)
 

@@ -148,7 +148,7 @@ def test_the_most_specific_route_wins() -> None:
     assert found("GET", "/b") == ("last", {})
 
 
-def test_no_route_is_no_answer() -> None:
+def test_a_path_without_a_route_is_not_found() -> None:
     table = Matcher([Route("GET", "/a", "f")])
     assert table.find("GET", "/a/") is None
     assert table.find("HEAD", "/a") is None
@@ -168,7 +168,7 @@ def test_under_snap_start_every_route_leads_to_a_published_version() -> None:
         "DatabaseSecretArn": "arn:aws:secretsmanager:r:1:secret:s",
     }
     routes = load_template(PROJECT / "template.yaml", parameters=parameters).routes
-    # The web function serves files alone: there is no connection that a snapshot could hold ready.
+    # The web function only serves files, so it has no connection to open in a snapshot.
     assert {route.alias for route in routes if route.function != "WebFunction"} == {"live"}
     assert {route.alias for route in routes if route.function == "WebFunction"} == {None}
     assert [route.function for route in routes] == [
@@ -176,7 +176,7 @@ def test_under_snap_start_every_route_leads_to_a_published_version() -> None:
     ]
 
 
-def test_no_function_acts_as_more_than_it_needs_to() -> None:
+def test_each_function_has_the_least_role_it_needs() -> None:
     functions = load_template(PROJECT / "template.yaml").functions
     roles = {name: function.environment.get("DATABASE_ROLE") for name, function in functions.items()}
     assert roles == {

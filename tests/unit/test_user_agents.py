@@ -49,12 +49,12 @@ def test_a_crawler_is_a_bot(agent: str) -> None:
     assert visitor_agent(agent).is_bot
 
 
-def test_a_library_is_a_client_of_ours_and_a_robot_as_a_visitor() -> None:
+def test_a_library_is_a_client_as_sender_and_a_bot_as_visitor() -> None:
     assert not request_agent("python-requests/2.32").is_bot
     assert visitor_agent("python-requests/2.32").is_bot
 
 
-def test_a_crawler_is_what_the_list_of_crawlers_says() -> None:
+def test_crawlers_are_those_of_the_published_list() -> None:
     library = CrawlerDetect()
     literal = [re.sub(r"\\(.)|[\^$]", r"\1", pattern) for pattern in CRAWLERS]
     agents = [

@@ -1,4 +1,4 @@
-"""The books themselves: each way in which they can be out of balance is found."""
+"""Reconciliation of the fault suite: every violated invariant is found."""
 
 import uuid
 from collections.abc import Callable
@@ -15,7 +15,7 @@ POST = "POST /v1/events"
 
 @pytest.fixture
 def ledger(post: Caller) -> Ledger:
-    """What a client was told of two batches, one event of which was spoilt."""
+    """The delivery report of a client that sent two batches with an invalid event each."""
     kept, session = Ledger(), str(uuid.uuid4())
     for number in (1, 2):
         events = [an_event(), an_event()]
@@ -54,13 +54,13 @@ FAULTS: dict[str, tuple[str, Callable[[Ledger], object]]] = {
 }
 
 
-def test_balanced_books_are(ledger: Ledger, database_url: str) -> None:
+def test_a_consistent_database_has_no_violations(ledger: Ledger, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         assert imbalances(connection, [ledger]) == []
 
 
 @pytest.mark.parametrize("named", FAULTS)
-def test_what_is_out_of_balance_is_named(ledger: Ledger, database_url: str, named: str) -> None:
+def test_a_violated_invariant_is_named(ledger: Ledger, database_url: str, named: str) -> None:
     statement, change = FAULTS[named]
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(statement.format(one=one(ledger)).encode())
