@@ -36,7 +36,7 @@ def told(page: Page, name: str) -> str:
     return page.locator(f"dt:text-is('{name}') + dd").inner_text()
 
 
-def test_the_example_asks_sends_and_says_where_its_events_are(site: Site, page: Page) -> None:
+def test_the_example_asks_sends_and_traces_its_events(site: Site, page: Page) -> None:
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
 

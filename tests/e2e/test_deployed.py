@@ -124,7 +124,7 @@ def test_a_running_stack_is_updated_while_events_flow(stack: Deployment, api: Ap
     eventually(lambda: scalar(postgres, stored), len(acknowledged))
 
 
-def test_the_archive_holds_what_is_stored(stack: Deployment, api: Api, postgres: Postgres) -> None:
+def test_the_archive_holds_every_stored_event(stack: Deployment, api: Api, postgres: Postgres) -> None:
     api.post(a_batch())
     while not invoke(stack, "Maintain", {})["archived"]["complete"]:
         pass
@@ -137,13 +137,13 @@ def test_the_archive_holds_what_is_stored(stack: Deployment, api: Api, postgres:
     assert len(archived) == scalar(postgres, "SELECT count(*) FROM muster.analytics_events")
 
 
-def test_what_functions_print_is_in_their_logs(stack: Deployment, api: Api) -> None:
+def test_function_output_is_in_the_logs(stack: Deployment, api: Api) -> None:
     request_id = api.post(a_batch()).headers["x-request-id"]
     eventually(lambda: bool(log_lines(stack, "Ingest", request_id)), True)
     assert request_id in stack.logs("IngestFunction")
 
 
-def test_under_snap_start_a_change_of_a_parameter_is_another_version(
+def test_a_parameter_change_under_snap_start_publishes_a_version(
     stack: Deployment, api: Api, postgres: Postgres
 ) -> None:
     secret = stack.client("secretsmanager").create_secret(Name="database", SecretString=postgres.url)["ARN"]
@@ -198,9 +198,7 @@ def log_lines(stack: Deployment, function: str, text: str) -> list[str]:
     return [line for line in found if text in line]
 
 
-def test_a_broken_schema_fails_the_next_deployment_and_is_named(
-    stack: Deployment, api: Api, postgres: Postgres
-) -> None:
+def test_a_broken_schema_fails_the_next_deployment_by_name(stack: Deployment, api: Api, postgres: Postgres) -> None:
     execute(postgres, "DROP TABLE muster.pilot_attempts CASCADE")
     report = invoke(stack, "Migrate", {"action": "verify"})
     assert report["verified"] is False

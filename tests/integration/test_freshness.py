@@ -38,7 +38,7 @@ class Writer:
                 self.transactions += 1
 
 
-def test_an_event_that_was_committed_before_is_in_the_answer(postgres: Cluster) -> None:
+def test_a_committed_event_is_in_the_next_response(postgres: Cluster) -> None:
     over, failures = threading.Event(), list[BaseException]()
     with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
         project = create_project(connection, "fresh")

@@ -51,7 +51,7 @@ def furthest(own: list[tuple[int, str]], wanted: list[str], window: int) -> int:
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happened=events, wanted=steps, window=st.integers(1, 10))
-def test_a_funnel_finds_the_furthest_way(
+def test_a_funnel_counts_the_furthest_step_of_each_user(
     database: psycopg.Connection[Any], happened: list[Event], wanted: list[str], window: int
 ) -> None:
     body = {"steps": [{"eventType": kind} for kind in wanted], "window": f"PT{window}M", "start": "2015-05-18"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.programs import run_program
 
 
-def test_overload_is_shed_and_reported_as_a_table_and_a_picture(tmp_path: Path) -> None:
+def test_overload_is_shed_and_reported_as_a_table_and_a_chart(tmp_path: Path) -> None:
     options = ["--rate", "400", "--seconds", "1", "--events", "5", "--environments", "1", "--output", str(tmp_path)]
     printed = run_program("benchmarks.load", *options, home=tmp_path)
     shed = re.search(r"beyond it (\d+) requests were shed with 429 or 503, and nothing", printed)

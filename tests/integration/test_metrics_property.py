@@ -328,7 +328,7 @@ def without_now(found: Totals) -> dict[str, Any]:
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(case=cases())
-def test_every_number_is_that_of_a_plain_computation(database: psycopg.Connection[Any], case: Any) -> None:
+def test_every_number_equals_a_simple_computation(database: psycopg.Connection[Any], case: Any) -> None:
     events, others, rejected, ignored, request, (zone, keys), (owners, redemptions) = case
     start, end = request.start, request.end
     with database.transaction(force_rollback=True):

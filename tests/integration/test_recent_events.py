@@ -111,7 +111,7 @@ def page_after(cursor: str | None, filters: dict[str, list[str]]) -> MetricsRequ
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), folded=st.booleans(), late=st.integers(0, 15), filters=FILTERS)
-def test_pages_hold_every_event_that_passes_once_and_every_session_of_such(
+def test_pages_hold_each_matching_event_and_session_once(
     connection: Connection, seed: int, folded: bool, late: int, filters: dict[str, Any]
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
@@ -153,7 +153,7 @@ def test_pages_hold_every_event_that_passes_once_and_every_session_of_such(
     assert all((each.participant_type == "tester") == (each.session_id in PARTICIPANTS) for each in sessions)
 
 
-def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_value_is_searched_in_no_day(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     project = create_project(connection, str(uuid.uuid4()))
     chance = random.Random(1)  # noqa: S311 - to be repeated, not to be secret
     store(connection, project, chance, 200)
@@ -177,7 +177,7 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
     assert 0 < looks("rare") < looks("often")
 
 
-def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(connection: Connection) -> None:
+def test_a_page_over_distant_days_reads_each_day_once(connection: Connection) -> None:
     project = create_project(connection, str(uuid.uuid4()))
     for day in range(0, 140, 2):
         connection.execute(
@@ -191,7 +191,7 @@ def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(c
 
 
 @pytest.mark.parametrize("pages", [all_pages, all_sessions])
-def test_all_windows_together_end_in_time(
+def test_all_windows_together_share_one_time_limit(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, pages: Callable[..., Any]
 ) -> None:
     project = create_project(connection, str(uuid.uuid4()))

@@ -56,7 +56,7 @@ def outcomes(answers: list[dict[str, Any]]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("max_uses", [1, 7])
-def test_of_many_subjects_at_once_as_many_win_as_a_token_has_uses(
+def test_a_token_is_redeemed_as_often_as_it_has_uses_and_no_more(
     database_url: str, project: Project, max_uses: int
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -68,7 +68,7 @@ def test_of_many_subjects_at_once_as_many_win_as_a_token_has_uses(
         assert connection.execute("SELECT uses FROM muster.pilot_tokens").fetchall() == [(max_uses,)]
 
 
-def test_one_subject_at_once_redeems_once(database_url: str, project: Project) -> None:
+def test_concurrent_redemptions_by_one_user_count_once(database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         issue(connection, project, max_uses=SUBJECTS)
         answers = redeem_all(database_url, project, ["ada"] * SUBJECTS)

@@ -135,7 +135,7 @@ steps = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(history=st.lists(steps, min_size=8, max_size=30), asked=st.lists(requests(), min_size=1, max_size=2))
-def test_rollups_answer_as_the_events_do_that_are_left(
+def test_rollups_give_the_metrics_of_the_remaining_events(
     connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]
 ) -> None:
     connection, writer = connections

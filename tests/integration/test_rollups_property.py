@@ -258,7 +258,7 @@ def comparable(answer: Metrics) -> dict[str, Any]:
 
 @settings(max_examples=400, deadline=None)
 @given(history=st.lists(steps, min_size=8, max_size=30), asked=st.lists(requests(), min_size=2, max_size=3))
-def test_rollups_answer_as_the_events_do(
+def test_rollups_give_the_same_metrics_as_events(
     connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]
 ) -> None:
     answer_alike(connections, history, asked)
@@ -279,7 +279,7 @@ def test_rollups_answer_as_the_events_do(
         max_size=3,
     ),
 )
-def test_participants_are_told_apart_from_rollups_as_from_the_events(
+def test_participant_metrics_are_the_same_from_rollups_and_events(
     connections: tuple[Connection, Connection], history: list[Step], asked: list[MetricsRequest]
 ) -> None:
     answer_alike(connections, history, asked)

@@ -70,12 +70,12 @@ def test_any_of_our_roles_can_verify(database: Connection, role: str) -> None:
 
 
 @pytest.mark.parametrize("table", table_names())
-def test_a_dropped_table_is_found_and_mended(database: Connection, table: str) -> None:
+def test_a_dropped_table_is_found_and_repaired(database: Connection, table: str) -> None:
     assert_found_and_mended(database, f"DROP TABLE muster.{table} CASCADE", f"table muster.{table}")
 
 
 @pytest.mark.parametrize("table", table_names())
-def test_a_dropped_column_is_found_and_mended(database: Connection, table: str) -> None:
+def test_a_dropped_column_is_found_and_repaired(database: Connection, table: str) -> None:
     for column in SCHEMA["tables"][table]["columns"]:
         if f"({column['name']})" in (SCHEMA["tables"][table]["partitioned"] or ""):
             continue  # PostgreSQL refuses to drop it
@@ -85,7 +85,7 @@ def test_a_dropped_column_is_found_and_mended(database: Connection, table: str) 
         assert_found_and_mended(database, broken, place)
 
 
-def test_a_changed_column_is_found_and_mended(database: Connection) -> None:
+def test_a_changed_column_is_found_and_repaired(database: Connection) -> None:
     for change in (
         "ALTER COLUMN user_id TYPE varchar(20)",
         "ALTER COLUMN area DROP NOT NULL",
@@ -100,14 +100,14 @@ def test_a_changed_column_is_found_and_mended(database: Connection) -> None:
     assert_found_and_mended(database, broken, "column muster.analytics_consent.id")
 
 
-def test_a_dropped_constraint_is_found_and_mended(database: Connection) -> None:
+def test_a_dropped_constraint_is_found_and_repaired(database: Connection) -> None:
     for key in SCHEMA["constraints"]:
         table, _, name = key.partition(".")
         broken = f"ALTER TABLE muster.{table} DROP CONSTRAINT {name} CASCADE"
         assert_found_and_mended(database, broken, f"constraint {name} of muster.{table}")
 
 
-def test_a_dropped_and_a_changed_index_are_found_and_mended(database: Connection) -> None:
+def test_a_dropped_and_a_changed_index_are_found_and_repaired(database: Connection) -> None:
     for key, definition in SCHEMA["indexes"].items():
         table, _, name = key.partition(".")
         assert_found_and_mended(database, f"DROP INDEX muster.{name}", f"index muster.{name}")
@@ -117,7 +117,7 @@ def test_a_dropped_and_a_changed_index_are_found_and_mended(database: Connection
             assert_found_and_mended(database, f"DROP INDEX muster.{name}; {other}", f"index muster.{name}")
 
 
-def test_a_dropped_and_a_changed_function_are_found_and_mended(database: Connection) -> None:
+def test_a_dropped_and_a_changed_function_are_found_and_repaired(database: Connection) -> None:
     for signature, function in SCHEMA["functions"].items():
         place = f"function muster.{signature}"
         assert_found_and_mended(database, f"DROP FUNCTION muster.{signature} CASCADE", place)
@@ -125,7 +125,7 @@ def test_a_dropped_and_a_changed_function_are_found_and_mended(database: Connect
         assert_found_and_mended(database, changed, place)
 
 
-def test_a_revoked_grant_is_found_and_mended(database: Connection) -> None:
+def test_a_revoked_grant_is_found_and_repaired(database: Connection) -> None:
     for object_name, privilege, role in SCHEMA["grants"]:
         kind, _, name = object_name.partition(" ")
         table, _, column = name.rstrip(")").partition(" (") if kind == "TABLE" else (name, "", "")
@@ -134,12 +134,12 @@ def test_a_revoked_grant_is_found_and_mended(database: Connection) -> None:
         assert_found_and_mended(database, f"REVOKE {what} ON {kind} {table} FROM {role}", place)
 
 
-def test_a_grant_to_everyone_is_found_and_mended(database: Connection) -> None:
+def test_a_grant_to_everyone_is_found_and_repaired(database: Connection) -> None:
     broken = "GRANT SELECT ON muster.api_keys TO PUBLIC"
     assert_found_and_mended(database, broken, "grant of SELECT on TABLE muster.api_keys to PUBLIC")
 
 
-def test_a_dropped_a_changed_and_a_disabled_trigger_are_found_and_repaired(database: Connection) -> None:
+def test_dropped_changed_and_disabled_triggers_are_found_and_repaired(database: Connection) -> None:
     for key, definition in SCHEMA["triggers"].items():
         table, _, name = key.partition(".")
         place = f"trigger {name} of muster.{table}"
@@ -195,7 +195,7 @@ def test_a_lost_record_of_the_functions_is_found_and_repaired(database: Connecti
     assert_found_and_mended(database, "UPDATE muster.schema_functions SET checksum = 'x'", "migration functions")
 
 
-def test_a_missing_partition_is_found_and_mended(database: Connection) -> None:
+def test_a_missing_partition_is_found_and_repaired(database: Connection) -> None:
     for name in read_schema(database)["partitions"][-3:]:
         broken = f"DROP TABLE muster.{name}"
         database.execute(broken.encode())
@@ -205,12 +205,12 @@ def test_a_missing_partition_is_found_and_mended(database: Connection) -> None:
     assert_found_and_mended(database, broken, "partition muster.analytics_events_default")
 
 
-def test_another_owner_is_found_and_mended(database: Connection) -> None:
+def test_another_owner_is_found_and_repaired(database: Connection) -> None:
     broken = "ALTER TABLE muster.projects OWNER TO CURRENT_USER"
     assert_found_and_mended(database, broken, "table muster.projects")
 
 
-def test_what_is_not_ours_is_told_and_does_no_harm(database: Connection) -> None:
+def test_foreign_objects_are_reported_and_do_no_harm(database: Connection) -> None:
     database.execute("CREATE TABLE muster.notes (id integer)")
     database.execute("CREATE INDEX extra ON muster.analytics_sessions (browser)")
     result = verify(database)
