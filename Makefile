@@ -116,7 +116,7 @@ schema: $(VENV)/.local
 	@$(RUN) local.cli.schema
 
 test: $(VENV)/.dev .venv-ministack/.ready $(if $(NODE),$(STATIC))
-	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev .venv-checkov/.ready
 	$(BIN)/ruff check .

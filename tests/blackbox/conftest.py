@@ -44,6 +44,7 @@ def deployment(postgres: Cluster, build: Path) -> Iterator[Deployment]:
                 "Architecture": HOST_ARCHITECTURE,
                 "DatabaseMode": "external",
                 "DatabaseUrl": database_url,
+                "IngestMode": "direct",
                 "Stage": "test",
             }
         )
@@ -74,7 +75,9 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     elif kind in (DIRECT, BUFFERED):
         stack: Deployment = request.getfixturevalue("deployment")
         keys = request.getfixturevalue("deployed_keys")
-        stack.deploy({"IngestMode": "direct" if kind == DIRECT else "buffered"})
+        mode = "direct" if kind == DIRECT else "buffered"
+        if stack.parameters["IngestMode"] != mode:
+            stack.deploy({"IngestMode": mode})
         yield Api(stack.url, keys, breaks_gzip=True, answers_options=True)
     else:
         written = json.loads(Path(request.config.getoption("--keys")).read_text("utf-8"))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from tests.support.shipped import OUTCOMES, Outcome
 # The functions without a route; and gzip, because `sam local start-api` breaks a gzip body.
 INVOKED = ("ingest-gzip", "consume-unknown-key", "maintain-hourly", "migrate-verify")
 WITH_ROUTES = {route.function for route in load_template(PROJECT / "template.yaml").routes}
+# A container's connection to the database is not encrypted, and diagnostics warns about it.
+ANSWERS = {**OUTCOMES, "diagnostics": Outcome(200, "degraded")}
 SENT = [name for name in OUTCOMES if function_of(name) in WITH_ROUTES and name not in INVOKED]
 
 
@@ -43,14 +46,26 @@ def engine() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 @pytest.fixture(scope="module")
+def patient(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build with long timeouts: a cold start on a busy machine can take longer than the function's own."""
+    folder = tmp_path_factory.mktemp("patient")
+    for entry in build.iterdir():
+        if entry.name != "template.yaml":
+            (folder / entry.name).symlink_to(entry)
+    template = (build / "template.yaml").read_text("utf-8")
+    (folder / "template.yaml").write_text(re.sub(r"(?m)^( +Timeout): [0-9]+$", r"\1: 900", template), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def start_api(
-    engine: tuple[str, dict[str, str]], postgres: Cluster, build: Path, tmp_path_factory: pytest.TempPathFactory
+    engine: tuple[str, dict[str, str]], postgres: Cluster, patient: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StartApi]:
     host, environment = engine
     log = tmp_path_factory.mktemp("start-api") / "log"
     with (
         postgres.database() as database_url,
-        sam_local(build, database_url, host=host, port=free_port(), environment=environment, log=log) as url,
+        sam_local(patient, database_url, host=host, port=free_port(), environment=environment, log=log) as url,
     ):
         yield StartApi(url, database_url, log)
 
@@ -70,7 +85,7 @@ def test_start_api_answers_every_route(start_api: StartApi) -> None:
 def test_start_api_answers_a_shipped_event(name: str, start_api: StartApi) -> None:
     answer = send(name, start_api, make_project(start_api.database_url, name).keys)
     found = Outcome.of({"statusCode": answer.status_code, "body": answer.text})
-    assert found == OUTCOMES[name], start_api.log.read_text("utf-8")[-3000:]
+    assert found == ANSWERS[name], f"{answer.text}\n{start_api.log.read_text('utf-8')[-3000:]}"
 
 
 def send(name: str, start_api: StartApi, keys: dict[str, str]) -> httpx.Response:
@@ -90,12 +105,12 @@ def send(name: str, start_api: StartApi, keys: dict[str, str]) -> httpx.Response
 
 @pytest.mark.parametrize("name", INVOKED)
 def test_a_shipped_event_is_invoked(
-    name: str, engine: tuple[str, dict[str, str]], postgres: Cluster, build: Path
+    name: str, engine: tuple[str, dict[str, str]], postgres: Cluster, patient: Path
 ) -> None:
     host, environment = engine
     with postgres.database() as url:
         keys = make_project(url).keys
-        finished = invoke(FOLDER / f"{name}.json", build, url, keys, host=host, environment=environment)
+        finished = invoke(FOLDER / f"{name}.json", patient, url, keys, host=host, environment=environment)
     assert finished.returncode == 0, finished.stdout
     assert Outcome.of(answer_in(finished.stdout)) == OUTCOMES[name], finished.stdout
 

@@ -3,4 +3,4 @@
 import httpx
 
 # A server may restart on the same port, so no connection is kept.
-http = httpx.Client(trust_env=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+http = httpx.Client(trust_env=False, timeout=240, limits=httpx.Limits(max_keepalive_connections=0))
