@@ -1,4 +1,4 @@
-"""What clients rely on, asked of every way in which the API runs."""
+"""What clients rely on, tested in every run mode."""
 
 import gzip
 import json

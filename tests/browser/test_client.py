@@ -1,4 +1,4 @@
-"""The browser client in a real browser: what a page tracks is stored, once, whatever becomes of the page."""
+"""The browser client in a real browser: each tracked event is stored once, whatever happens to the page."""
 
 import os
 import signal
@@ -30,18 +30,18 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def kind() -> str:
-    """An event type of the test's own: tests share a database."""
+    """A new event type for each test, because tests share a database."""
     return f"counted_{uuid.uuid4().hex[:12]}"
 
 
 def track(page: Page, kind: str, first: int, last: int) -> None:
-    """Track events with the numbers from `first` up to, without, `last`, until each is on the device."""
+    """Track events numbered from `first` up to but not including `last`, and wait until each is queued."""
     states = page.evaluate("([kind, first, last]) => many(kind, first, last)", [kind, first, last])
     assert set(states) == {"stored"}
 
 
 def put_clock(page: Page, offset_ms: int) -> None:
-    """Have the page's clock be off by so much."""
+    """Shift the page's clock."""
     page.add_init_script(
         f"""Date = class extends Date {{
           constructor(...given) {{ super(...(given.length ? given : [Date.now()])) }}
@@ -51,7 +51,7 @@ def put_clock(page: Page, offset_ms: int) -> None:
 
 
 def consent_of(site: Site, **who: str) -> tuple[str, str | None]:
-    """What the server holds of somebody's decision, with its version."""
+    """The consent decision stored on the server, with its version."""
     ((name, value),) = who.items()
     known = site.server.get(f"/v1/consent?{name}={value}")
     return known["status"], known["version"]
@@ -181,8 +181,8 @@ def test_a_withdrawal_on_another_device_applies_on_this_one(
     track(page, kind, 0, 3)
     page.evaluate("muster.flush()")
     eventually(page, lambda: status(page)["reason"], "consent_denied")
-    told = status(page)
-    assert (told["consent"], told["userId"], told["tracked"], told["purged"]) == ("withdrawn", None, 3, 3)
+    final = status(page)
+    assert (final["consent"], final["userId"], final["tracked"], final["purged"]) == ("withdrawn", None, 3, 3)
     assert (site.requests, site.server.events(kind)) == ([], [])
 
 
@@ -279,7 +279,7 @@ def test_a_page_on_another_origin_sends_through_cors(site: Site, kind: str) -> N
     page.evaluate("muster.flush()")
     eventually(page, lambda: site.server.events(kind), [0, 1])
     track(page, kind, 2, 4)
-    # As if it were left: of a page that is really gone the browser has nobody to ask for that permission.
+    # Simulate leaving the page: the browser cannot ask a closed page for that permission.
     page.evaluate("dispatchEvent(new Event('pagehide'))")
     eventually(page, lambda: site.server.events(kind), [0, 1, 2, 3])
 
@@ -304,7 +304,7 @@ def test_a_page_keeps_its_queue_until_its_origin_is_allowed(fragile_site: Site, 
 
 
 def allow_origins(server: Server, origin: str) -> None:
-    """Let pages of this origin alone use the project's keys."""
+    """Allow only pages on this origin to use the project's keys."""
     with psycopg.connect(server.database_url) as connection:
         connection.execute("UPDATE muster.projects SET allowed_origins = %s", [[origin]])
 

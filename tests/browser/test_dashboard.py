@@ -371,7 +371,7 @@ def test_a_server_outage_shows_an_error_and_keeps_the_view(fragile: Server, open
     expect(page.get_by_text("This device is offline.").first).to_be_visible()
     dashboard.context.set_offline(False)
     expect(page.locator(".banner")).to_have_count(0)
-    # Its functions start anew, all at once.
+    # All its functions start again at once.
     expect(page.get_by_role("alert")).to_have_count(0, timeout=30_000)
 
 

@@ -1,4 +1,4 @@
-"""A deployed stack in its life: events while the database is away, an update, a broken schema, its end."""
+"""The life of a deployed stack: a database outage, an update, a broken schema, its deletion."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What a cold start has to load."""
+"""The size of the layer, which each cold start loads."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The template is valid, and what `sam build` makes of it is what Lambda needs."""
+"""The template is valid, and `sam build` makes what Lambda needs."""
 
 import os
 import shutil

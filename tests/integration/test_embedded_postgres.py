@@ -1,4 +1,4 @@
-"""The embedded Postgres starts again with what was committed, however it ended."""
+"""The embedded Postgres starts again with all committed data, however it ended."""
 
 import os
 import re
@@ -49,7 +49,7 @@ else:
 print(*[server.url for server in servers], flush=True)
 signal.pause()
 """
-# Makes half a cluster, and removes it when it is told to end, as the real one does.
+# Makes half a cluster, and removes it on a signal to end, as the real one does.
 STUCK_INITDB = """#!/bin/sh
 trap 'rm -rf "$2"; exit 1' INT
 touch "$2/PG_VERSION"
@@ -169,7 +169,7 @@ def test_it_restarts_with_all_committed_data_however_it_ended(folder: Path, end:
 def test_it_outlives_its_starting_thread_and_ends_with_the_process(folder: Path, thread: str) -> None:
     with a_parent(folder, thread=thread) as parent:
         pid, url = int(said(parent)), said(parent)
-        # A server that was told to end takes no new connection.
+        # A stopping server accepts no new connection.
         psycopg.connect(url).close()
     assert ends(pid)
 

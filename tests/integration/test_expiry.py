@@ -1,4 +1,4 @@
-"""What is older than a project keeps it goes: all of it, nothing else, and nobody waits for it."""
+"""Data retention deletes everything older than the project stores, nothing else, and blocks no writer."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 @dataclass
 class Store:
-    """A project that is written to as ingest does it: an event and its session, in one transaction."""
+    """A project that events are written to as ingest does: an event and its session in one transaction."""
 
     connection: Connection
     days: int | None = YEAR
@@ -95,7 +95,7 @@ class Store:
         )
 
     def sessions(self) -> dict[int, int]:
-        """How many events each is said to hold."""
+        """Each session's count of events."""
         rows = self.connection.execute(
             "SELECT id, events_count FROM muster.analytics_sessions WHERE project_id = %s", [self.id]
         ).fetchall()
@@ -112,7 +112,7 @@ class Store:
             pass
 
     def answers(self) -> list[dict[str, Any]]:
-        """What rollups say, after they were seen to say what the events do."""
+        """The metrics from rollups, after comparing them with the metrics from events."""
         found = []
         for start, end in ((JANUARY, MARCH), (FEBRUARY, MARCH), (FEBRUARY, datetime.now(UTC))):
             request = MetricsRequest(timeframe=None, start=start, end=end, granularity="week", breakdown="userId")
@@ -137,7 +137,7 @@ class Store:
 
 
 def fill(store: Store) -> None:
-    """Two old months, sessions that go on into the next and to this day, and what is of now."""
+    """Store two old months, sessions that continue into the next month or until today, and recent events."""
     now = datetime.now(UTC) - timedelta(hours=2)
     store.write(1, "ada", JANUARY + timedelta(days=2), JANUARY + timedelta(days=2, minutes=5))
     store.write(2, "bob", FEBRUARY - timedelta(minutes=5), FEBRUARY + timedelta(minutes=5))
@@ -169,7 +169,7 @@ def partitions(connection: Connection) -> set[str]:
 
 
 def users_of(store: Store) -> set[tuple[str, int]]:
-    """The users that rollups know, with their sessions."""
+    """The users in the rollups, with their sessions."""
     rows = store.connection.execute(
         "SELECT user_id, session_id FROM muster.rollup_user_sessions FULL JOIN (SELECT DISTINCT project_id, user_id"
         " FROM muster.rollup_user_days) d USING (project_id, user_id) WHERE project_id = %s",
@@ -179,7 +179,7 @@ def users_of(store: Store) -> set[tuple[str, int]]:
 
 
 def scopes_of(store: Store) -> set[tuple[str, str | None]]:
-    """The values that rollups know, with their dimensions."""
+    """The values in the rollups, with their dimensions."""
     rows = store.connection.execute(
         "SELECT d.name, v.value FROM muster.rollup_dimension_values v"
         " JOIN muster.rollup_dimensions d ON d.id = v.dimension_id"
@@ -212,8 +212,8 @@ def test_old_data_is_deleted_and_nothing_else(connection: Connection) -> None:
     answer = expire(connection, SETTINGS, dry_run=False)
     assert answer["complete"]
     assert (answer["partitions"], OLD_MONTHS[0] in partitions(connection)) == ([], True)
-    (gone,) = answer["projects"]
-    assert {name: gone[name] for name in ("events", "sessions", "rejections", "ignored", "left")} == {
+    (deleted,) = answer["projects"]
+    assert {name: deleted[name] for name in ("events", "sessions", "rejections", "ignored", "left")} == {
         "events": 8, "sessions": 5, "rejections": 1, "ignored": 1, "left": None,
     }  # fmt: skip
     assert len(store.events()) == 3
@@ -262,7 +262,7 @@ def test_dropping_partitions_has_the_same_result_as_deleting_in_steps(connection
     steps = Store(connection, zone=zone)
     fill(steps)
     steps.fold()
-    # While somebody keeps the months, by steps; then nobody keeps them.
+    # First one project still needs the months, so they are deleted in steps; then no project needs them.
     connection.execute("UPDATE muster.projects SET retention_days = NULL WHERE id = %s", [store.id])
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == []
     connection.execute("UPDATE muster.projects SET retention_days = 365")
@@ -313,9 +313,9 @@ def test_work_that_exceeds_the_time_limit_is_left_for_the_next_run(
         hurried.setattr("muster.maintenance.data_retention.time.monotonic", lambda: next(spent, 1_000.0))
         answer = expire(connection, SETTINGS, dry_run=False)
     assert not answer["complete"]
-    (gone,) = answer["projects"]
-    assert (gone["events"], gone["left"]["events"]) == (6, 2)
-    assert gone["left"]["rejections"] == 1
+    (deleted,) = answer["projects"]
+    assert (deleted["events"], deleted["left"]["events"]) == (6, 2)
+    assert deleted["left"]["rejections"] == 1
     store.answers()
     assert expire(connection, SETTINGS, dry_run=False)["complete"]
     assert len(store.events()) == 3

@@ -1,4 +1,4 @@
-"""An access log through the API: every line accounted for, with the numbers of a count of the file by other means."""
+"""Import of an access log through the API: every line is accounted for, and an independent count agrees."""
 
 import gzip
 import json
@@ -43,8 +43,8 @@ def target(api: LocalDatabase) -> Target:
     return Target(api.url, api.keys["admin"], api.keys["read"])
 
 
-def counted_by_other_means() -> dict[str, Any]:
-    """The log's days, types and sessions, less bots; by splitting lines, and with none of the importer's code."""
+def independent_count() -> dict[str, Any]:
+    """Count the log's days, types and sessions without bots, using none of the importer's code."""
     is_crawler = cache(CrawlerDetect().is_crawler)
     lines = gzip.decompress(LOG.read_bytes()).decode("utf-8", "replace").splitlines()
     days: Counter[str] = Counter()
@@ -78,7 +78,7 @@ def counted_by_other_means() -> dict[str, Any]:
 
 @needs_the_log
 def test_the_real_log_is_stored_once_and_counted_correctly(api: LocalDatabase) -> None:
-    expected = counted_by_other_means()
+    expected = independent_count()
     first, second = import_log(LOG, target(api)), import_log(LOG, target(api))
     assert first.adds_up
     assert second.adds_up
@@ -164,7 +164,7 @@ def test_an_unreachable_server_is_retried_and_then_given_up(tmp_path: Path) -> N
     log.write_text(LINE.format(client="c", second=1, path="a"))
     pauses: list[float] = []
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens on it
+        taken.bind(("127.0.0.1", 0))  # and nothing listens on it
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         report = import_log(log, Target(url, "ma_x", "mr_x"), sleep=pauses.append)
     assert report.stopped is not None

@@ -1,4 +1,4 @@
-"""make load: what is too much is shed, and nothing that was acknowledged is lost."""
+"""`make load`: excess requests are shed, and no acknowledged event is lost."""
 
 import re
 from pathlib import Path

@@ -212,7 +212,7 @@ def gates(tmp_path: Path, threads: ThreadPoolExecutor) -> Iterator[Callable[[], 
 
 
 def logged(folder: Path, function: str, text: str) -> Callable[[], bool]:
-    """Whether a text is in the log of a function: a response may be here before the lines of its handler are."""
+    """Whether a text is in a function's log: a response can arrive before its log lines."""
     log = folder / "log" / f"{function}.log"
     return lambda: log.exists() and text in log.read_text("utf-8")
 

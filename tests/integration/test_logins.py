@@ -1,4 +1,4 @@
-"""Logging in with what is kept elsewhere: a secret that rotates, credentials that Lambda hands out."""
+"""Database logins with external credentials: a rotating secret, and those that Lambda provides."""
 
 import json
 import ssl

@@ -1,4 +1,4 @@
-"""Migrations: once each, whole or not at all, one process at a time, and refused with a sentence when in doubt."""
+"""Migrations run once each, completely or not at all, in one process at a time; doubtful ones are refused."""
 
 import re
 import shutil
@@ -39,7 +39,7 @@ def empty(empty_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
-    """A copy of the migrations, to be changed."""
+    """A copy of the migrations that a test can change."""
     return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
 
 
@@ -135,7 +135,7 @@ FIRST_RELEASE = 5
 
 
 def test_a_later_migration_only_adds() -> None:
-    """The functions of the release before run until the deployment replaces them, and again after a rollback."""
+    """The previous release keeps running until the deployment replaces it, and again after a rollback."""
     removing = re.compile(r"^\s*(DROP (?:TABLE|FUNCTION|TYPE)|ALTER TABLE .* (?:DROP|RENAME))", re.MULTILINE)
     later = [file for file in MIGRATIONS.glob("[0-9]*.sql") if int(file.name[:4]) > FIRST_RELEASE]
     assert [file.name for file in later if removing.search(file.read_text("utf-8"))] == []

@@ -1,4 +1,4 @@
-"""Web pages and `make run`: what a browser would be told over HTTP, by a project that allows one origin."""
+"""Web pages and `make run`: the CORS responses of a project that allows one origin."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""A pilot token under many hands at once: real connections, as many as the server lets in."""
+"""Concurrent redemptions of a pilot token, over as many real connections as the server allows."""
 
 import threading
 from collections import Counter
@@ -28,7 +28,7 @@ def issue(connection: psycopg.Connection[Any], project: Project, *, max_uses: in
 
 
 def redeem_all(database_url: str, project: Project, users: list[str]) -> list[dict[str, Any]]:
-    """Each by a connection of its own, in waves whose hands all wait for each other before they ask."""
+    """Redeem over one connection each, in waves that start together."""
     asked: list[dict[str, Any]] = []
 
     def redeem(user: str, together: threading.Barrier) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Folding what no client sends: a dump of another server, and a load of one transaction."""
+"""Roll-ups of events that no client sends: a dump from another server, and one large transaction."""
 
 import uuid
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def tail(connection: psycopg.Connection[Any]) -> int:
+def unrolled_count(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute(
         "SELECT count(*) FROM muster.analytics_events e, muster.rollup_state s WHERE e.xid >= s.watermark"
     ).fetchone()
@@ -50,12 +50,12 @@ def test_events_from_another_server_do_not_stay_unrolled(database: psycopg.Conne
     project = create_project(database, "restored")
     database.execute(INSERT, (project, 3_000))
     roll_up(database, project, 10_000)
-    assert tail(database) == 0
+    assert unrolled_count(database) == 0
     database.execute("UPDATE muster.analytics_events SET xid = xid + 1000000000000")
     database.execute("UPDATE muster.rollup_state SET system_identifier = 1")
     for _ in range(2):
         roll_up(database, project, 10_000)
-    assert tail(database) == 0
+    assert unrolled_count(database) == 0
     assert_exact(database, project, 3_000)
 
 

@@ -1,4 +1,4 @@
-"""How much room an event takes in the database, which the costs are reckoned with."""
+"""The size of an event in the database, which the cost estimate uses."""
 
 import json
 

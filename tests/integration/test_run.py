@@ -1,4 +1,4 @@
-"""`make run` and `make demo`, as a newcomer starts them."""
+"""`make run` and `make demo` as a new user starts them."""
 
 import json
 import os
@@ -32,7 +32,7 @@ LAST_LINE = "Press Ctrl-C to stop."
 
 @dataclass
 class Started:
-    """A server that a person has started."""
+    """A running server and its output."""
 
     url: str
     database_url: str

@@ -1,4 +1,4 @@
-"""docs/runbook.md as an operator uses it: every command and statement in it, on a system that is really broken."""
+"""Every command and statement of docs/runbook.md, run on a system that is really broken."""
 
 import json
 import os
@@ -59,13 +59,13 @@ open(os.environ["AWS_CALLS"], "a").write(json.dumps(sys.argv[1:]) + "\\n")
 
 
 def sections() -> dict[str, str]:
-    """The runbook's questions; what comes before them has no name."""
+    """The runbook's sections by question; the introduction has no name."""
     parts = re.split(r"^## (.+)$", TEXT, flags=re.MULTILINE)
     return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 
 
 def blocks(section: str) -> list[tuple[str, str]]:
-    """The section's commands and statements, as they stand, each with its language."""
+    """The section's code blocks, each with its language."""
     return [
         (language, re.sub(f"^{indent}", "", code, flags=re.M)) for indent, language, code in _BLOCK.findall(section)
     ]
@@ -77,7 +77,7 @@ PRELUDE = blocks(SECTIONS[""])[1][1]
 
 @dataclass
 class Operator:
-    """Somebody with a shell, a SQL client and the runbook."""
+    """An operator with a shell, a SQL client and the runbook."""
 
     url: str
     database_url: str
@@ -88,7 +88,7 @@ class Operator:
     )
 
     def follow(self, question: str, language: str, **replaced: str) -> str:
-        """Do what the question's next block says, which is of this language; answers what that printed."""
+        """Run the section's next block, which must have this language. Return its output."""
         found, code = self.unused[question].pop(0)
         assert found == language, code
         for name, value in replaced.items():
@@ -98,7 +98,7 @@ class Operator:
         return self.shell(code) if language == "sh" else self.sql(code)
 
     def shell(self, code: str) -> str:
-        """Run commands, with `sam` and `aws` as they are above."""
+        """Run shell commands with the stand-ins for `sam` and `aws`."""
         environment = {
             "PATH": f"{self.folder}:{os.environ['PATH']}",
             "PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'shared'}",
@@ -124,7 +124,7 @@ class Operator:
         return run.stdout
 
     def sql(self, statement: str) -> str:
-        """Run SQL as the database's owner; answers the rows as text."""
+        """Run SQL as the database's owner. Return the rows as text."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return (
@@ -132,7 +132,7 @@ class Operator:
             )
 
     def remedies(self) -> list[str]:
-        """The remedies of what fails, as statements."""
+        """The remedies of the failed checks."""
         headers = {"authorization": f"Bearer {self.keys['read']}"}
         answer = http.get(f"{self.url}/v1/diagnostics", headers=headers).json()
         checks = [check for check in answer["checks"] if check["status"] == "fail" and check["name"] != "write_canary"]
@@ -143,7 +143,7 @@ class Operator:
         return http.post(f"{self.url}/v1/events", json=batch, headers=headers)
 
     def find(self, query: str, function: str = "IngestFunction", **replaced: str) -> list[dict[str, Any]]:
-        """The lines of a function's log that a saved query finds; an answer may be here before its lines are."""
+        """The log lines that a saved query finds. Waits, because a response can arrive before its log lines."""
         deadline = time.monotonic() + LOG_SECONDS
         while True:
             text = (self.folder / "log" / f"{function}.log").read_text("utf-8")
@@ -153,7 +153,7 @@ class Operator:
             time.sleep(0.05)
 
     def finish(self, question: str) -> None:
-        """All is well, and nothing of the question's section was left out."""
+        """Check that ingest works and that every block of the section was used."""
         assert "200" in self.shell("post").splitlines()[0]
         assert self.unused[question] == []
 
@@ -340,7 +340,7 @@ def test_consent_is_not_set(operator: Operator) -> None:
     assert '"status":"granted"' in operator.follow(question, "sh", USER_ID="runbook", VERSION="2026-01")
     assert '"accepted":1' in operator.shell("post")
     assert operator.follow(question, "sql", PROJECT_NAME="tests") == "UPDATE 1"
-    assert operator.post(a_batch(an_event(), userId="somebody else")).json()["accepted"] == 1
+    assert operator.post(a_batch(an_event(), userId="another user")).json()["accepted"] == 1
     operator.finish(question)
 
 
