@@ -29,6 +29,8 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
+# Every program of a run starts faster from compiled modules; an environment may forbid to write them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run demo dashboard screenshot openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
@@ -131,7 +133,7 @@ schema: $(VENV)/.local
 	@$(RUN) local.cli.schema
 
 test: $(VENV)/.dev .venv-ministack/.ready $(if $(NODE),$(STATIC))
-	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev .venv-checkov/.ready
 	$(BIN)/ruff check .

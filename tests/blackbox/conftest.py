@@ -44,6 +44,7 @@ def deployment(postgres: Cluster, build: Path) -> Iterator[Deployment]:
                 "Architecture": HOST_ARCHITECTURE,
                 "DatabaseMode": "external",
                 "DatabaseUrl": database_url,
+                "IngestMode": "direct",
                 "Stage": "test",
             }
         )
@@ -52,7 +53,7 @@ def deployment(postgres: Cluster, build: Path) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="session")
 def deployed_keys(deployment: Deployment) -> dict[str, str]:
-    """The keys of a project in the deployed stack, made as an engineer makes them."""
+    """The keys of a new project in the deployed stack."""
     made = deployment.invoke("MigrateFunction", {"action": "create_project", "name": "tests"})
     return dict(made["keys"])
 
@@ -74,7 +75,9 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     elif kind in (DIRECT, BUFFERED):
         stack: Deployment = request.getfixturevalue("deployment")
         keys = request.getfixturevalue("deployed_keys")
-        stack.deploy({"IngestMode": "direct" if kind == DIRECT else "buffered"})
+        mode = "direct" if kind == DIRECT else "buffered"
+        if stack.parameters["IngestMode"] != mode:
+            stack.deploy({"IngestMode": mode})
         yield Api(stack.url, keys, breaks_gzip=True, answers_options=True)
     else:
         written = json.loads(Path(request.config.getoption("--keys")).read_text("utf-8"))
@@ -83,7 +86,7 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @contextmanager
 def in_containers(postgres: Cluster, build: Path, log: Path) -> Iterator[Api]:
-    """The API by `sam local start-api`."""
+    """The API in containers, by `sam local start-api`."""
     with container_engine() as (host, environment), postgres.database() as url:
         keys = make_project(url).keys
         with sam_local(build, url, host=host, port=free_port(), environment=environment, log=log) as address:

@@ -1,4 +1,4 @@
-"""What clients rely on, asked of every way in which the API runs."""
+"""What clients rely on, tested in every run mode."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ def test_a_batch_is_stored_once_however_often_it_is_sent(api: Api) -> None:
     eventually(lambda: api.get("/v1/sessions/" + batch["sessionId"]).json()["eventsCount"], 2)
 
 
-def test_a_bad_event_is_rejected_with_its_place_and_harms_no_neighbour(api: Api) -> None:
+def test_an_invalid_event_is_rejected_alone_with_its_position(api: Api) -> None:
     event_type = f"type-{uuid.uuid4()}"
     events = [an_event(eventType=event_type) for _ in range(5)]
     events[2]["timestamp"] = "yesterday"
@@ -44,7 +44,7 @@ def test_a_bad_event_is_rejected_with_its_place_and_harms_no_neighbour(api: Api)
     eventually(lambda: "rejections" in {c["name"] for c in api.get("/v1/diagnostics").json()["checks"]}, True)
 
 
-def test_a_beacon_is_read(api: Api) -> None:
+def test_a_beacon_is_accepted(api: Api) -> None:
     event_type = f"type-{uuid.uuid4()}"
     content = json.dumps(a_batch(an_event(eventType=event_type)))
     query = {"key": api.keys["write"]}
@@ -53,7 +53,7 @@ def test_a_beacon_is_read(api: Api) -> None:
     eventually(lambda: count(api, eventType=event_type), 1)
 
 
-def test_gzip_is_read(api: Api) -> None:
+def test_a_gzip_body_is_accepted(api: Api) -> None:
     if api.breaks_gzip:
         pytest.skip("MiniStack and sam local hand a gzip body on as broken text; make run and the emulator read it")
     content = gzip.compress(json.dumps(a_batch()).encode())
@@ -64,19 +64,19 @@ def test_gzip_is_read(api: Api) -> None:
 @pytest.mark.parametrize(
     ("content", "code"), [("", "invalid_json"), ("{", "invalid_json"), ("[]", "invalid_batch"), ("{}", "invalid_batch")]
 )
-def test_a_bad_request_is_a_400_by_name(api: Api, content: str, code: str) -> None:
+def test_a_bad_request_is_a_400_with_an_error_code(api: Api, content: str, code: str) -> None:
     answer = api.post(None, content=content, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
 
 
-def test_each_route_asks_for_its_kind_of_key(api: Api) -> None:
+def test_each_route_requires_its_kind_of_key(api: Api) -> None:
     assert api.post(a_batch(), kind=None).status_code == 401
     assert api.post(a_batch(), kind="read").status_code == 403
     assert api.get("/v1/metrics", kind="write").status_code == 403
     assert api.get("/v1/diagnostics", kind=None).status_code == 401
 
 
-def test_a_session_is_put_and_got(api: Api) -> None:
+def test_a_session_is_stored_and_returned(api: Api) -> None:
     path = f"/v1/sessions/{uuid.uuid4()}"
     assert api.request("PUT", path, kind="write", json={"userId": "ada"}).json()["created"] is True
     assert api.get(path).json()["userId"] == "ada"
@@ -101,7 +101,7 @@ def test_events_are_paged(api: Api) -> None:
     assert second["nextCursor"] is None
 
 
-def test_it_says_that_it_is_well(api: Api) -> None:
+def test_the_health_check_succeeds(api: Api) -> None:
     assert api.get("/healthz", kind=None).json() == {"status": "ok"}
     answer = api.get("/v1/diagnostics")
     assert answer.status_code == 200
@@ -109,7 +109,7 @@ def test_it_says_that_it_is_well(api: Api) -> None:
     assert failing == []
 
 
-def test_a_page_is_told_that_it_may_send_and_read(api: Api) -> None:
+def test_cors_headers_allow_a_page_to_send_and_read(api: Api) -> None:
     page = {"origin": "https://shop.example"}
     answer = api.post(a_batch(), headers=page)
     assert answer.status_code in STORED, answer.text
@@ -119,7 +119,7 @@ def test_a_page_is_told_that_it_may_send_and_read(api: Api) -> None:
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://shop.example")
 
 
-def test_a_browser_may_ask_first_without_a_key(api: Api) -> None:
+def test_a_preflight_needs_no_key(api: Api) -> None:
     if api.answers_options:
         pytest.skip("MiniStack answers OPTIONS itself, with 403, and hands it on to no function")
     asking = {

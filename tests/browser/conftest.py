@@ -1,4 +1,4 @@
-"""A browser, a server and a site for each test that needs them."""
+"""Fixtures: a browser, a server and a site."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support.web import node
 # Not for the session: while it is open this thread has an event loop, which other tests must not find.
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Drives the browser."""
+    """The browser driver."""
     with sync_playwright() as started:
         yield started
 
@@ -30,27 +30,27 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(postgres: Cluster) -> Iterator[Server]:
-    """The API on a database of the module's own."""
+    """The API on a database of this module."""
     with postgres.database() as url, serving(url, make_project(url)) as started:
         yield started
 
 
 @pytest.fixture
 def fragile(database_url: str, project: Project) -> Iterator[Server]:
-    """The API on a database of the test's own, to be killed."""
+    """An API that a test may kill, on its own database."""
     with serving(database_url, project) as started:
         yield started
 
 
 @pytest.fixture
 def site(browser: Browser, server: Server) -> Iterator[Site]:
-    """A site of the API's own origin, in a profile of the test's own."""
+    """A site on the API's origin, in a new browser profile."""
     yield from _site(browser, server)
 
 
 @pytest.fixture
 def fragile_site(browser: Browser, fragile: Server) -> Iterator[Site]:
-    """A site whose API will be killed."""
+    """A site with an API that the test may kill."""
     yield from _site(browser, fragile)
 
 
@@ -63,7 +63,7 @@ def _site(browser: Browser, server: Server) -> Iterator[Site]:
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Open]:
-    """Opens dashboards; afterwards none has complained of anything, or asked anybody else."""
+    """Opens dashboards, and fails if one logged an error or asked another host."""
     made: list[Dashboard] = []
 
     def open_one(server: Server, kind: str | None = "read", **options: Any) -> Dashboard:

@@ -1,4 +1,4 @@
-"""The browser client in a real browser: what a page tracks is stored, once, whatever becomes of the page."""
+"""The browser client in a real browser: each tracked event is stored once, whatever happens to the page."""
 
 import os
 import signal
@@ -30,18 +30,18 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def kind() -> str:
-    """An event type of the test's own: tests share a database."""
+    """A new event type for each test, because tests share a database."""
     return f"counted_{uuid.uuid4().hex[:12]}"
 
 
 def track(page: Page, kind: str, first: int, last: int) -> None:
-    """Track events with the numbers from `first` up to, without, `last`, until each is on the device."""
+    """Track events numbered from `first` up to but not including `last`, and wait until each is queued."""
     states = page.evaluate("([kind, first, last]) => many(kind, first, last)", [kind, first, last])
     assert set(states) == {"stored"}
 
 
 def put_clock(page: Page, offset_ms: int) -> None:
-    """Have the page's clock be off by so much."""
+    """Shift the page's clock."""
     page.add_init_script(
         f"""Date = class extends Date {{
           constructor(...given) {{ super(...(given.length ? given : [Date.now()])) }}
@@ -51,13 +51,13 @@ def put_clock(page: Page, offset_ms: int) -> None:
 
 
 def consent_of(site: Site, **who: str) -> tuple[str, str | None]:
-    """What the server holds of somebody's decision, with its version."""
+    """The consent decision stored on the server, with its version."""
     ((name, value),) = who.items()
     known = site.server.get(f"/v1/consent?{name}={value}")
     return known["status"], known["version"]
 
 
-def test_an_event_of_a_page_is_stored_and_its_status_says_so(site: Site, kind: str) -> None:
+def test_an_event_is_stored_and_its_status_says_so(site: Site, kind: str) -> None:
     page = site.open(context={"appVersion": "1.2.3"})
     tracked = page.evaluate(f"muster.track('{kind}', 'tests', {{n: 1}})")
     assert tracked["state"] == "stored"
@@ -69,7 +69,7 @@ def test_an_event_of_a_page_is_stored_and_its_status_says_so(site: Site, kind: s
     assert (session["eventsCount"], session["isActive"]) == (1, True)
 
 
-def test_what_happens_offline_is_stored_when_the_network_is_back(site: Site, kind: str) -> None:
+def test_offline_events_are_stored_when_the_network_is_back(site: Site, kind: str) -> None:
     page = site.open(retryMaxMs=60_000, retryMs=60_000)
     site.context.set_offline(True)
     track(page, kind, 0, 20)
@@ -80,7 +80,7 @@ def test_what_happens_offline_is_stored_when_the_network_is_back(site: Site, kin
     eventually(page, lambda: status(page)["queued"], 0)
 
 
-def test_a_page_that_is_reloaded_loses_nothing_of_its_queue(site: Site, kind: str) -> None:
+def test_a_reload_loses_no_queued_event(site: Site, kind: str) -> None:
     page = site.context.new_page()
     page.add_init_script("navigator.sendBeacon = () => false")
     site.open(page=page, **QUIET)
@@ -90,7 +90,7 @@ def test_a_page_that_is_reloaded_loses_nothing_of_its_queue(site: Site, kind: st
     eventually(page, lambda: status(page)["sent"], {"accepted": 30})
 
 
-def test_two_tabs_share_a_session_and_its_numbers(site: Site, kind: str) -> None:
+def test_two_tabs_share_a_session_and_its_sequence(site: Site, kind: str) -> None:
     first, second = site.open(), site.open()
     for n in range(0, 100, 10):
         track(first if n % 20 else second, kind, n, n + 10)
@@ -104,7 +104,7 @@ def test_two_tabs_share_a_session_and_its_numbers(site: Site, kind: str) -> None
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_a_server_that_is_busy_gets_the_same_batch_again_after_its_pause(site: Site, kind: str) -> None:
+def test_a_busy_server_gets_the_same_batch_again_after_a_pause(site: Site, kind: str) -> None:
     refused: list[float] = []
 
     def twice(route: Route) -> None:
@@ -125,7 +125,7 @@ def test_a_server_that_is_busy_gets_the_same_batch_again_after_its_pause(site: S
     assert len({batch["sentAt"] for batch in site.requests}) == 3
 
 
-def test_nothing_leaves_before_consent_and_a_withdrawal_empties_the_queue(site: Site, kind: str) -> None:
+def test_nothing_is_sent_before_consent_or_after_withdrawal(site: Site, kind: str) -> None:
     page, other = site.open(consent="required"), site.open(consent="required")
     held = page.evaluate(f"muster.track('{kind}', 'tests', {{n: 0}})")
     assert held["state"] == "held"
@@ -150,7 +150,7 @@ def test_nothing_leaves_before_consent_and_a_withdrawal_empties_the_queue(site: 
     assert site.server.events(kind) == [0, 1]
 
 
-def test_a_withdrawal_that_the_server_did_not_hear_is_told_by_the_next_page(site: Site, kind: str) -> None:
+def test_the_next_page_sends_a_withdrawal_that_did_not_arrive(site: Site, kind: str) -> None:
     page = site.open()
     page.evaluate(f"muster.identify('{kind}')")
     track(page, kind, 0, 1)
@@ -165,7 +165,7 @@ def test_a_withdrawal_that_the_server_did_not_hear_is_told_by_the_next_page(site
     assert (status(page)["userId"], status(page)["reason"]) == (None, "consent_denied")
 
 
-def test_who_withdrew_on_another_device_is_not_counted_on_this_one(
+def test_a_withdrawal_on_another_device_applies_on_this_one(
     browser: Browser, server: Server, site: Site, kind: str
 ) -> None:
     page = site.open(**QUIET)
@@ -181,8 +181,8 @@ def test_who_withdrew_on_another_device_is_not_counted_on_this_one(
     track(page, kind, 0, 3)
     page.evaluate("muster.flush()")
     eventually(page, lambda: status(page)["reason"], "consent_denied")
-    told = status(page)
-    assert (told["consent"], told["userId"], told["tracked"], told["purged"]) == ("withdrawn", None, 3, 3)
+    final = status(page)
+    assert (final["consent"], final["userId"], final["tracked"], final["purged"]) == ("withdrawn", None, 3, 3)
     assert (site.requests, site.server.events(kind)) == ([], [])
 
 
@@ -196,9 +196,7 @@ def test_do_not_track_is_respected_where_the_page_says_so(site: Site, kind: str)
     assert site.requests == []
 
 
-def test_a_page_that_is_left_with_a_full_queue_sends_what_a_beacon_holds_and_the_rest_later(
-    site: Site, kind: str
-) -> None:
+def test_leaving_a_page_sends_a_beacon_and_keeps_the_remaining_queue(site: Site, kind: str) -> None:
     page = site.open(**QUIET)
     track(page, kind, 0, 600)
     page.goto("about:blank")
@@ -220,7 +218,7 @@ def test_a_tab_that_is_closed_right_after_an_event_delivers_it(site: Site, kind:
 
 
 @pytest.mark.parametrize("days", [-1.0, 0.95])
-def test_a_clock_that_is_off_by_a_day_loses_nothing_and_is_known(site: Site, kind: str, days: float) -> None:
+def test_a_clock_that_is_off_by_a_day_loses_no_event(site: Site, kind: str, days: float) -> None:
     page = site.context.new_page()
     put_clock(page, int(days * DAY_MS))
     site.open(page=page)
@@ -230,7 +228,7 @@ def test_a_clock_that_is_off_by_a_day_loses_nothing_and_is_known(site: Site, kin
     assert abs(ledger["clockSkewMs"] + days * DAY_MS) < 60_000
 
 
-def test_an_event_that_the_server_rejects_is_reported_and_not_sent_again(site: Site, kind: str) -> None:
+def test_a_rejected_event_is_reported_and_not_sent_again(site: Site, kind: str) -> None:
     page = site.context.new_page()
     put_clock(page, 2 * DAY_MS)
     site.open(page=page, init="onRejected: (rejected) => { window.rejected = rejected }")
@@ -244,7 +242,7 @@ def test_an_event_that_the_server_rejects_is_reported_and_not_sent_again(site: S
     assert [each["reason"] for each in found] == ["timestamp_out_of_range"]
 
 
-def test_where_storage_is_blocked_events_are_kept_in_memory_and_stored(site: Site, kind: str) -> None:
+def test_without_browser_storage_events_are_queued_in_memory(site: Site, kind: str) -> None:
     page = site.context.new_page()
     page.add_init_script(
         "for (const name of ['indexedDB', 'localStorage'])"
@@ -256,7 +254,7 @@ def test_where_storage_is_blocked_events_are_kept_in_memory_and_stored(site: Sit
     assert status(page)["storage"] == "memory"
 
 
-def test_a_wrong_key_is_said_once_and_the_queue_is_kept_for_the_right_one(site: Site, kind: str) -> None:
+def test_a_wrong_key_is_reported_once_and_keeps_the_queue(site: Site, kind: str) -> None:
     page = site.context.new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.text.startswith("Muster") else None)
@@ -271,7 +269,7 @@ def test_a_wrong_key_is_said_once_and_the_queue_is_kept_for_the_right_one(site: 
     eventually(page, lambda: site.server.events(kind), list(range(5)))
 
 
-def test_a_page_of_another_origin_sends_through_cors(site: Site, kind: str) -> None:
+def test_a_page_on_another_origin_sends_through_cors(site: Site, kind: str) -> None:
     elsewhere = Site(site.context, site.server, "http://127.0.0.1:9")
     elsewhere.serve()
     # What a route answers is of no network; from there a page may reach this machine only if people say so.
@@ -281,14 +279,12 @@ def test_a_page_of_another_origin_sends_through_cors(site: Site, kind: str) -> N
     page.evaluate("muster.flush()")
     eventually(page, lambda: site.server.events(kind), [0, 1])
     track(page, kind, 2, 4)
-    # As if it were left: of a page that is really gone the browser has nobody to ask for that permission.
+    # Simulate leaving the page: the browser cannot ask a closed page for that permission.
     page.evaluate("dispatchEvent(new Event('pagehide'))")
     eventually(page, lambda: site.server.events(kind), [0, 1, 2, 3])
 
 
-def test_a_page_whose_origin_the_project_does_not_allow_keeps_its_queue_until_it_is_allowed(
-    fragile_site: Site, fragile: Server, kind: str
-) -> None:
+def test_a_page_keeps_its_queue_until_its_origin_is_allowed(fragile_site: Site, fragile: Server, kind: str) -> None:
     elsewhere = Site(fragile_site.context, fragile, "http://127.0.0.1:9")
     elsewhere.serve()
     elsewhere.context.grant_permissions(["local-network-access"], origin=elsewhere.origin)
@@ -308,7 +304,7 @@ def test_a_page_whose_origin_the_project_does_not_allow_keeps_its_queue_until_it
 
 
 def allow_origins(server: Server, origin: str) -> None:
-    """Let pages of this origin alone use the project's keys."""
+    """Allow only pages on this origin to use the project's keys."""
     with psycopg.connect(server.database_url) as connection:
         connection.execute("UPDATE muster.projects SET allowed_origins = %s", [[origin]])
 
@@ -322,7 +318,7 @@ def first_html_of(file: str, site: Site) -> str:
     return snippet.replace("https://YOUR-API", site.origin).replace("YOUR-WRITE-KEY", key)
 
 
-def test_the_snippet_of_the_readme_works_as_it_is(site: Site) -> None:
+def test_the_readme_snippet_works_unchanged(site: Site) -> None:
     page = site.context.new_page()
     page.goto(site.put("/readme", first_html_of("README.md", site)))
     eventually(page, lambda: status(page)["sent"], {"accepted": 2})
@@ -331,7 +327,7 @@ def test_the_snippet_of_the_readme_works_as_it_is(site: Site) -> None:
     assert {name for name, _ in stored} == {"page_view", "signed_up"}
 
 
-def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_its_moment(site: Site, kind: str) -> None:
+def test_events_before_the_docs_script_loads_keep_their_time(site: Site, kind: str) -> None:
     snippet = first_html_of("docs/browser.md", site)
     waiting: list[Route] = []
 
@@ -354,7 +350,7 @@ def test_the_snippet_of_the_docs_works_and_what_comes_before_the_script_keeps_it
         assert datetime.fromisoformat(moment).timestamp() * 1000 < before - 200
 
 
-def test_under_a_strict_policy_a_script_tag_is_enough_and_leaves_one_name(site: Site) -> None:
+def test_a_script_tag_works_under_a_strict_policy_with_one_global(site: Site) -> None:
     policy = {"content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'"}
     said: list[str] = []
     page = site.context.new_page()
@@ -373,7 +369,7 @@ def test_under_a_strict_policy_a_script_tag_is_enough_and_leaves_one_name(site: 
     assert len(said) == 1, said  # the same one again
 
 
-def test_a_session_is_another_after_30_minutes_without_an_event(site: Site, kind: str) -> None:
+def test_a_new_session_starts_after_30_minutes_without_an_event(site: Site, kind: str) -> None:
     page = site.open()
     track(page, kind, 0, 1)
     first = status(page)["sessionId"]
@@ -385,7 +381,7 @@ def test_a_session_is_another_after_30_minutes_without_an_event(site: Site, kind
     eventually(page, lambda: site.server.events(kind), [0, 1])
 
 
-def test_a_page_that_comes_back_from_the_cache_goes_on(playwright: Playwright, server: Server, kind: str) -> None:
+def test_a_page_restored_from_the_cache_continues(playwright: Playwright, server: Server, kind: str) -> None:
     with (
         playwright.chromium.launch(
             executable_path=chromium_program(), args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
@@ -407,7 +403,7 @@ def test_a_page_that_comes_back_from_the_cache_goes_on(playwright: Playwright, s
         eventually(page, lambda: server.events(kind), [0, 1])
 
 
-def test_a_browser_that_is_killed_loses_nothing_that_was_acknowledged(
+def test_a_killed_browser_loses_no_acknowledged_event(
     playwright: Playwright, browser: Browser, server: Server, kind: str, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {

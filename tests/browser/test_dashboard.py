@@ -1,4 +1,4 @@
-"""The dashboard, in a real browser, on a study of some weeks: what it shows is what the API answers."""
+"""The dashboard in a real browser, with some weeks of demo data: it shows what the API answers."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import CDPSession, expect
 
 from local.demo.fill import fill
 from tests.support.browser import Server, serving
@@ -16,7 +16,7 @@ from tests.support.dashboard import ZONE, Open, number, seconds
 from tests.support.databases import Cluster, make_project
 
 MAX_FIRST_LOAD_BYTES = 60_000
-MAX_READY_MS = 2_000
+MAX_CPU_SECONDS = 1.0
 STEPS = ("app_opened", "lesson_opened", "lesson_finished")
 FUNNEL = "funnel?timeframe=quarter&" + "&".join(f"step={step}" for step in STEPS)
 VIEWS = {
@@ -33,20 +33,20 @@ VIEWS = {
 
 
 @pytest.fixture(scope="module")
-def study(postgres: Cluster) -> Iterator[Server]:
-    """The API with the demo's study in it."""
+def demo_data(postgres: Cluster) -> Iterator[Server]:
+    """The API with the demo data in its database."""
     with postgres.database() as url, serving(url, make_project(url)) as server:
         fill(server.url, server.project.keys)
         yield server
 
 
-def test_a_key_is_asked_for_kept_in_the_tab_and_never_in_the_address(study: Server, opened: Open) -> None:
-    dashboard = opened(study, None)
+def test_a_key_is_stored_in_the_tab_and_never_in_the_address(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data, None)
     dashboard.expected = "401"
     page = dashboard.open("overview")
     box, button = page.get_by_label("read key, or its admin key"), page.get_by_role("button", name="Open")
     for given, answer in (
-        (study.project.keys["write"], "This is a write key"),
+        (demo_data.project.keys["write"], "This is a write key"),
         ("nonsense", "A read key begins with mr_"),
         ("mr_" + "x" * 43, "This key is unknown or revoked"),
     ):
@@ -56,21 +56,21 @@ def test_a_key_is_asked_for_kept_in_the_tab_and_never_in_the_address(study: Serv
     expect(page.get_by_role("alert")).to_contain_text("request")
     dashboard.keep("key-refused")
     assert dashboard.findings() == []
-    box.fill(study.project.keys["read"])
+    box.fill(demo_data.project.keys["read"])
     button.click()
     expect(page.get_by_role("link", name="Overview")).to_have_attribute("aria-current", "page")
     stored = page.evaluate("[JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]")
-    assert study.project.keys["read"] in stored[0]
+    assert demo_data.project.keys["read"] in stored[0]
     assert stored[1:] == ["{}", ""]
-    assert study.project.keys["read"] not in page.url
+    assert demo_data.project.keys["read"] not in page.url
     page.get_by_role("button", name="Change key").click()
     expect(box).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
 
 
 @pytest.mark.parametrize("timeframe", ["week", "quarter"])
-def test_the_overviews_totals_are_the_apis(study: Server, opened: Open, timeframe: str) -> None:
-    dashboard = opened(study)
+def test_the_overview_shows_the_apis_totals(demo_data: Server, opened: Open, timeframe: str) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open(f"overview?timeframe={timeframe}")
     totals = dashboard.ask(f"/v1/metrics?timeframe={timeframe}&timezone={quote(ZONE)}")["totals"]
     texts = "all => all.map(each => ['dt', 'b'].map(part => each.querySelector(part).textContent))"
@@ -85,12 +85,12 @@ def test_the_overviews_totals_are_the_apis(study: Server, opened: Open, timefram
         "Sessions": number(totals["sessions"]),
         "Active now": number(totals["activeUsersNow"]),
     }
-    # Over all of the study every user is a new one.
+    # Over the whole demo data every user is new.
     assert timeframe == "quarter" or totals["newUsers"] < totals["users"]
 
 
-def test_the_overview_shows_the_apis_series_and_breakdown(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_overview_shows_the_apis_series_and_breakdown(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open(VIEWS["overview"])
     answer = dashboard.ask(f"/v1/metrics?timeframe=quarter&timezone={quote(ZONE)}")
     totals = answer["totals"]
@@ -111,8 +111,8 @@ def test_the_overview_shows_the_apis_series_and_breakdown(study: Server, opened:
     expect(page.locator(".explain")).to_contain_text("17 rejected")
 
 
-def test_a_click_on_a_value_filters_and_the_address_keeps_it(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_a_click_on_a_value_filters_and_updates_the_address(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open(VIEWS["overview"])
     page.get_by_role("button", name="sharing").click()
     expect(page.get_by_role("button", name="Remove the filter Area: sharing")).to_be_visible()
@@ -129,8 +129,8 @@ def test_a_click_on_a_value_filters_and_the_address_keeps_it(study: Server, open
     expect(page.locator(".tile:has(dt:text-is('Events')) b")).to_have_text(number(everything))
 
 
-def test_the_live_view_shows_an_event_that_has_just_been_stored(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_live_view_shows_an_event_that_has_just_been_stored(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open("live")
     name, session = f"live_{uuid.uuid4().hex[:8]}", str(uuid.uuid4())
     event = {"eventType": name, "area": "tests", "timestamp": datetime.now(UTC).isoformat(), "data": {"n": 1}}
@@ -146,8 +146,8 @@ def test_the_live_view_shows_an_event_that_has_just_been_stored(study: Server, o
     expect(page.get_by_text("Every batch that the client numbered has arrived.")).to_be_visible()
 
 
-def test_sessions_are_the_apis_page_after_page_and_so_is_one_of_them(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_session_pages_and_details_match_the_api(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open("sessions?area=sharing")
     page.get_by_role("button", name="Older sessions").click()
     expect(page.get_by_role("table", name="Latest sessions").locator("tbody tr")).to_have_count(100)
@@ -168,8 +168,8 @@ def test_sessions_are_the_apis_page_after_page_and_so_is_one_of_them(study: Serv
     expect(page.get_by_text(f"{number(len(events))} events over")).to_be_visible()
 
 
-def test_the_most_active_users_are_the_apis(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_most_active_users_match_the_api(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open(VIEWS["users"])
     rows = dashboard.ask("/v1/metrics?timeframe=quarter&breakdown=userId&limit=100")["breakdown"]
     bars = page.get_by_role("list", name="Users by events").locator("a")
@@ -179,17 +179,17 @@ def test_the_most_active_users_are_the_apis(study: Server, opened: Open) -> None
     assert shown == [[row["value"], number(row["events"])] for row in rows if row["value"]]
 
 
-def test_who_looks_sees_whose_project_it_is(study: Server, opened: Open) -> None:
-    page = opened(study).open("overview")
+def test_the_page_names_its_project(demo_data: Server, opened: Open) -> None:
+    page = opened(demo_data).open("overview")
     expect(page.locator("header .project")).to_have_text("tests")
     expect(page).to_have_title("Overview · tests · Muster")
 
 
-def test_a_decision_that_came_by_letter_is_noted_with_the_admin_key(study: Server, opened: Open) -> None:
-    page = opened(study).open("users/student-20")
+def test_the_admin_key_can_record_a_consent_decision(demo_data: Server, opened: Open) -> None:
+    page = opened(demo_data).open("users/student-20")
     expect(page.locator(".tag.granted")).to_be_visible()
     expect(page.get_by_role("form", name="Record a decision")).to_have_count(0)
-    admin = opened(study, "admin")
+    admin = opened(demo_data, "admin")
     page = admin.open("users/student-20")
     form = page.get_by_role("form", name="Record a decision")
     form.get_by_label("Decision").select_option("withdrawn")
@@ -200,8 +200,8 @@ def test_a_decision_that_came_by_letter_is_noted_with_the_admin_key(study: Serve
     assert (decided["status"], decided["version"]) == ("withdrawn", "letter of May")
 
 
-def test_the_funnel_is_the_apis(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_funnel_matches_the_api(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open("funnel?timeframe=quarter")
     for step in STEPS:
         page.get_by_label("Event type", exact=True).fill(step)
@@ -221,8 +221,8 @@ def test_the_funnel_is_the_apis(study: Server, opened: Open) -> None:
     assert answer["steps"][-1]["count"] > 10
 
 
-def test_the_retention_grid_is_the_apis(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_retention_grid_matches_the_api(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     dashboard.open(VIEWS["retention"])
     answer = dashboard.ask(f"/v1/metrics/retention?period=week&timeframe=quarter&timezone={quote(ZONE)}")
     cohorts = [cohort for cohort in answer["cohorts"] if cohort["users"]]
@@ -235,14 +235,14 @@ def test_the_retention_grid_is_the_apis(study: Server, opened: Open) -> None:
             assert abs(float(text.removesuffix("%")) - 100 * users / cohort["users"]) <= 0.5
 
 
-def test_a_user_is_shown_exported_and_erased_with_the_admin_key_alone(study: Server, opened: Open) -> None:
-    reader = opened(study)
+def test_only_the_admin_key_shows_exports_and_erases_a_user(demo_data: Server, opened: Open) -> None:
+    reader = opened(demo_data)
     page = reader.open("users/student-12")
     answer = reader.ask("/v1/metrics/users/student-12")
     assert page.locator(".tile:has(dt:text-is('Events')) b").inner_text() == number(answer["events"])
     expect(page.locator(".tag.granted")).to_be_visible()
     expect(page.get_by_role("button", name="Erase…")).to_be_disabled()
-    admin = opened(study, "admin")
+    admin = opened(demo_data, "admin")
     admin.expected = "404"
     page = admin.open("users/student-12")
     # Of small pages, so that there are several.
@@ -266,10 +266,10 @@ def test_a_user_is_shown_exported_and_erased_with_the_admin_key_alone(study: Ser
     expect(page.get_by_text("No event of this user is stored.")).to_be_visible()
 
 
-def test_pilot_tokens_are_issued_shown_once_and_revoked(study: Server, opened: Open) -> None:
-    page = opened(study).open("pilot")
+def test_pilot_tokens_are_issued_shown_once_and_revoked(demo_data: Server, opened: Open) -> None:
+    page = opened(demo_data).open("pilot")
     expect(page.get_by_text("tokens needs the admin key")).to_be_visible()
-    admin = opened(study, "admin")
+    admin = opened(demo_data, "admin")
     page = admin.open("pilot")
     page.get_by_label("Participant type").fill("observer")
     page.get_by_label("How many").fill("2")
@@ -284,8 +284,8 @@ def test_pilot_tokens_are_issued_shown_once_and_revoked(study: Server, opened: O
     expect(page.locator("tr", has_text=tokens[0][:8])).to_contain_text("revoked")
 
 
-def test_diagnostics_show_every_check_and_the_quarantine_by_reason(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_diagnostics_show_every_check_and_the_quarantine_by_reason(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open("diagnostics")
     answer = dashboard.ask("/v1/diagnostics")
     names = page.locator(".checks > li b").all_inner_texts()
@@ -301,14 +301,14 @@ def test_diagnostics_show_every_check_and_the_quarantine_by_reason(study: Server
     expect(page.locator(".rejections > li")).to_have_count(1)
 
 
-def test_replay_says_what_became_of_it(study: Server, opened: Open) -> None:
-    page = opened(study, "admin").open("diagnostics")
+def test_replay_reports_its_result(demo_data: Server, opened: Open) -> None:
+    page = opened(demo_data, "admin").open("diagnostics")
     page.get_by_role("button", name="Replay event_too_large").click()
     expect(page.get_by_text("0 stored, 1 still rejected")).to_be_visible()
 
 
-def test_the_dashboard_says_where_an_event_is(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_dashboard_traces_an_event(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     page = dashboard.open("diagnostics?timeframe=quarter")
     event = dashboard.ask("/v1/metrics/events?limit=1")["events"][0]["id"]
     page.get_by_label("Event id").fill(event)
@@ -334,8 +334,8 @@ def test_an_empty_project_says_why_in_every_view(server: Server, opened: Open) -
     dashboard.keep("empty")
 
 
-def test_a_filter_that_finds_nothing_says_so_and_how_to_look_further(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_a_filter_without_results_suggests_what_to_try(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     day = (datetime.now(UTC) - timedelta(days=300)).date()
     page = dashboard.open(f"overview?start={day}&end={day + timedelta(days=1)}")
     expect(page.locator(".empty .facts").first).to_contain_text("outside the range")
@@ -344,15 +344,15 @@ def test_a_filter_that_finds_nothing_says_so_and_how_to_look_further(study: Serv
     expect(page.locator(".tile:has(dt:text-is('Events')) b")).not_to_have_text("0")
 
 
-def test_what_the_api_refuses_is_told_with_its_request(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_an_api_error_is_shown_with_its_request_id(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
     dashboard.expected = "400"
     page = dashboard.open("sessions/no-uuid")
     expect(page.get_by_role("alert")).to_contain_text("Send a UUID")
     expect(page.get_by_role("alert")).to_contain_text("request")
 
 
-def test_a_server_that_is_down_is_an_error_and_what_was_shown_stays(fragile: Server, opened: Open) -> None:
+def test_a_server_outage_shows_an_error_and_keeps_the_view(fragile: Server, opened: Open) -> None:
     dashboard = opened(fragile)
     dashboard.expected = "ERR_"
     page = dashboard.open("overview")
@@ -371,18 +371,21 @@ def test_a_server_that_is_down_is_an_error_and_what_was_shown_stays(fragile: Ser
     expect(page.get_by_text("This device is offline.").first).to_be_visible()
     dashboard.context.set_offline(False)
     expect(page.locator(".banner")).to_have_count(0)
-    # Its functions start anew, all at once.
+    # All its functions start again at once.
     expect(page.get_by_role("alert")).to_have_count(0, timeout=30_000)
 
 
-def test_the_first_load_is_small_and_soon_of_use(study: Server, opened: Open) -> None:
-    dashboard = opened(study)
+def test_the_first_load_is_small_and_fast(demo_data: Server, opened: Open) -> None:
+    dashboard = opened(demo_data)
+    devtools = dashboard.context.new_cdp_session(dashboard.page)
+    # Thread time does not depend on what else the machine does.
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     sizes, times = [], []
     for _ in range(3):
-        # What is kept counts too: encodedBodySize is of the body as it once came.
+        # encodedBodySize counts cached files too.
         page = dashboard.open("overview", is_settled=False)
         page.locator(".tile").first.wait_for()
-        times.append(page.evaluate("performance.now()"))
+        times.append(task_seconds(devtools))
         sizes.append(
             page.evaluate(
                 "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
@@ -390,15 +393,18 @@ def test_the_first_load_is_small_and_soon_of_use(study: Server, opened: Open) ->
             )
         )
     assert 10_000 < max(sizes) <= MAX_FIRST_LOAD_BYTES
-    # The best of three: what else the machine does is not the dashboard's.
-    assert min(times) < MAX_READY_MS
+    assert 0 < min(times) < MAX_CPU_SECONDS, times
+
+
+def task_seconds(devtools: CDPSession) -> float:
+    """The processor time of the page's main thread since its navigation."""
+    metrics = {each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"])
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (768, "light"), (768, "dark"), (360, "dark")])
-def test_every_view_can_be_used_by_everybody_on_every_screen(
-    study: Server, opened: Open, width: int, scheme: str
-) -> None:
-    dashboard = opened(study, "admin", viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_every_view_is_accessible_on_every_screen(demo_data: Server, opened: Open, width: int, scheme: str) -> None:
+    dashboard = opened(demo_data, "admin", viewport={"width": width, "height": 800}, color_scheme=scheme)
     for name, address in VIEWS.items():
         dashboard.open(address)
         if width in (1280, 360):
@@ -407,8 +413,8 @@ def test_every_view_can_be_used_by_everybody_on_every_screen(
         dashboard.keep(f"{name}-{width}-{scheme}")
 
 
-def test_the_keyboard_reaches_the_view_and_its_controls(study: Server, opened: Open) -> None:
-    page = opened(study).open("overview")
+def test_the_keyboard_reaches_the_view_and_its_controls(demo_data: Server, opened: Open) -> None:
+    page = opened(demo_data).open("overview")
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Skip to the view")).to_be_focused()
     page.keyboard.press("Enter")

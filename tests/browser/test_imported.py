@@ -11,7 +11,7 @@ from tests.support.databases import Cluster, make_project
 
 
 @needs_the_log
-def test_imported_days_are_shown_as_the_api_counts_them(postgres: Cluster, opened: Open) -> None:
+def test_imported_days_show_the_apis_counts(postgres: Cluster, opened: Open) -> None:
     days = "start=2015-05-17&end=2015-05-21&timezone=UTC"
     with postgres.database() as url, serving(url, make_project(url)) as server:
         keys = server.project.keys

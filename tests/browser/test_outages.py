@@ -1,4 +1,4 @@
-"""A thousand events of a page, while the server dies, the network goes and the page is reloaded."""
+"""A page tracks a thousand events while the server dies, the network fails and the page is reloaded."""
 
 import random
 from collections import Counter
@@ -15,27 +15,27 @@ SEED = 5
 
 
 class Storm:
-    """What becomes of the server, the network and the page between the events."""
+    """Faults of the server, the network and the page between the events."""
 
     def __init__(self, site: Site, seed: int) -> None:
         self.site = site
         self.page = site.open()
         self.other = site.open(path="/other")
-        self.chance = random.Random(seed)  # noqa: S311 - faults, not secrets
+        self.rng = random.Random(seed)  # noqa: S311 - faults, not secrets
         self.is_up = True
         self.is_online = True
         self.is_heard = True
         self.lost = 0
-        """Batches that were committed and whose answer was lost."""
+        """Batches that were committed before their response was lost."""
         self.struck: Counter[str] = Counter()
 
-    def strike(self) -> None:
-        """One fault, or the end of one."""
+    def start_fault(self) -> None:
+        """Start or end one fault."""
         faults: list[Callable[[], None]] = [
             self.kill_or_start_the_server, self.cut_or_mend_the_network, self.lose_or_let_through_answers, self.reload,
             self.crash_the_tab, self.wait,
         ]  # fmt: skip
-        fault = self.chance.choice(faults)
+        fault = self.rng.choice(faults)
         self.struck[fault.__name__] += 1
         fault()
 
@@ -43,7 +43,7 @@ class Storm:
         if self.is_up:
             # In the middle of its work: a batch may be committed of which the page will never hear.
             self.page.evaluate("void muster.flush()")
-            self.page.wait_for_timeout(self.chance.choice([0, 2, 5, 10, 20]))
+            self.page.wait_for_timeout(self.rng.choice([0, 2, 5, 10, 20]))
             self.site.server.kill()
         else:
             self.site.server.start()
@@ -76,10 +76,10 @@ class Storm:
         self.page = self.site.open()
 
     def wait(self) -> None:
-        self.page.wait_for_timeout(self.chance.choice([50, 200, 500]))
+        self.page.wait_for_timeout(self.rng.choice([50, 200, 500]))
 
     def be_over(self) -> None:
-        """Everything works again."""
+        """End all faults."""
         if not self.is_up:
             self.site.server.start()
             self.site.server.wait()
@@ -99,21 +99,21 @@ def test_a_thousand_events_are_stored_exactly_once_through_outages(fragile_site:
     storm.page.evaluate("muster.track('lost answer')")
     eventually(storm.page, lambda: storm.lost > 0, True)
     for first in range(0, EVENTS, CHUNK):
-        track(storm.chance.choice([storm.page, storm.page, storm.other]), first, first + CHUNK)
-        storm.strike()
+        track(storm.rng.choice([storm.page, storm.page, storm.other]), first, first + CHUNK)
+        storm.start_fault()
     storm.be_over()
     eventually(storm.page, lambda: len(fragile.events("counted")), EVENTS)
     eventually(storm.page, lambda: status(storm.page)["queued"], 0)
-    storm.page.wait_for_timeout(500)  # nothing comes after, of which there should be none
+    storm.page.wait_for_timeout(500)  # a late duplicate would arrive now
     assert fragile.events("counted") == list(range(EVENTS))
 
-    told = status(storm.page)
-    assert told["tracked"] == EVENTS + 1
-    assert told["sent"]["accepted"] + told["sent"]["duplicate"] == EVENTS + 1
-    assert (told["rejected"], told["ignored"], told["dropped"], told["purged"]) == ({}, {}, 0, 0)
-    ledger = fragile.get(f"/v1/diagnostics/sessions/{told['sessionId']}")
+    final = status(storm.page)
+    assert final["tracked"] == EVENTS + 1
+    assert final["sent"]["accepted"] + final["sent"]["duplicate"] == EVENTS + 1
+    assert (final["rejected"], final["ignored"], final["dropped"], final["purged"]) == ({}, {}, 0, 0)
+    ledger = fragile.get(f"/v1/diagnostics/sessions/{final['sessionId']}")
     assert (ledger["eventsStored"], ledger["batches"]["missing"], ledger["dropped"]) == (EVENTS + 1, 0, 0)
     assert len(storm.struck) == 6, storm.struck
-    assert told["sent"]["duplicate"] >= 1
+    assert final["sent"]["duplicate"] >= 1
     storm.page.evaluate("async () => { document.body.append(JSON.stringify(await muster.status(), null, 1)) }")
     screenshot(storm.page, "client-after-outages")

@@ -1,4 +1,4 @@
-"""The React binding, by its example page."""
+"""The React binding, tested through its example page."""
 
 import re
 from pathlib import Path
@@ -11,14 +11,14 @@ from tests.support.web import WEB, node
 
 
 def answer(site: Site, address: re.Pattern[str], file: Path, kind: str) -> None:
-    """Have a file at addresses."""
+    """Serve a file at addresses."""
     body = file.read_text("utf-8")
     site.context.route(address, lambda route: route.fulfill(body=body, content_type=kind))
 
 
 @pytest.fixture
 def page(site: Site, tmp_path: Path) -> Page:
-    """The example page, which speaks to the test's server."""
+    """The example page, connected to the test's server."""
     node(
         "npx", "esbuild", "react/example/main.tsx", "--bundle", "--format=esm", "--jsx=automatic",
         f"--outfile={tmp_path / 'main.js'}", "--log-level=error",
@@ -31,28 +31,28 @@ def page(site: Site, tmp_path: Path) -> Page:
     return opened
 
 
-def told(page: Page, name: str) -> str:
-    """What the page says of itself."""
+def shown(page: Page, name: str) -> str:
+    """A value that the page shows about the client."""
     return page.locator(f"dt:text-is('{name}') + dd").inner_text()
 
 
-def test_the_example_asks_sends_and_says_where_its_events_are(site: Site, page: Page) -> None:
+def test_the_example_asks_sends_and_traces_its_events(site: Site, page: Page) -> None:
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
 
     # Strict mode mounts everything twice, and so the page is viewed twice.
-    eventually(page, lambda: told(page, "Held for consent"), "2")
-    assert told(page, "Enabled") == "no: consent_required"
+    eventually(page, lambda: shown(page, "Held for consent"), "2")
+    assert shown(page, "Enabled") == "no: consent_required"
     screenshot(page, "react-asks-for-consent")
     page.get_by_role("button", name="Yes").click()
-    eventually(page, lambda: told(page, "Sent"), "2 accepted")
+    eventually(page, lambda: shown(page, "Sent"), "2 accepted")
     page.get_by_role("button", name="Log in as ada").click()
     page.get_by_role("button", name="Choose a plan").click()
-    eventually(page, lambda: told(page, "Sent"), "3 accepted")
-    assert (told(page, "Enabled"), told(page, "User"), told(page, "Queued on this device")) == ("yes", "ada", "0")
+    eventually(page, lambda: shown(page, "Sent"), "3 accepted")
+    assert (shown(page, "Enabled"), shown(page, "User"), shown(page, "Queued on this device")) == ("yes", "ada", "0")
     screenshot(page, "react-sent")
     assert site.server.get("/v1/consent?userId=ada")["status"] == "granted"
-    session = site.server.get(f"/v1/sessions/{told(page, 'Session')}")
+    session = site.server.get(f"/v1/sessions/{shown(page, 'Session')}")
     assert (session["userId"], session["eventsCount"]) == ("ada", 3)
     assert [batch["userId"] for batch in site.requests] == [None, "ada"]
     assert [line for line in said if "Muster" in line or "muster" in line] == []

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: one `sam build`."""
+"""The fixtures of the end-to-end tests: one `sam build` for all."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from local.sam.template import Template, load_template
 
 @pytest.fixture(scope="session")
 def built(build: Path) -> Template:
-    """The built template, whose functions point to the built folders."""
+    """The built template; its functions point to the built folders."""
     return load_template(build / "template.yaml")

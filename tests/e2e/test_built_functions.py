@@ -61,7 +61,7 @@ def emulator(
         yield emulator
 
 
-def test_a_built_function_answers_every_one_of_its_routes(
+def test_a_built_function_answers_all_its_routes(
     emulator: Emulator, request: pytest.FixtureRequest, local_database: LocalDatabase
 ) -> None:
     name = request.node.callspec.params["emulator"]
@@ -79,7 +79,7 @@ def test_a_built_function_answers_every_one_of_its_routes(
         assert report | expected == report, f"{report}\n{emulator.log}"
 
 
-def test_every_route_of_the_template_is_asked_above() -> None:
+def test_every_route_of_the_template_is_tested() -> None:
     assert {route.key for route in SOURCE.routes} == set(ASKS)
 
 
@@ -100,7 +100,7 @@ def test_a_gzip_body_reaches_a_built_function_whole(
         assert to_payload(response)["received"] == 1
 
 
-def test_a_request_without_a_database_is_refused_and_not_a_crash(built: Template, tmp_path: Path) -> None:
+def test_a_request_without_a_database_is_refused_without_a_crash(built: Template, tmp_path: Path) -> None:
     (route,) = (route for route in built.routes if route.key == "POST /v1/events")
     event = http_event(route.key, headers={"authorization": "Bearer mw_none"}, json_body=new_batch())
     environment = {"DATABASE_URL": "postgresql://muster@127.0.0.1:1/muster", "INGEST_MODE": "direct"}

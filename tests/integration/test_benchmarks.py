@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from benchmarks.history import seed
+from benchmarks.report import write_section
 from muster.metrics.overview import get_metrics, get_raw_metrics
 from muster.metrics.request import MetricsRequest
 from muster.projects.projects import create_project
@@ -20,31 +21,31 @@ def run(module: str, folder: Path, *options: str) -> str:
     return (folder / "benchmarks.md").read_text("utf-8")
 
 
-def test_each_benchmark_replaces_its_own_section_alone(tmp_path: Path) -> None:
-    ingest = (
-        "benchmarks.ingest",
-        tmp_path,
-        "--without-growth",
-        "--sizes",
-        "1",
-        "10",
-        "--connections",
-        "1",
-        "--seconds",
-        "0.1",
-    )
-    run(*ingest)
+def test_each_benchmark_writes_its_own_section(tmp_path: Path) -> None:
+    sizes = ("--sizes", "1", "10", "--connections", "1", "--seconds", "0.1")
+    run("benchmarks.ingest", tmp_path, "--without-growth", *sizes)
     run("benchmarks.metrics", tmp_path, "--events", "3000", "6000")
-    run("benchmarks.http", tmp_path, "--clients", "1", "--seconds", "0.2")
-    page = run(*ingest)
+    page = run("benchmarks.http", tmp_path, "--clients", "1", "--seconds", "0.2")
     names = ("bench-ingest", "bench-metrics", "bench-http")
     assert [page.count(f"<!-- {name} -->") for name in names] == [1, 1, 1]
     assert re.search(r"^\| 1 +\| +10 events per request \| +0[.]\d+ \|", page, re.MULTILINE)
     assert re.search(r"^\| 10 +\| +\d+%", page, re.MULTILINE)
     assert re.search(r"^\| without the branch +\| +\d+[.]\d\d .", page, re.MULTILINE)
     assert re.search(r"^\| overview, a month +\| +\d+ \|", page, re.MULTILINE)
-    for picture in ("ingest", "metrics", "http"):
-        assert "<svg" in (tmp_path / "benchmarks" / f"{picture}.svg").read_text("utf-8")
+    for chart in ("ingest", "metrics", "http"):
+        assert "<svg" in (tmp_path / "benchmarks" / f"{chart}.svg").read_text("utf-8")
+
+
+def test_a_section_that_is_written_again_replaces_itself_alone(tmp_path: Path) -> None:
+    for name, body in (("one", "alpha"), ("two", "beta"), ("three", "gamma"), ("two", "delta")):
+        write_section(tmp_path, name, f"Section {name}", body)
+    page = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert [word for word in page.split() if word in ("alpha", "beta", "gamma", "delta")] == [
+        "alpha",
+        "delta",
+        "gamma",
+    ]
+    assert [page.count(f"<!-- {name} -->") for name in ("one", "two", "three")] == [1, 1, 1]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the emulator in the SAM CLI is a Linux program")
@@ -54,7 +55,7 @@ def test_a_cold_start_is_measured_under_the_emulator(tmp_path: Path, build: Path
         assert re.search(rf"^\| {row}.*\| +\d[.]\d\d . \|", page, re.MULTILINE), page
 
 
-def test_a_seed_stores_what_it_reports_and_rolls_it_up(postgres: Cluster) -> None:
+def test_seeded_history_has_the_reported_size_and_is_rolled_up(postgres: Cluster) -> None:
     with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
         project = create_project(connection, "seeded")
         *_, done = seed(connection, project, 5_000)

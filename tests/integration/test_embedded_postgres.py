@@ -1,4 +1,4 @@
-"""The embedded Postgres starts again with what was committed, however it ended."""
+"""The embedded Postgres starts again with all committed data, however it ended."""
 
 import os
 import re
@@ -49,7 +49,7 @@ else:
 print(*[server.url for server in servers], flush=True)
 signal.pause()
 """
-# Makes half a cluster, and removes it when it is told to end, as the real one does.
+# Makes half a cluster, and removes it on a signal to end, as the real one does.
 STUCK_INITDB = """#!/bin/sh
 trap 'rm -rf "$2"; exit 1' INT
 touch "$2/PG_VERSION"
@@ -152,7 +152,7 @@ def test_fresh_starts_over(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["stop", "immediate", "kill"])
-def test_however_it_ended_it_starts_again_with_what_was_committed(folder: Path, end: str) -> None:
+def test_it_restarts_with_all_committed_data_however_it_ended(folder: Path, end: str) -> None:
     with start_postgres(folder) as server:
         url = server.url
         for number in range(3):
@@ -166,15 +166,15 @@ def test_however_it_ended_it_starts_again_with_what_was_committed(folder: Path, 
 
 
 @pytest.mark.parametrize("thread", ["main", "another"])
-def test_it_outlives_the_thread_that_started_it_and_dies_with_the_process(folder: Path, thread: str) -> None:
+def test_it_outlives_its_starting_thread_and_ends_with_the_process(folder: Path, thread: str) -> None:
     with a_parent(folder, thread=thread) as parent:
         pid, url = int(said(parent)), said(parent)
-        # A server that was told to end takes no new connection.
+        # A stopping server accepts no new connection.
         psycopg.connect(url).close()
     assert ends(pid)
 
 
-def test_after_its_parent_was_killed_the_next_starts_on_its_data_and_tidies_up(folder: Path) -> None:
+def test_a_new_server_takes_over_the_data_of_a_killed_parent(folder: Path) -> None:
     with a_parent(folder) as parent:
         pid = int(said(parent))
         sockets = Path((folder / "sockets").read_text())
@@ -193,7 +193,7 @@ def programs_with_a_stuck_initdb(folder: Path) -> Path:
     return folder
 
 
-def test_a_parent_killed_while_it_makes_the_cluster_leaves_none_and_the_next_makes_it(folder: Path) -> None:
+def test_a_cluster_that_was_half_made_at_a_kill_is_made_again(folder: Path) -> None:
     with a_parent(folder, binaries=programs_with_a_stuck_initdb(folder.parent / "bin")):
         assert happens(lambda: any(folder.glob("cluster.partial-*/PG_VERSION")))
     assert not (folder / "cluster").exists()
@@ -202,7 +202,7 @@ def test_a_parent_killed_while_it_makes_the_cluster_leaves_none_and_the_next_mak
         assert read(server) == [1]
 
 
-def test_a_busy_process_of_a_killed_server_does_not_keep_the_next_from_starting(folder: Path) -> None:
+def test_a_busy_process_of_a_killed_server_does_not_block_a_restart(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server, closing(psycopg.connect(server.url)) as connection:
         connection.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
         busy = connection.info.backend_pid
@@ -217,7 +217,7 @@ def test_a_busy_process_of_a_killed_server_does_not_keep_the_next_from_starting(
         write(server, 1)
 
 
-def test_a_process_number_that_another_program_has_by_now_is_no_server(folder: Path) -> None:
+def test_a_reused_process_number_is_not_taken_for_a_server(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server:
         cluster = server.data / "cluster"
     user = {"user": server_user().uid, "group": server_user().gid, "extra_groups": []} if os.getuid() == 0 else {}
@@ -229,7 +229,7 @@ def test_a_process_number_that_another_program_has_by_now_is_no_server(folder: P
         assert other.poll() is None
 
 
-def test_a_second_one_on_the_same_data_is_refused_by_name(folder: Path) -> None:
+def test_a_second_server_on_the_same_data_is_refused_by_name(folder: Path) -> None:
     in_use = pytest.raises(PostgresError, match=f"Process {os.getpid()} uses the database")
     with start_postgres(folder, durable=False), in_use:
         start_postgres(folder, durable=False)
@@ -242,7 +242,7 @@ def test_several_run_at_once(folder: Path) -> None:
         assert (read(one), read(two)) == ([1], [2])
 
 
-def test_of_several_processes_at_once_one_has_the_data_and_the_others_say_so(folder: Path) -> None:
+def test_one_of_several_processes_gets_the_data_and_the_others_say_so(folder: Path) -> None:
     with a_parent(folder) as one, a_parent(folder) as two, a_parent(folder / "other") as third:
         answers = sorted([said(one), said(two)])
         assert said(third).isdecimal()
@@ -250,7 +250,7 @@ def test_of_several_processes_at_once_one_has_the_data_and_the_others_say_so(fol
     assert re.search(r"Process \d+ uses the database .* Stop that process first", answers[1])
 
 
-def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_number(
+def test_a_server_started_by_hand_is_reported_by_its_process_number(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("local.postgres.processes.STOP_SECONDS", 0.2)
@@ -272,7 +272,7 @@ def test_a_server_that_someone_started_by_hand_on_the_data_is_refused_by_its_num
         by_hand.wait()
 
 
-def test_half_an_initdb_is_done_again(folder: Path) -> None:
+def test_an_interrupted_initdb_is_repeated(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server:
         data = server.data
     shutil.rmtree(data / "cluster" / "base")
@@ -282,7 +282,7 @@ def test_half_an_initdb_is_done_again(folder: Path) -> None:
         assert not list(data.glob("cluster.partial*"))
 
 
-def test_data_of_another_version_is_refused_by_its_number(folder: Path) -> None:
+def test_data_of_another_version_is_refused_with_that_version(folder: Path) -> None:
     with start_postgres(folder, durable=False) as server:
         version = server.data / "cluster" / "PG_VERSION"
     version.write_text("14\n")
@@ -292,7 +292,7 @@ def test_data_of_another_version_is_refused_by_its_number(folder: Path) -> None:
         write(server, 1)
 
 
-def test_a_taken_port_is_refused_by_number(folder: Path) -> None:
+def test_a_taken_port_is_refused_with_its_number(folder: Path) -> None:
     with (
         start_postgres(folder / "a", durable=False) as one,
         pytest.raises(PostgresError, match="Another program uses port"),
@@ -300,9 +300,7 @@ def test_a_taken_port_is_refused_by_number(folder: Path) -> None:
         start_postgres(folder / "b", durable=False, port=one.port)
 
 
-def test_a_port_taken_between_the_look_at_it_and_the_start_is_changed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_taken_just_before_the_start_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         taken = listener.getsockname()[1]
@@ -319,7 +317,7 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(folder: Path) -> 
     assert "server.log" in str(error.value)
 
 
-def test_it_is_started_by_root_as_another_user_from_a_closed_folder(tmp_path: Path) -> None:
+def test_root_starts_it_as_another_user_from_a_closed_folder(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root drops its rights; these tests do not run as root")
     closed = tmp_path / "closed"

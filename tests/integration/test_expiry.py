@@ -1,4 +1,4 @@
-"""What is older than a project keeps it goes: all of it, nothing else, and nobody waits for it."""
+"""Data retention deletes everything older than the project stores, nothing else, and blocks no writer."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 @dataclass
 class Store:
-    """A project that is written to as ingest does it: an event and its session, in one transaction."""
+    """A project that events are written to as ingest does: an event and its session in one transaction."""
 
     connection: Connection
     days: int | None = YEAR
@@ -95,7 +95,7 @@ class Store:
         )
 
     def sessions(self) -> dict[int, int]:
-        """How many events each is said to hold."""
+        """Each session's count of events."""
         rows = self.connection.execute(
             "SELECT id, events_count FROM muster.analytics_sessions WHERE project_id = %s", [self.id]
         ).fetchall()
@@ -112,7 +112,7 @@ class Store:
             pass
 
     def answers(self) -> list[dict[str, Any]]:
-        """What rollups say, after they were seen to say what the events do."""
+        """The metrics from rollups, after comparing them with the metrics from events."""
         found = []
         for start, end in ((JANUARY, MARCH), (FEBRUARY, MARCH), (FEBRUARY, datetime.now(UTC))):
             request = MetricsRequest(timeframe=None, start=start, end=end, granularity="week", breakdown="userId")
@@ -137,7 +137,7 @@ class Store:
 
 
 def fill(store: Store) -> None:
-    """Two old months, sessions that go on into the next and to this day, and what is of now."""
+    """Store two old months, sessions that continue into the next month or until today, and recent events."""
     now = datetime.now(UTC) - timedelta(hours=2)
     store.write(1, "ada", JANUARY + timedelta(days=2), JANUARY + timedelta(days=2, minutes=5))
     store.write(2, "bob", FEBRUARY - timedelta(minutes=5), FEBRUARY + timedelta(minutes=5))
@@ -169,7 +169,7 @@ def partitions(connection: Connection) -> set[str]:
 
 
 def users_of(store: Store) -> set[tuple[str, int]]:
-    """The users that rollups know, with their sessions."""
+    """The users in the rollups, with their sessions."""
     rows = store.connection.execute(
         "SELECT user_id, session_id FROM muster.rollup_user_sessions FULL JOIN (SELECT DISTINCT project_id, user_id"
         " FROM muster.rollup_user_days) d USING (project_id, user_id) WHERE project_id = %s",
@@ -179,7 +179,7 @@ def users_of(store: Store) -> set[tuple[str, int]]:
 
 
 def scopes_of(store: Store) -> set[tuple[str, str | None]]:
-    """The values that rollups know, with their dimensions."""
+    """The values in the rollups, with their dimensions."""
     rows = store.connection.execute(
         "SELECT d.name, v.value FROM muster.rollup_dimension_values v"
         " JOIN muster.rollup_dimensions d ON d.id = v.dimension_id"
@@ -192,7 +192,7 @@ def scopes_of(store: Store) -> set[tuple[str, str | None]]:
 OLD_MONTHS = ["analytics_events_2021_01", "analytics_events_2021_02"]
 
 
-def test_all_that_is_old_goes_and_nothing_else(connection: Connection) -> None:
+def test_old_data_is_deleted_and_nothing_else(connection: Connection) -> None:
     store, keeps_all = Store(connection), Store(connection, days=EVER)
     fill(store)
     fill(keeps_all)
@@ -212,8 +212,8 @@ def test_all_that_is_old_goes_and_nothing_else(connection: Connection) -> None:
     answer = expire(connection, SETTINGS, dry_run=False)
     assert answer["complete"]
     assert (answer["partitions"], OLD_MONTHS[0] in partitions(connection)) == ([], True)
-    (gone,) = answer["projects"]
-    assert {name: gone[name] for name in ("events", "sessions", "rejections", "ignored", "left")} == {
+    (deleted,) = answer["projects"]
+    assert {name: deleted[name] for name in ("events", "sessions", "rejections", "ignored", "left")} == {
         "events": 8, "sessions": 5, "rejections": 1, "ignored": 1, "left": None,
     }  # fmt: skip
     assert len(store.events()) == 3
@@ -231,7 +231,7 @@ def test_all_that_is_old_goes_and_nothing_else(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("keeper", [True, False], ids=["by steps", "by partitions"])
-def test_a_dry_run_changes_nothing_and_says_exactly_what_would_go(
+def test_a_dry_run_changes_nothing_and_reports_what_it_would_delete(
     connection: Connection, keeper: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, other = Store(connection), Store(connection, days=EVER if keeper else YEAR, zone="Europe/Berlin")
@@ -253,7 +253,7 @@ def test_a_dry_run_changes_nothing_and_says_exactly_what_would_go(
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
-def test_dropped_partitions_leave_the_same_as_steps(connection: Connection, zone: str) -> None:
+def test_dropping_partitions_has_the_same_result_as_deleting_in_steps(connection: Connection, zone: str) -> None:
     store = Store(connection, zone=zone)
     fill(store)
     store.fold()
@@ -262,7 +262,7 @@ def test_dropped_partitions_leave_the_same_as_steps(connection: Connection, zone
     steps = Store(connection, zone=zone)
     fill(steps)
     steps.fold()
-    # While somebody keeps the months, by steps; then nobody keeps them.
+    # First one project still needs the months, so they are deleted in steps; then no project needs them.
     connection.execute("UPDATE muster.projects SET retention_days = NULL WHERE id = %s", [store.id])
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == []
     connection.execute("UPDATE muster.projects SET retention_days = 365")
@@ -274,7 +274,7 @@ def test_dropped_partitions_leave_the_same_as_steps(connection: Connection, zone
     assert len(store.events()) == len(steps.events()) == 3
 
 
-def test_projects_of_one_month_keep_their_own(connection: Connection) -> None:
+def test_projects_that_share_a_month_keep_their_own_events(connection: Connection) -> None:
     short, long = Store(connection), Store(connection, days=36_500)
     fill(short)
     fill(long)
@@ -287,7 +287,7 @@ def test_projects_of_one_month_keep_their_own(connection: Connection) -> None:
     assert sum(series.events for series in long.answers()[0]["series"]) == 7
 
 
-def test_days_are_those_of_the_projects_time_zone_and_go_as_a_whole(connection: Connection) -> None:
+def test_whole_days_in_the_projects_time_zone_are_deleted(connection: Connection) -> None:
     store = Store(connection, days=30, zone="Pacific/Auckland")
     midnight = connection.execute("SELECT keep_from FROM muster.retention_limits()").fetchone()
     assert midnight is not None
@@ -300,7 +300,7 @@ def test_days_are_those_of_the_projects_time_zone_and_go_as_a_whole(connection: 
     assert store.sessions() == {1: 1}
 
 
-def test_what_there_is_no_time_for_is_left_and_goes_the_next_time(
+def test_work_that_exceeds_the_time_limit_is_left_for_the_next_run(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, keeper = Store(connection), Store(connection, days=EVER)
@@ -313,16 +313,16 @@ def test_what_there_is_no_time_for_is_left_and_goes_the_next_time(
         hurried.setattr("muster.maintenance.data_retention.time.monotonic", lambda: next(spent, 1_000.0))
         answer = expire(connection, SETTINGS, dry_run=False)
     assert not answer["complete"]
-    (gone,) = answer["projects"]
-    assert (gone["events"], gone["left"]["events"]) == (6, 2)
-    assert gone["left"]["rejections"] == 1
+    (deleted,) = answer["projects"]
+    assert (deleted["events"], deleted["left"]["events"]) == (6, 2)
+    assert deleted["left"]["rejections"] == 1
     store.answers()
     assert expire(connection, SETTINGS, dry_run=False)["complete"]
     assert len(store.events()) == 3
     store.answers()
 
 
-def test_an_import_of_what_is_older_goes_with_the_next_run(connection: Connection) -> None:
+def test_imported_old_events_are_deleted_by_the_next_run(connection: Connection) -> None:
     store = Store(connection)
     fill(store)
     store.fold()
@@ -337,7 +337,7 @@ def test_an_import_of_what_is_older_goes_with_the_next_run(connection: Connectio
     assert store.sessions() == {4: 1, 5: 2}
 
 
-def test_a_project_takes_nothing_that_is_older_than_it_keeps(connection: Connection) -> None:
+def test_events_older_than_the_data_retention_are_refused(connection: Connection) -> None:
     store = Store(connection, days=30)
 
     def window() -> Any:
@@ -355,7 +355,7 @@ def test_a_project_takes_nothing_that_is_older_than_it_keeps(connection: Connect
     assert window() == 90
 
 
-def test_a_reader_who_stays_keeps_nobody_from_writing(connection: Connection, database_url: str) -> None:
+def test_a_long_read_does_not_block_writers(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     fill(store)
     store.fold()
@@ -389,7 +389,7 @@ def test_a_reader_who_stays_keeps_nobody_from_writing(connection: Connection, da
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == OLD_MONTHS
 
 
-def test_who_dies_in_the_middle_has_changed_nothing(connection: Connection, database_url: str) -> None:
+def test_a_run_that_dies_halfway_has_changed_nothing(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     fill(store)
     store.fold()
@@ -426,7 +426,7 @@ def test_who_dies_in_the_middle_has_changed_nothing(connection: Connection, data
     assert store.sessions() == {4: 1, 5: 2}
 
 
-def test_a_month_that_is_written_to_is_not_dropped_under_the_writer(connection: Connection, database_url: str) -> None:
+def test_a_month_is_not_dropped_during_a_write(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     fill(store)
     with psycopg.connect(database_url) as importer, psycopg.connect(database_url, autocommit=True) as retention:
@@ -445,7 +445,7 @@ def test_a_month_that_is_written_to_is_not_dropped_under_the_writer(connection: 
     assert len(late.events()) == 1
 
 
-def test_a_session_stays_that_an_import_brings_an_event_of(connection: Connection, database_url: str) -> None:
+def test_a_session_stays_if_an_import_adds_an_event_to_it(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     connection.execute(
         "INSERT INTO muster.analytics_sessions (project_id, id, started_at, last_seen_at) VALUES (%s, %s, %s, %s)",
@@ -469,7 +469,7 @@ def test_a_session_stays_that_an_import_brings_an_event_of(connection: Connectio
     assert store.sessions() == {}
 
 
-def test_the_months_that_would_be_made_again_stay(connection: Connection) -> None:
+def test_months_that_would_be_created_again_stay(connection: Connection) -> None:
     store = Store(connection, days=1)
     before = partitions(connection)
     store.write(1, "ada", datetime.now(UTC))
@@ -478,7 +478,7 @@ def test_the_months_that_would_be_made_again_stay(connection: Connection) -> Non
     assert maintain(connection, SETTINGS)["partitionsCreated"] == 0
 
 
-def test_the_role_of_maintenance_may_do_it_and_ingest_may_not(connection: Connection, database_url: str) -> None:
+def test_the_maintenance_role_may_delete_and_the_ingest_role_may_not(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     fill(store)
     with psycopg.connect(database_url, autocommit=True) as other:
@@ -491,7 +491,7 @@ def test_the_role_of_maintenance_may_do_it_and_ingest_may_not(connection: Connec
         assert expire(other, SETTINGS, dry_run=False)["projects"][0]["events"] == 8
 
 
-def test_the_command_says_it_first_and_does_it_when_told_to(connection: Connection, database_url: str) -> None:
+def test_the_command_deletes_only_with_apply(connection: Connection, database_url: str) -> None:
     def said(*arguments: str) -> str:
         command = [sys.executable, "-m", "local.cli.data_retention", "--database-url", database_url, *arguments]
         environment = {"PYTHONPATH": "layers/shared"}

@@ -1,4 +1,4 @@
-"""What was committed before a request is in its answer, while events are folded all the time."""
+"""A response contains every event committed before the request, even while events are being rolled up."""
 
 import threading
 import uuid
@@ -12,7 +12,7 @@ from muster.metrics.request import MetricsRequest
 from muster.projects.projects import create_project
 from tests.support.databases import Cluster, access_to
 
-WRITERS, TRANSACTIONS, FOLDED_AT_ONCE = 3, 1_500, 200
+WRITERS, TRANSACTIONS, ROLLED_UP_AT_ONCE = 3, 1_500, 200
 INSERT = (
     "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, event_type, area)"
     " SELECT %s, %s, gen_random_uuid(), now(), gen_random_uuid(), %s, 'a', 'b' FROM generate_series(1, %s)"
@@ -38,13 +38,13 @@ class Writer:
                 self.transactions += 1
 
 
-def test_an_event_that_was_committed_before_is_in_the_answer(postgres: Cluster) -> None:
+def test_a_committed_event_is_in_the_next_response(postgres: Cluster) -> None:
     over, failures = threading.Event(), list[BaseException]()
     with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
         project = create_project(connection, "fresh")
         writers = [Writer(url, project, number) for number in range(WRITERS)]
-        folds = Folder(url, project)
-        threads = [start(work, over, failures) for work in (*(writer.write for writer in writers), folds.fold)]
+        roll_ups = RollUpLoop(url, project)
+        threads = [start(work, over, failures) for work in (*(writer.write for writer in writers), roll_ups.roll_up)]
         request = MetricsRequest(timeframe="month", breakdown="eventType")
         try:
             while any(thread.is_alive() for thread in threads[:WRITERS]):
@@ -61,21 +61,21 @@ def test_an_event_that_was_committed_before_is_in_the_answer(postgres: Cluster) 
         assert failures == []
         seen = get_metrics(connection, access_to(project), request).totals.events
         assert seen == sum(writer.committed for writer in writers)
-        assert folds.events > TRANSACTIONS
+        assert roll_ups.events > TRANSACTIONS
 
 
-class Folder:
-    """Folds a few events at a time, without a pause."""
+class RollUpLoop:
+    """Rolls up a few events at a time, without a pause."""
 
     def __init__(self, url: str, project: uuid.UUID) -> None:
         self.events = 0
         self._url, self._project = url, project
 
-    def fold(self, over: threading.Event) -> None:
+    def roll_up(self, over: threading.Event) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             while not over.is_set():
                 row = connection.execute(
-                    "SELECT rolled_up FROM muster.roll_up(%s, %s)", (self._project, FOLDED_AT_ONCE)
+                    "SELECT rolled_up FROM muster.roll_up(%s, %s)", (self._project, ROLLED_UP_AT_ONCE)
                 ).fetchone()
                 self.events += int(row[0]) if row else 0
 

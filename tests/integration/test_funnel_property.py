@@ -1,4 +1,4 @@
-"""A funnel, compared with trying every way through it."""
+"""A funnel, compared with trying every path through it."""
 
 import uuid
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.support.requests import a_request
 START = datetime(2015, 5, 18, tzinfo=UTC)
 Event = tuple[str | None, int, str]
 
-# Of events of the same moment nobody can tell the order, and so a user has one at a time here.
+# Events at the same time have no order, so a user has one event at a time here.
 events = st.lists(
     st.tuples(st.sampled_from([None, "ada", "bob"]), st.integers(0, 12), st.sampled_from("abc")),
     max_size=14,
@@ -34,7 +34,7 @@ def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
 
 
 def furthest(own: list[tuple[int, str]], wanted: list[str], window: int) -> int:
-    """How many steps can be taken, by trying every event for every step; none is used twice."""
+    """The most steps that a user can take, by trying each event for each step, each event once."""
 
     def go(number: int, since: int, opened: int, used: frozenset[int]) -> int:
         if number == len(wanted):
@@ -51,7 +51,7 @@ def furthest(own: list[tuple[int, str]], wanted: list[str], window: int) -> int:
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happened=events, wanted=steps, window=st.integers(1, 10))
-def test_a_funnel_finds_the_furthest_way(
+def test_a_funnel_counts_the_furthest_step_of_each_user(
     database: psycopg.Connection[Any], happened: list[Event], wanted: list[str], window: int
 ) -> None:
     body = {"steps": [{"eventType": kind} for kind in wanted], "window": f"PT{window}M", "start": "2015-05-18"}

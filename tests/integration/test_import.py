@@ -1,4 +1,4 @@
-"""An access log through the API: every line accounted for, with the numbers of a count of the file by other means."""
+"""Import of an access log through the API: every line is accounted for, and an independent count agrees."""
 
 import gzip
 import json
@@ -10,10 +10,10 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from crawlerdetect import CrawlerDetect
 
@@ -23,6 +23,7 @@ from local.state import Target
 from tests.conftest import LocalDatabase
 from tests.support.access_log import LOG, needs_the_log
 from tests.support.databases import Cluster, make_project
+from tests.support.http import http
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = '{client} - - [17/May/2015:10:05:{second:02d} +0000] "GET /{path} HTTP/1.1" 200 5 "-" "Firefox/1"\n'
@@ -42,9 +43,9 @@ def target(api: LocalDatabase) -> Target:
     return Target(api.url, api.keys["admin"], api.keys["read"])
 
 
-def counted_by_other_means() -> dict[str, Any]:
-    """The log's days, types and sessions, less bots; by splitting lines, and with none of the importer's code."""
-    crawlers = CrawlerDetect()
+def independent_count() -> dict[str, Any]:
+    """Count the log's days, types and sessions without bots, using none of the importer's code."""
+    is_crawler = cache(CrawlerDetect().is_crawler)
     lines = gzip.decompress(LOG.read_bytes()).decode("utf-8", "replace").splitlines()
     days: Counter[str] = Counter()
     types: Counter[str] = Counter()
@@ -54,7 +55,7 @@ def counted_by_other_means() -> dict[str, Any]:
         before, request, after, *rest = line.split('"')
         when = datetime.strptime(before.split("[")[1].split("]")[0], "%d/%b/%Y:%H:%M:%S %z")
         agent = rest[2] if len(rest) > 2 else ""
-        is_bot = agent not in ("", "-") and bool(crawlers.is_crawler(agent))
+        is_bot = agent not in ("", "-") and bool(is_crawler(agent))
         visits[before.split()[0]].append((when, is_bot))
         if is_bot:
             ignored += 1
@@ -76,8 +77,8 @@ def counted_by_other_means() -> dict[str, Any]:
 
 
 @needs_the_log
-def test_the_real_log_is_stored_once_and_counted_right(api: LocalDatabase) -> None:
-    expected = counted_by_other_means()
+def test_the_real_log_is_stored_once_and_counted_correctly(api: LocalDatabase) -> None:
+    expected = independent_count()
     first, second = import_log(LOG, target(api)), import_log(LOG, target(api))
     assert first.adds_up
     assert second.adds_up
@@ -88,7 +89,7 @@ def test_the_real_log_is_stored_once_and_counted_right(api: LocalDatabase) -> No
     assert (second.tally.accepted, second.tally.duplicates) == (0, first.tally.accepted)
     query = {"start": "2015-05-17", "end": "2015-05-21", "granularity": "day", "breakdown": "eventType"}
     headers = {"authorization": f"Bearer {api.keys['read']}"}
-    metrics = httpx.get(f"{api.url}/v1/metrics", params=query, headers=headers, trust_env=False).json()
+    metrics = http.get(f"{api.url}/v1/metrics", params=query, headers=headers).json()
     assert {bucket["bucket"][:10]: bucket["events"] for bucket in metrics["series"]} == expected["days"]
     assert {value["value"]: value["events"] for value in metrics["breakdown"]} == expected["types"]
     assert (metrics["totals"]["events"], metrics["totals"]["sessions"]) == (first.tally.accepted, expected["sessions"])
@@ -96,7 +97,7 @@ def test_the_real_log_is_stored_once_and_counted_right(api: LocalDatabase) -> No
     assert metrics["explain"]["rowsOutsideRange"] == 0
 
 
-def test_malformed_lines_are_reported_and_the_rest_is_sent(api: LocalDatabase, tmp_path: Path) -> None:
+def test_malformed_lines_are_reported_and_the_others_sent(api: LocalDatabase, tmp_path: Path) -> None:
     client = f"client-{uuid.uuid4()}"
     log = tmp_path / "access.log"
     log.write_text(
@@ -122,7 +123,7 @@ def test_malformed_lines_are_reported_and_the_rest_is_sent(api: LocalDatabase, t
     assert report["addsUp"] is True
 
 
-def test_a_line_of_another_age_is_rejected_and_its_neighbours_are_shown(
+def test_a_line_with_an_impossible_date_is_rejected_alone(
     api: LocalDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "access.log"
@@ -137,7 +138,7 @@ def test_a_line_of_another_age_is_rejected_and_its_neighbours_are_shown(
     assert "page_view" in printed
 
 
-def test_identical_requests_of_one_second_are_all_stored_and_once(api: LocalDatabase, tmp_path: Path) -> None:
+def test_identical_requests_in_one_second_are_each_stored_once(api: LocalDatabase, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text(LINE.format(client=f"client-{uuid.uuid4()}", second=1, path="a") * 3)
     assert import_log(log, target(api)).tally.accepted == 3
@@ -147,7 +148,7 @@ def test_identical_requests_of_one_second_are_all_stored_and_once(api: LocalData
 @pytest.mark.parametrize(
     ("key", "said"), [("mw_unknown", "401 invalid_key"), ("read", "403 key_not_allowed")], ids=["unknown", "wrong kind"]
 )
-def test_a_key_that_may_not_stops_it_with_the_servers_words(
+def test_a_refused_key_stops_it_with_the_servers_message(
     api: LocalDatabase, tmp_path: Path, key: str, said: str
 ) -> None:
     log = tmp_path / "access.log"
@@ -158,12 +159,12 @@ def test_a_key_that_may_not_stops_it_with_the_servers_words(
     assert report.tally.sent == 0
 
 
-def test_a_server_that_is_away_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_retried_and_then_given_up(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_text(LINE.format(client="c", second=1, path="a"))
     pauses: list[float] = []
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens on it
+        taken.bind(("127.0.0.1", 0))  # and nothing listens on it
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         report = import_log(log, Target(url, "ma_x", "mr_x"), sleep=pauses.append)
     assert report.stopped is not None

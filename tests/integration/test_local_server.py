@@ -212,7 +212,7 @@ def gates(tmp_path: Path, threads: ThreadPoolExecutor) -> Iterator[Callable[[], 
 
 
 def logged(folder: Path, function: str, text: str) -> Callable[[], bool]:
-    """Whether a text is in the log of a function: a response may be here before the lines of its handler are."""
+    """Whether a text is in a function's log: a response can arrive before its log lines."""
     log = folder / "log" / f"{function}.log"
     return lambda: log.exists() and text in log.read_text("utf-8")
 
@@ -249,9 +249,7 @@ def test_a_compressed_body_arrives_byte_for_byte(api: LocalApi) -> None:
     assert base64.b64decode(event["body"]) == body
 
 
-def test_a_function_sees_its_own_variables_and_none_of_the_servers(
-    monkeypatch: pytest.MonkeyPatch, api: LocalApi
-) -> None:
+def test_a_function_sees_its_own_variables_and_not_the_servers(monkeypatch: pytest.MonkeyPatch, api: LocalApi) -> None:
     monkeypatch.setenv("SECRET_OF_THE_SERVER", "1")
     thing = ask(api.url, "/things/1").json["environment"]
     other = ask(api.url, "/other").json["environment"]
@@ -269,14 +267,14 @@ def test_a_handler_that_reads_its_input_does_not_hang(api: LocalApi) -> None:
     assert ask(api.url, "/things/1").json["input"] == ""
 
 
-def test_requests_one_after_another_share_an_environment(api: LocalApi) -> None:
+def test_sequential_requests_share_an_environment(api: LocalApi) -> None:
     first, second = ask(api.url, "/things/1").json, ask(api.url, "/things/1").json
     assert first["pid"] == second["pid"]
     assert (first["calls"], second["calls"]) == (1, 2)
     assert first["requestId"] != second["requestId"]
 
 
-def test_requests_at_once_get_an_environment_each_up_to_the_limit(
+def test_concurrent_requests_get_their_own_environments_up_to_the_limit(
     api: LocalApi, gates: Callable[[], Gate], threads: ThreadPoolExecutor
 ) -> None:
     first, second, third = gates(), gates(), gates()
@@ -292,7 +290,7 @@ def test_requests_at_once_get_an_environment_each_up_to_the_limit(
     assert [answer.result().json["calls"] for answer in answers] == [1, 1, 2]
 
 
-def test_a_request_that_finds_no_free_environment_in_time_is_a_503(
+def test_a_request_without_a_free_environment_in_time_is_a_503(
     template: Path, logs: FunctionLogs, gates: Callable[[], Gate], threads: ThreadPoolExecutor
 ) -> None:
     gate = gates()
@@ -313,14 +311,14 @@ def test_a_handler_that_raises_is_a_500_and_keeps_its_environment(api: LocalApi,
     wait_for(logged(tmp_path, "ThingFunction", "ValueError: as asked"))
 
 
-def test_a_crashed_environment_is_a_500_and_the_next_request_gets_a_fresh_one(api: LocalApi, tmp_path: Path) -> None:
+def test_a_crash_is_a_500_and_the_next_request_gets_a_new_environment(api: LocalApi, tmp_path: Path) -> None:
     before = ask(api.url, "/things/1").json["pid"]
     assert ask(api.url, "/things/1?exit=3").status == 500
     assert ask(api.url, "/things/1").json["pid"] != before
     wait_for(logged(tmp_path, "ThingFunction", "exit status 3"))
 
 
-def test_an_environment_that_died_while_idle_costs_no_request(api: LocalApi) -> None:
+def test_an_environment_that_died_while_idle_fails_no_request(api: LocalApi) -> None:
     before = ask(api.url, "/things/1").json["pid"]
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: not is_known(before))  # the server has noticed
@@ -363,7 +361,7 @@ def test_a_body_over_ten_megabytes_is_refused(api: LocalApi) -> None:
     assert (answer.status, answer.json) == (413, {"message": "Request Entity Too Large"})
 
 
-def test_browsers_are_answered_from_the_templates_cors(api: LocalApi) -> None:
+def test_browsers_get_the_cors_headers_of_the_template(api: LocalApi) -> None:
     asking = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
     answer = ask(api.url, "/things/1", method="OPTIONS", headers=asking)
     assert answer.status == 204
@@ -408,7 +406,7 @@ def is_listening(url: str) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_server_told_to_stop_finishes_the_request_in_flight(
+def test_a_stopping_server_finishes_the_request_in_flight(
     template: Path, tmp_path: Path, number: signal.Signals, gates: Callable[[], Gate], threads: ThreadPoolExecutor
 ) -> None:
     gate = gates()
@@ -422,7 +420,7 @@ def test_a_server_told_to_stop_finishes_the_request_in_flight(
         assert program.wait(WAIT_SECONDS) == 0
 
 
-def test_a_killed_server_takes_its_environments_with_it_even_a_busy_one(
+def test_environments_end_with_a_killed_server_even_busy_ones(
     template: Path, tmp_path: Path, gates: Callable[[], Gate], threads: ThreadPoolExecutor
 ) -> None:
     gate = gates()
@@ -435,7 +433,7 @@ def test_a_killed_server_takes_its_environments_with_it_even_a_busy_one(
             answer.result(WAIT_SECONDS)
 
 
-def test_a_taken_port_is_said_in_a_sentence(template: Path) -> None:
+def test_a_taken_port_is_reported_in_a_sentence(template: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = subprocess.run(

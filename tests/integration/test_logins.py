@@ -1,4 +1,4 @@
-"""Logging in with what is kept elsewhere: a secret that rotates, credentials that Lambda hands out."""
+"""Database logins with external credentials: a rotating secret, and those that Lambda provides."""
 
 import json
 import ssl
@@ -43,7 +43,7 @@ def keep(value: str) -> str:
 
 @pytest.mark.usefixtures("secrets")
 @pytest.mark.parametrize("form", ["url", "object"])
-def test_a_secret_is_a_url_or_the_object_that_rds_keeps(local_database: LocalDatabase, form: str) -> None:
+def test_a_secret_is_a_url_or_an_rds_object(local_database: LocalDatabase, form: str) -> None:
     address = urlsplit(local_database.url)
     parts = {
         "host": address.hostname,
@@ -76,7 +76,7 @@ def test_a_secret_that_cannot_be_read_is_a_503() -> None:
         login_of(Settings(database_secret_arn=unknown, aws_region=REGION))
 
 
-def test_with_iam_the_role_logs_in_by_a_token_over_verified_tls() -> None:
+def test_with_iam_the_role_logs_in_with_a_token_over_verified_tls() -> None:
     settings = load_settings({**SIGNED, "DATABASE_HOST": "db.example.org", "DATABASE_ROLE": "muster_ingest"})
     login = conninfo_to_dict(login_of(settings))
     assert (login["user"], login["dbname"], login["sslmode"]) == ("muster_ingest", "muster", "verify-full")

@@ -1,4 +1,4 @@
-"""Migrations: once each, whole or not at all, one process at a time, and refused with a sentence when in doubt."""
+"""Migrations run once each, completely or not at all, in one process at a time; doubtful ones are refused."""
 
 import re
 import shutil
@@ -39,7 +39,7 @@ def empty(empty_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
-    """A copy of the migrations, to be changed."""
+    """A copy of the migrations that a test can change."""
     return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
 
 
@@ -55,7 +55,7 @@ def test_an_empty_database_gets_every_migration_once(empty: Connection) -> None:
     assert verify(empty).verified
 
 
-def test_two_at_once_both_succeed_and_one_works(empty_url: str) -> None:
+def test_two_concurrent_runs_succeed_and_one_migrates(empty_url: str) -> None:
     ready = threading.Barrier(3)
 
     def run(_: int) -> MigrationReport:
@@ -68,7 +68,7 @@ def test_two_at_once_both_succeed_and_one_works(empty_url: str) -> None:
     assert sorted(len(report.applied) for report in reports) == [0, 0, len(NAMES)]
 
 
-def test_one_waits_while_another_holds_the_lock(empty_url: str, empty: Connection) -> None:
+def test_a_run_waits_while_another_holds_the_lock(empty_url: str, empty: Connection) -> None:
     empty.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
     with ThreadPoolExecutor(1) as pool, psycopg.connect(empty_url, autocommit=True) as connection:
         waiting = pool.submit(migrate, connection, MIGRATIONS)
@@ -81,7 +81,7 @@ def test_one_waits_while_another_holds_the_lock(empty_url: str, empty: Connectio
         assert waiting.result(30).applied == NAMES
 
 
-def test_a_later_one_is_applied_to_an_older_database(empty: Connection, shipped: Path) -> None:
+def test_a_new_migration_is_applied_to_an_older_database(empty: Connection, shipped: Path) -> None:
     migrate(empty, shipped)
     add(shipped, "CREATE TABLE muster.later (id integer);")
     assert migrate(empty, shipped).applied == [f"{len(NAMES) + 1:04d}_next"]
@@ -115,7 +115,7 @@ def test_a_database_of_a_newer_version_is_refused(empty: Connection, shipped: Pa
         migrate(empty, MIGRATIONS)
 
 
-def test_a_number_twice_and_an_odd_name_are_refused(empty: Connection, shipped: Path) -> None:
+def test_a_duplicate_number_and_an_odd_name_are_refused(empty: Connection, shipped: Path) -> None:
     (shipped / "0002_again.sql").write_text("SELECT 1;", "utf-8")
     with pytest.raises(MigrationRefused, match="Two migrations have the number 0002"):
         migrate(empty, shipped)
@@ -124,7 +124,7 @@ def test_a_number_twice_and_an_odd_name_are_refused(empty: Connection, shipped: 
         migrate(empty, shipped)
 
 
-def test_no_migrations_at_all_are_refused(empty: Connection, tmp_path: Path) -> None:
+def test_an_empty_migrations_folder_is_refused(empty: Connection, tmp_path: Path) -> None:
     with pytest.raises(MigrationRefused, match="no migrations"):
         migrate(empty, tmp_path)
 
@@ -135,13 +135,13 @@ FIRST_RELEASE = 5
 
 
 def test_a_later_migration_only_adds() -> None:
-    """The functions of the release before run until the deployment replaces them, and again after a rollback."""
+    """The previous release keeps running until the deployment replaces it, and again after a rollback."""
     removing = re.compile(r"^\s*(DROP (?:TABLE|FUNCTION|TYPE)|ALTER TABLE .* (?:DROP|RENAME))", re.MULTILINE)
     later = [file for file in MIGRATIONS.glob("[0-9]*.sql") if int(file.name[:4]) > FIRST_RELEASE]
     assert [file.name for file in later if removing.search(file.read_text("utf-8"))] == []
 
 
-def test_a_numbered_migration_calls_no_function_that_is_replaced_in_place() -> None:
+def test_a_numbered_migration_calls_no_repeatable_function() -> None:
     names = "|".join(path.stem for path in MIGRATIONS.glob("functions/*/*.sql"))
     calling = re.compile(rf"muster\.({names})\(")
     for file in MIGRATIONS.glob("[0-9]*.sql"):
@@ -159,9 +159,7 @@ def test_every_function_has_one_file_and_every_file_one_function(empty: Connecti
     assert sorted(name for (name,) in empty.execute(statement).fetchall()) == sorted(defined)
 
 
-def test_a_changed_function_is_replaced_and_a_grant_that_left_its_file_is_revoked(
-    empty: Connection, shipped: Path
-) -> None:
+def test_a_changed_function_is_replaced_and_its_old_grant_revoked(empty: Connection, shipped: Path) -> None:
     migrate(empty, shipped)
     assert migrate(empty, shipped).functions_replaced == 0
     file = shipped / "functions" / "rollups" / "long_session.sql"
@@ -204,7 +202,7 @@ def test_a_failing_migration_rolls_back_everything_and_says_where(empty: Connect
 
 
 @pytest.mark.parametrize("binaries", [None, *SYSTEM_POSTGRES], ids=str)
-def test_a_login_such_as_rds_gives_may_migrate_a_new_server(binaries: Path | None) -> None:
+def test_an_rds_login_can_migrate_a_new_server(binaries: Path | None) -> None:
     with (
         open_folder(in_memory=True) as folder,
         start_postgres(folder / "data", durable=False, binaries=binaries) as server,
@@ -217,7 +215,7 @@ def test_a_login_such_as_rds_gives_may_migrate_a_new_server(binaries: Path | Non
             assert verify(connection).verified
 
 
-def test_a_login_that_may_not_is_told_what_to_grant(empty_url: str, empty: Connection) -> None:
+def test_a_login_without_rights_learns_what_to_grant(empty_url: str, empty: Connection) -> None:
     empty.execute("DO $$ BEGIN CREATE ROLE nobody_much LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN END $$")
     host = empty_url.partition("@")[2]
     with (
@@ -227,7 +225,7 @@ def test_a_login_that_may_not_is_told_what_to_grant(empty_url: str, empty: Conne
         migrate(connection, MIGRATIONS)
 
 
-def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connection) -> None:
+def test_events_move_into_their_months_partition_once_it_exists(empty: Connection) -> None:
     migrate(empty, MIGRATIONS)
     empty.execute(
         "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, event_type, area)"
@@ -243,7 +241,7 @@ def test_events_of_a_month_move_into_its_partition_when_it_comes(empty: Connecti
     assert verify(empty).verified
 
 
-def test_the_command_prints_sentences_and_fails_when_it_did_not_work(empty_url: str, empty: Connection) -> None:
+def test_the_command_prints_sentences_and_fails_on_errors(empty_url: str, empty: Connection) -> None:
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "local.cli.migrate", "--database-url", empty_url, *arguments]
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Web pages and `make run`: what a browser would be told over HTTP, by a project that allows one origin."""
+"""Web pages and `make run`: the CORS responses of a project that allows one origin."""
 
 import httpx
 
@@ -11,7 +11,7 @@ OURS, OTHER = "https://app.example.com", "https://evil.example"
 ALLOW = "access-control-allow-origin"
 
 
-def test_a_page_sends_after_it_has_asked_and_another_stores_nothing(postgres: Cluster) -> None:
+def test_a_page_sends_after_a_preflight_and_another_origin_stores_nothing(postgres: Cluster) -> None:
     with postgres.database() as url:
         keys = make_project(url).keys
         assert projects(url, "project", "tests", f"allowedOrigins={OURS}").returncode == 0

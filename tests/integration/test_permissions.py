@@ -29,13 +29,13 @@ OPERATIONS = {
 ABOUT_KEYS = {"authenticate", "project_of_key", "refusal_of_key", "note_key_use", "allowed_origins"}
 
 
-def test_every_function_that_takes_a_key_asks_for_the_kinds_of_the_table(connection: psycopg.Connection[Any]) -> None:
+def test_each_function_with_a_key_requires_the_kinds_in_the_table(connection: psycopg.Connection[Any]) -> None:
     statement = (
         "SELECT proname, prosrc FROM pg_proc"
         " WHERE pronamespace = 'muster'::regnamespace AND 'p_key_hash' = ANY (proargnames)"
     )
     sources = dict(connection.execute(statement).fetchall())
-    # A new one is named above, with the operation whose permissions it shares.
+    # Add a new function above, with the operation that has its permissions.
     assert set(sources) == set(OPERATIONS) | ABOUT_KEYS
     for name, operation in OPERATIONS.items():
         asked = re.findall(r"project_of_key\(p_key_hash, '{([^}]*)}'\)", sources[name])

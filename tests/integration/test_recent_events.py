@@ -1,4 +1,4 @@
-"""Pages of raw events, whatever is folded: all that pass the filters, each once, the latest first."""
+"""Pages of events hold every matching event once, newest first, rolled up or not."""
 
 import random
 import uuid
@@ -45,28 +45,28 @@ def connection(postgres: Cluster) -> Iterator[Connection]:
         yield connection
 
 
-def store(connection: Connection, project: uuid.UUID, chance: random.Random, count: int) -> None:
-    """Events of the last 100 days: often every day, rarely now and then; some came late."""
+def store(connection: Connection, project: uuid.UUID, rng: random.Random, count: int) -> None:
+    """Store events of the last 100 days: type "often" on every day, type "rare" on a few."""
     for _ in range(count):
-        is_rare = chance.random() < 0.1
-        days = chance.choice([3, 40, 41, 99]) if is_rare else chance.random() * 100
+        is_rare = rng.random() < 0.1
+        days = rng.choice([3, 40, 41, 99]) if is_rare else rng.random() * 100
         connection.execute(
             "INSERT INTO muster.analytics_events (project_id, session_id, id, occurred_at, batch_id, user_id, "
             "event_type, area, data) VALUES (%s, %s, gen_random_uuid(), %s, gen_random_uuid(), %s, %s, %s, %s)",
             (
                 project,
-                uuid.UUID(int=chance.randrange(30)),
-                NOW - timedelta(days=days, seconds=chance.randrange(3)),
-                chance.choice(["ada", "bob", None]),
+                uuid.UUID(int=rng.randrange(30)),
+                NOW - timedelta(days=days, seconds=rng.randrange(3)),
+                rng.choice(["ada", "bob", None]),
                 "rare" if is_rare else "often",
-                chance.choice(["home", "shop"]),
-                f'{{"n": {chance.randrange(3)}}}',
+                rng.choice(["home", "shop"]),
+                f'{{"n": {rng.randrange(3)}}}',
             ),
         )
 
 
 def make_participants(connection: Connection, project: uuid.UUID) -> None:
-    """One session that redeemed a token, and one of a user who did; the third is of nobody."""
+    """Redeem a token by a session and another by a user who has a session."""
     connection.execute(
         "INSERT INTO muster.analytics_sessions (project_id, id, user_id, started_at, last_seen_at)"
         " SELECT project_id, session_id, CASE WHEN session_id = %s THEN 'eve' END, min(occurred_at), max(occurred_at)"
@@ -110,17 +110,17 @@ def page_after(cursor: str | None, filters: dict[str, list[str]]) -> MetricsRequ
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), folded=st.booleans(), late=st.integers(0, 15), filters=FILTERS)
-def test_pages_hold_every_event_that_passes_once_and_every_session_of_such(
-    connection: Connection, seed: int, folded: bool, late: int, filters: dict[str, Any]
+@given(seed=st.integers(0, 10**6), rolled_up=st.booleans(), late=st.integers(0, 15), filters=FILTERS)
+def test_pages_hold_each_matching_event_and_session_once(
+    connection: Connection, seed: int, rolled_up: bool, late: int, filters: dict[str, Any]
 ) -> None:
-    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     project = create_project(connection, str(uuid.uuid4()))
-    store(connection, project, chance, 60)
-    if folded:
+    store(connection, project, rng, 60)
+    if rolled_up:
         while not roll_up(connection, project, 1_000)[1]:
             pass
-    store(connection, project, chance, late)
+    store(connection, project, rng, late)
     make_participants(connection, project)
     asked = {name: value if isinstance(value, list) else [value] for name, value in filters.items()}
     expected = connection.execute(
@@ -153,10 +153,10 @@ def test_pages_hold_every_event_that_passes_once_and_every_session_of_such(
     assert all((each.participant_type == "tester") == (each.session_id in PARTICIPANTS) for each in sessions)
 
 
-def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_value_is_searched_in_no_day(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     project = create_project(connection, str(uuid.uuid4()))
-    chance = random.Random(1)  # noqa: S311 - to be repeated, not to be secret
-    store(connection, project, chance, 200)
+    rng = random.Random(1)  # noqa: S311 - repeatable, not secret
+    store(connection, project, rng, 200)
     asked: list[str] = []
 
     def noted(name: str) -> bytes:
@@ -177,7 +177,7 @@ def test_what_no_day_holds_is_not_looked_for_in_any(connection: Connection, monk
     assert 0 < looks("rare") < looks("often")
 
 
-def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(connection: Connection) -> None:
+def test_a_page_over_distant_days_reads_each_day_once(connection: Connection) -> None:
     project = create_project(connection, str(uuid.uuid4()))
     for day in range(0, 140, 2):
         connection.execute(
@@ -191,11 +191,11 @@ def test_a_page_over_hundreds_of_days_apart_is_looked_for_in_each_of_them_once(c
 
 
 @pytest.mark.parametrize("pages", [all_pages, all_sessions])
-def test_all_windows_together_end_in_time(
+def test_all_windows_together_share_one_time_limit(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, pages: Callable[..., Any]
 ) -> None:
     project = create_project(connection, str(uuid.uuid4()))
-    store(connection, project, random.Random(1), 50)  # noqa: S311 - to be repeated, not to be secret
+    store(connection, project, random.Random(1), 50)  # noqa: S311 - repeatable, not secret
     make_participants(connection, project)
     asked = {"data.n": ["7"], "limit": ["10"]}
     monkeypatch.setattr("muster.metrics.windows.BUDGET_SECONDS", 6.0)

@@ -1,4 +1,4 @@
-"""A pilot token under many hands at once: real connections, as many as the server lets in."""
+"""Concurrent redemptions of a pilot token, over as many real connections as the server allows."""
 
 import threading
 from collections import Counter
@@ -28,7 +28,7 @@ def issue(connection: psycopg.Connection[Any], project: Project, *, max_uses: in
 
 
 def redeem_all(database_url: str, project: Project, users: list[str]) -> list[dict[str, Any]]:
-    """Each by a connection of its own, in waves whose hands all wait for each other before they ask."""
+    """Redeem over one connection each, in waves that start together."""
     asked: list[dict[str, Any]] = []
 
     def redeem(user: str, together: threading.Barrier) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def outcomes(answers: list[dict[str, Any]]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("max_uses", [1, 7])
-def test_of_many_subjects_at_once_as_many_win_as_a_token_has_uses(
+def test_a_token_is_redeemed_as_often_as_it_has_uses_and_no_more(
     database_url: str, project: Project, max_uses: int
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -68,7 +68,7 @@ def test_of_many_subjects_at_once_as_many_win_as_a_token_has_uses(
         assert connection.execute("SELECT uses FROM muster.pilot_tokens").fetchall() == [(max_uses,)]
 
 
-def test_one_subject_at_once_redeems_once(database_url: str, project: Project) -> None:
+def test_concurrent_redemptions_by_one_user_count_once(database_url: str, project: Project) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         issue(connection, project, max_uses=SUBJECTS)
         answers = redeem_all(database_url, project, ["ada"] * SUBJECTS)

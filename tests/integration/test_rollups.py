@@ -1,4 +1,4 @@
-"""Folding what no client sends: a dump of another server, and a load of one transaction."""
+"""Roll-ups of events that no client sends: a dump from another server, and one large transaction."""
 
 import uuid
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def database(postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def tail(connection: psycopg.Connection[Any]) -> int:
+def unrolled_count(connection: psycopg.Connection[Any]) -> int:
     row = connection.execute(
         "SELECT count(*) FROM muster.analytics_events e, muster.rollup_state s WHERE e.xid >= s.watermark"
     ).fetchone()
@@ -46,20 +46,20 @@ def assert_exact(connection: psycopg.Connection[Any], project: uuid.UUID, events
     assert (rolled.totals, rolled.series, rolled.breakdown) == (raw.totals, raw.series, raw.breakdown)
 
 
-def test_events_of_another_server_do_not_stay_in_the_tail(database: psycopg.Connection[Any]) -> None:
+def test_events_from_another_server_do_not_stay_unrolled(database: psycopg.Connection[Any]) -> None:
     project = create_project(database, "restored")
     database.execute(INSERT, (project, 3_000))
     roll_up(database, project, 10_000)
-    assert tail(database) == 0
+    assert unrolled_count(database) == 0
     database.execute("UPDATE muster.analytics_events SET xid = xid + 1000000000000")
     database.execute("UPDATE muster.rollup_state SET system_identifier = 1")
     for _ in range(2):
         roll_up(database, project, 10_000)
-    assert tail(database) == 0
+    assert unrolled_count(database) == 0
     assert_exact(database, project, 3_000)
 
 
-def test_a_load_of_one_transaction_is_folded_in_parts(database: psycopg.Connection[Any]) -> None:
+def test_a_large_transaction_is_rolled_up_in_parts(database: psycopg.Connection[Any]) -> None:
     project, events = create_project(database, "loaded"), 60_000
     roll_up(database, project, 10_000)
     database.execute(INSERT, (project, events))
@@ -71,7 +71,7 @@ def test_a_load_of_one_transaction_is_folded_in_parts(database: psycopg.Connecti
     assert_exact(database, project, events)
 
 
-def test_a_look_for_what_is_new_reads_no_past_month(database: psycopg.Connection[Any]) -> None:
+def test_finding_new_events_reads_no_past_month(database: psycopg.Connection[Any]) -> None:
     project = create_project(database, "of a past month")
     database.execute("SELECT muster.ensure_partitions((now() - interval '4 months')::date, now()::date)")
     # Of so many pages that an index's last range of them is not a whole one.
@@ -99,7 +99,7 @@ def pages_looked_at(connection: psycopg.Connection[Any], project: uuid.UUID) -> 
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: psycopg.Connection[Any]) -> None:
+def test_a_count_that_takes_too_long_is_partial_and_says_so(database: psycopg.Connection[Any]) -> None:
     project = create_project(database, "of three months")
     database.execute("SELECT muster.ensure_partitions((now() - interval '4 months')::date, now()::date)")
     for months in range(3):
@@ -126,7 +126,7 @@ def test_what_would_take_long_to_count_is_counted_in_part_and_says_so(database: 
     assert "or in the latest months" in explain.hint
 
 
-def test_metrics_are_never_compiled(postgres: Cluster) -> None:
+def test_metrics_run_without_jit(postgres: Cluster) -> None:
     with postgres.database() as url:
         for role in ("muster_reader", None):
             with connect(Settings(database_url=url, database_role=role)) as connection:

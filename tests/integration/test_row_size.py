@@ -1,4 +1,4 @@
-"""How much room an event takes in the database, which the costs are reckoned with."""
+"""The size of an event in the database, which the cost estimate uses."""
 
 import json
 
@@ -17,7 +17,7 @@ SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 
 """
 
 
-def test_an_event_takes_the_room_that_is_reckoned(database_url: str) -> None:
+def test_an_event_takes_the_documented_space(database_url: str) -> None:
     key = make_project(database_url).keys["write"]
     database = Database(Settings(database_url=database_url))
     service = AnalyticsService(database, key=key)

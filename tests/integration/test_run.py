@@ -1,4 +1,4 @@
-"""`make run` and `make demo`, as a newcomer starts them."""
+"""`make run` and `make demo` as a new user starts them."""
 
 import json
 import os
@@ -23,14 +23,16 @@ from local.postgres.binaries import find_binaries, reachable_binaries, server_us
 from tests.support.databases import Cluster
 from tests.support.folders import open_folder
 from tests.support.functions import a_batch
+from tests.support.http import http
 
 ROOT = Path(__file__).resolve().parents[2]
+STOP_SECONDS = 60
 LAST_LINE = "Press Ctrl-C to stop."
 
 
 @dataclass
 class Started:
-    """A server that a person has started."""
+    """A running server and its output."""
 
     url: str
     database_url: str
@@ -42,11 +44,11 @@ class Started:
 
     def get(self, path: str) -> Any:
         headers = {"authorization": f"Bearer {self.keys['read']}"}
-        return httpx.get(f"{self.url}{path}", headers=headers, trust_env=False, timeout=60).raise_for_status().json()
+        return http.get(f"{self.url}{path}", headers=headers).raise_for_status().json()
 
     def post(self) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.keys['write']}"}
-        return httpx.post(f"{self.url}/v1/events", json=a_batch(), headers=headers, trust_env=False, timeout=60)
+        return http.post(f"{self.url}/v1/events", json=a_batch(), headers=headers)
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def pg_ctl(cluster: Path, *arguments: str) -> None:
     )
 
 
-def test_the_terminal_shows_what_a_person_needs_and_no_log(state: Path, port: int) -> None:
+def test_the_terminal_shows_addresses_and_keys_but_no_log(state: Path, port: int) -> None:
     with running(state, port) as started:
         assert re.search(r"^Applied \d+ migrations?\.$", started.output, re.MULTILINE)
         assert f"Open http://127.0.0.1:{port} in a browser." in started.output
@@ -153,13 +155,15 @@ def test_a_second_start_keeps_keys_data_and_the_last_log(state: Path, port: int)
         assert '"ingest_result"' in (state / "functions.log.1").read_text("utf-8")
 
 
-def test_a_stopped_postgres_is_a_503_and_started_again_a_200(state: Path, port: int) -> None:
+def test_a_stopped_postgres_is_a_503_and_a_restarted_one_a_200(state: Path, port: int) -> None:
     with running(state, port) as started:
         cluster = state / "postgres" / "cluster"
         assert started.post().status_code == 200
         postmaster = psutil.Process(int((cluster / "postmaster.pid").read_text().split()[0]))
         postmaster.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_SECONDS
         while postmaster.is_running() and postmaster.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
             time.sleep(0.02)
         for _ in range(3):
             down = started.post()
@@ -172,7 +176,7 @@ def test_a_stopped_postgres_is_a_503_and_started_again_a_200(state: Path, port: 
             pg_ctl(cluster, "stop", "-m", "fast")
 
 
-def test_a_database_of_ones_own_is_migrated_and_used(state: Path, port: int, postgres: Cluster) -> None:
+def test_the_users_own_database_is_migrated_and_used(state: Path, port: int, postgres: Cluster) -> None:
     with postgres.database(template="template0") as url:
         with running(state, port, "--database-url", url) as started:
             assert started.database_url == url
@@ -200,7 +204,7 @@ def fail(*arguments: str, module: str = "local.cli.run") -> str:
 
 
 @pytest.mark.parametrize("command", ["run", "demo"])
-def test_a_taken_port_is_one_sentence_before_anything_starts(state: Path, command: str) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(state: Path, command: str) -> None:
     module = "local.cli.run" if command == "run" else "local.demo.run"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -209,19 +213,19 @@ def test_a_taken_port_is_one_sentence_before_anything_starts(state: Path, comman
     assert list(state.iterdir()) == []
 
 
-def test_a_database_that_is_away_is_one_sentence(state: Path, port: int) -> None:
+def test_an_unreachable_database_is_reported_in_one_sentence(state: Path, port: int) -> None:
     url = f"postgresql://muster@127.0.0.1:{port}/muster"
     line = fail("--port", "0", "--state", str(state), "--database-url", url)
     assert line.startswith("The database cannot be used: ")
     assert line.endswith("Check DATABASE_URL, or leave it out.")
 
 
-def test_fresh_never_empties_a_database_of_ones_own(state: Path) -> None:
+def test_fresh_never_empties_the_users_own_database(state: Path) -> None:
     line = fail("--port", "0", "--state", str(state), "--fresh", "--database-url", "postgresql://127.0.0.1/mine")
     assert "Leave out FRESH=1, or leave out DATABASE_URL." in line
 
 
-def test_a_file_in_place_of_the_folder_is_one_sentence(state: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_reported_in_one_sentence(state: Path) -> None:
     (state / "file").touch()
     for folder in (state / "file", state / "file" / "below"):
         line = fail("--port", "0", "--state", str(folder))
@@ -236,7 +240,7 @@ def in_process() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_folder_that_is_not_writable_is_one_sentence(
+def test_an_unwritable_folder_is_reported_in_one_sentence(
     in_process: None, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -247,7 +251,7 @@ def test_a_folder_that_is_not_writable_is_one_sentence(
     assert capsys.readouterr().err == f"Your user may not write to {state}. Give it access to this folder.\n"
 
 
-def test_a_machine_without_postgres_is_one_line_that_names_the_remedy(
+def test_a_missing_postgres_is_reported_with_its_remedy(
     in_process: None, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("local.postgres.binaries.PACKAGE", "not_installed")

@@ -35,7 +35,7 @@ def an_event(**fields: object) -> dict[str, object]:
     return {"event_type": "sign_up", "timestamp": datetime.now(UTC), **fields}
 
 
-def test_events_saved_are_in_metrics_and_counts(service: AnalyticsService) -> None:
+def test_saved_events_are_in_metrics_and_counts(service: AnalyticsService) -> None:
     result = service.save_events("ada", SESSION, [an_event(), an_event(area="shop", data={"plan": "pilot"})])
     assert (result["status"], result["accepted"]) == ("committed", 2)
     metrics = service.get_metrics(parse_metrics_request(a_request({"timeframe": "day", "breakdown": "area"})))
@@ -51,7 +51,7 @@ def test_events_saved_are_in_metrics_and_counts(service: AnalyticsService) -> No
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_events_of_a_plain_batch_are_in_the_next_answer_after_a_fold(
+def test_fast_path_events_are_in_the_next_response_after_a_rollup(
     database: Database, project: Project, number: int
 ) -> None:
     service = AnalyticsService(database, key=project.keys["admin"])
@@ -66,7 +66,7 @@ def test_events_of_a_plain_batch_are_in_the_next_answer_after_a_fold(
     assert rows.fetchone() == (2, 2)
 
 
-def test_a_bad_event_is_contained_and_named(service: AnalyticsService) -> None:
+def test_an_invalid_event_is_rejected_alone_and_named(service: AnalyticsService) -> None:
     naive = an_event(timestamp=datetime(2026, 1, 1))
     result = service.save_events(None, uuid.UUID(SESSION), [an_event(), naive, an_event(data={"x": float("nan")})])
     assert [event["status"] for event in result["events"]] == ["accepted", "rejected", "rejected"]
@@ -76,7 +76,7 @@ def test_a_bad_event_is_contained_and_named(service: AnalyticsService) -> None:
     ]
 
 
-def test_what_json_has_no_type_for_is_refused_before_anything_is_stored(service: AnalyticsService) -> None:
+def test_values_without_a_json_type_are_refused_before_storing(service: AnalyticsService) -> None:
     with pytest.raises(TypeError, match="set"):
         service.save_events(None, SESSION, [an_event(data={"x": {1, 2}})])
 
@@ -88,7 +88,7 @@ def test_a_session_is_updated_and_keeps_its_user(service: AnalyticsService) -> N
         service.update_session(SESSION, "bob")
 
 
-def test_with_a_key_it_acts_for_the_keys_project(database: Database, project: Project, database_url: str) -> None:
+def test_a_key_selects_its_project(database: Database, project: Project, database_url: str) -> None:
     other = make_project(database_url, "other")
     AnalyticsService(database, key=project.keys["write"]).save_events("ada", SESSION, [an_event()])
     counts = [
@@ -106,7 +106,7 @@ def test_without_a_key_several_projects_are_refused(service: AnalyticsService, d
         service.save_events(None, SESSION, [an_event()])
 
 
-def test_the_connection_is_tested_and_comes_back_by_itself(service: AnalyticsService, postgres: Cluster) -> None:
+def test_a_lost_connection_is_detected_and_restored(service: AnalyticsService, postgres: Cluster) -> None:
     assert service.test_database_connection() is True
     postgres.server.stop()
     try:
@@ -120,7 +120,9 @@ def test_the_connection_is_tested_and_comes_back_by_itself(service: AnalyticsSer
     assert service.save_events(None, SESSION, [an_event()])["accepted"] == 1
 
 
-def test_a_batch_whose_answer_was_lost_is_stored_once(database: Database, project: Project, database_url: str) -> None:
+def test_a_batch_is_stored_once_if_its_response_is_lost(
+    database: Database, project: Project, database_url: str
+) -> None:
     service = AnalyticsService(database, key=project.keys["write"])
     events = [an_event(id=str(uuid.uuid4())) for _ in range(3)]
     service.save_events("ada", SESSION, events)
@@ -140,7 +142,7 @@ def test_a_batch_whose_answer_was_lost_is_stored_once(database: Database, projec
     assert service.save_events("ada", SESSION, events)["duplicates"] == 3
 
 
-def test_a_deadlock_is_tried_once_more(database: Database) -> None:
+def test_a_deadlock_is_retried_once(database: Database) -> None:
     tries: list[int] = []
 
     def deadlock_once(connection: psycopg.Connection[tuple[object, ...]]) -> str:
@@ -152,7 +154,7 @@ def test_a_deadlock_is_tried_once_more(database: Database) -> None:
     assert database.run(deadlock_once) == "done"
 
 
-def test_history_within_the_window_is_stored_and_older_is_not(service: AnalyticsService) -> None:
+def test_events_within_the_time_window_are_stored_and_older_ones_not(service: AnalyticsService) -> None:
     ages = [timedelta(days=364), timedelta(days=366), timedelta(hours=-23), timedelta(hours=-25)]
     result = service.save_events(None, SESSION, [an_event(timestamp=datetime.now(UTC) - age) for age in ages])
     assert [event["status"] for event in result["events"]] == ["accepted", "rejected", "accepted", "rejected"]

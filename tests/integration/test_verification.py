@@ -1,4 +1,4 @@
-"""Verification finds everything that is not as the migrations create it, and its remedies repair it."""
+"""Verification finds every difference from what the migrations create, and its remedies repair it."""
 
 import json
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ def database(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def mend(connection: Connection) -> list[str]:
-    """Runs the remedies of all differences, one after another; answers what was found."""
+def repair(connection: Connection) -> list[str]:
+    """Run the remedies of all differences. Return the names of the objects."""
     found = verify(connection).differences
     for difference in found:
         connection.execute(difference.remedy.encode())
@@ -44,9 +44,9 @@ def assert_found(connection: Connection, broken: str, expected: str) -> None:
         assert expected in [difference.object for difference in verify(connection).differences], broken
 
 
-def assert_found_and_mended(connection: Connection, broken: str, *expected: str) -> None:
+def assert_found_and_repaired(connection: Connection, broken: str, *expected: str) -> None:
     connection.execute(broken.encode())
-    names = mend(connection)
+    names = repair(connection)
     assert set(expected) <= set(names), f"{broken}: {names}"
     assert verify(connection).differences == [], broken
 
@@ -79,22 +79,22 @@ def test_any_of_our_roles_can_verify(database: Connection, role: str) -> None:
 
 
 @pytest.mark.parametrize("table", table_names())
-def test_a_dropped_table_is_found_and_mended(database: Connection, table: str) -> None:
-    assert_found_and_mended(database, f"DROP TABLE muster.{table} CASCADE", f"table muster.{table}")
+def test_a_dropped_table_is_found_and_repaired(database: Connection, table: str) -> None:
+    assert_found_and_repaired(database, f"DROP TABLE muster.{table} CASCADE", f"table muster.{table}")
 
 
 @pytest.mark.parametrize("table", table_names())
-def test_a_dropped_column_is_found_and_mended(database: Connection, table: str) -> None:
+def test_a_dropped_column_is_found_and_repaired(database: Connection, table: str) -> None:
     for column in SCHEMA["tables"][table]["columns"]:
         if f"({column['name']})" in (SCHEMA["tables"][table]["partitioned"] or ""):
             continue  # PostgreSQL refuses to drop it
         place = f"column muster.{table}.{column['name']}"
         # A column that must have a value cannot come back into a table with rows.
         broken = f"DELETE FROM muster.{table}; ALTER TABLE muster.{table} DROP COLUMN {column['name']} CASCADE"
-        assert_found_and_mended(database, broken, place)
+        assert_found_and_repaired(database, broken, place)
 
 
-def test_a_changed_column_is_found_and_mended(database: Connection) -> None:
+def test_a_changed_column_is_found_and_repaired(database: Connection) -> None:
     for change in (
         "ALTER COLUMN user_id TYPE varchar(20)",
         "ALTER COLUMN area DROP NOT NULL",
@@ -104,26 +104,26 @@ def test_a_changed_column_is_found_and_mended(database: Connection) -> None:
         "ALTER COLUMN area SET DEFAULT 'x'",
     ):
         column = f"column muster.analytics_events.{change.split()[2]}"
-        assert_found_and_mended(database, f"ALTER TABLE muster.analytics_events {change}", column)
+        assert_found_and_repaired(database, f"ALTER TABLE muster.analytics_events {change}", column)
     broken = "ALTER TABLE muster.analytics_consent ALTER COLUMN id DROP IDENTITY"
-    assert_found_and_mended(database, broken, "column muster.analytics_consent.id")
+    assert_found_and_repaired(database, broken, "column muster.analytics_consent.id")
 
 
-def test_a_dropped_constraint_is_found_and_mended(database: Connection) -> None:
+def test_a_dropped_constraint_is_found_and_repaired(database: Connection) -> None:
     for key in SCHEMA["constraints"]:
         table, _, name = key.partition(".")
         broken = f"ALTER TABLE muster.{table} DROP CONSTRAINT {name} CASCADE"
-        assert_found_and_mended(database, broken, f"constraint {name} of muster.{table}")
+        assert_found_and_repaired(database, broken, f"constraint {name} of muster.{table}")
 
 
-def test_a_dropped_and_a_changed_index_are_found_and_mended(database: Connection) -> None:
+def test_a_dropped_and_a_changed_index_are_found_and_repaired(database: Connection) -> None:
     for key, definition in SCHEMA["indexes"].items():
         table, _, name = key.partition(".")
-        assert_found_and_mended(database, f"DROP INDEX muster.{name}", f"index muster.{name}")
+        assert_found_and_repaired(database, f"DROP INDEX muster.{name}", f"index muster.{name}")
         first = SCHEMA["tables"][table]["columns"][0]["name"]
         other = definition.partition(" USING ")[0] + f" USING btree ({first})"
         if other != definition:
-            assert_found_and_mended(database, f"DROP INDEX muster.{name}; {other}", f"index muster.{name}")
+            assert_found_and_repaired(database, f"DROP INDEX muster.{name}; {other}", f"index muster.{name}")
 
 
 def read_definitions(connection: Connection) -> dict[str, str]:
@@ -148,7 +148,7 @@ def test_dropped_and_changed_functions_are_repaired_together(database: Connectio
     definitions = read_definitions(database)
     dropped, changed = "note_decisions()", next(name for name in definitions if name.startswith("upsert_session("))
     broken = definitions[changed].replace("AS $function$", "AS $function$ /* changed */", 1)
-    assert_found_and_mended(
+    assert_found_and_repaired(
         database,
         f"{broken}; DROP FUNCTION muster.{dropped} CASCADE",
         f"function muster.{changed}",
@@ -163,35 +163,35 @@ def test_all_functions_and_the_partitions_come_back(database: Connection) -> Non
         database.execute(f"DROP FUNCTION muster.{signature} CASCADE".encode())
     partition = read_schema(database)["partitions"][-1]
     broken = f"DROP TABLE muster.{partition}"
-    assert_found_and_mended(database, broken, f"function muster.{next(iter(SCHEMA['functions']))}")
+    assert_found_and_repaired(database, broken, f"function muster.{next(iter(SCHEMA['functions']))}")
     assert partition in read_schema(database)["partitions"]
 
 
-def test_a_revoked_grant_is_found_and_mended(database: Connection) -> None:
+def test_a_revoked_grant_is_found_and_repaired(database: Connection) -> None:
     for object_name, privilege, role in SCHEMA["grants"]:
         kind, _, name = object_name.partition(" ")
         table, _, column = name.rstrip(")").partition(" (") if kind == "TABLE" else (name, "", "")
         what = f"{privilege} ({column})" if column else privilege
         place = f"grant of {privilege} on {object_name} to {role}"
-        assert_found_and_mended(database, f"REVOKE {what} ON {kind} {table} FROM {role}", place)
+        assert_found_and_repaired(database, f"REVOKE {what} ON {kind} {table} FROM {role}", place)
 
 
-def test_a_grant_to_everyone_is_found_and_mended(database: Connection) -> None:
+def test_a_grant_to_everyone_is_found_and_repaired(database: Connection) -> None:
     broken = "GRANT SELECT ON muster.api_keys TO PUBLIC"
-    assert_found_and_mended(database, broken, "grant of SELECT on TABLE muster.api_keys to PUBLIC")
+    assert_found_and_repaired(database, broken, "grant of SELECT on TABLE muster.api_keys to PUBLIC")
 
 
-def test_a_dropped_a_changed_and_a_disabled_trigger_are_found_and_repaired(database: Connection) -> None:
+def test_dropped_changed_and_disabled_triggers_are_found_and_repaired(database: Connection) -> None:
     for key, definition in SCHEMA["triggers"].items():
         table, _, name = key.partition(".")
         place = f"trigger {name} of muster.{table}"
-        assert_found_and_mended(database, f"DROP TRIGGER {name} ON muster.{table}", place)
-        assert_found_and_mended(database, f"ALTER TABLE muster.{table} DISABLE TRIGGER {name}", place)
+        assert_found_and_repaired(database, f"DROP TRIGGER {name} ON muster.{table}", place)
+        assert_found_and_repaired(database, f"ALTER TABLE muster.{table} DISABLE TRIGGER {name}", place)
         changed = definition.replace("CREATE TRIGGER", "CREATE OR REPLACE TRIGGER").replace(" INSERT", " DELETE", 1)
         changed = changed.replace(" REFERENCING NEW TABLE", " REFERENCING OLD TABLE").replace(
             " OR UPDATE OF", " OR UPDATE OF"
         )
-        assert_found_and_mended(database, f"DROP TRIGGER {name} ON muster.{table}; {changed}", place)
+        assert_found_and_repaired(database, f"DROP TRIGGER {name} ON muster.{table}; {changed}", place)
 
 
 def test_a_trigger_that_no_migration_creates_is_named_with_its_remedy(database: Connection) -> None:
@@ -208,24 +208,24 @@ def test_a_trigger_that_no_migration_creates_is_named_with_its_remedy(database: 
 
 
 def test_another_owner_of_the_schema_is_found_and_repaired(database: Connection) -> None:
-    assert_found_and_mended(database, "ALTER SCHEMA muster OWNER TO CURRENT_USER", "schema muster")
+    assert_found_and_repaired(database, "ALTER SCHEMA muster OWNER TO CURRENT_USER", "schema muster")
 
 
 def test_a_changed_setting_of_a_role_is_found_and_repaired(database: Connection) -> None:
     for role, expected in SCHEMA["roles"].items():
         for name in expected["settings"]:
             place = f"role {role} ({name})"
-            assert_found_and_mended(database, f"ALTER ROLE {role} RESET {name}", place)
+            assert_found_and_repaired(database, f"ALTER ROLE {role} RESET {name}", place)
             other = "Asia/Tokyo" if name == "TimeZone" else "77s"
-            assert_found_and_mended(database, f"ALTER ROLE {role} SET {name} = '{other}'", place)
+            assert_found_and_repaired(database, f"ALTER ROLE {role} SET {name} = '{other}'", place)
         login = "NOLOGIN" if expected["login"] else "LOGIN"
-        assert_found_and_mended(database, f"ALTER ROLE {role} {login}", f"role {role}")
+        assert_found_and_repaired(database, f"ALTER ROLE {role} {login}", f"role {role}")
 
 
 def test_a_role_that_cannot_log_in_by_iam_is_found_and_repaired(database: Connection) -> None:
     database.execute("CREATE ROLE rds_iam")
     try:
-        names = mend(database)
+        names = repair(database)
         assert set(names) == {f"role {role} (rds_iam)" for role, each in SCHEMA["roles"].items() if each["login"]}
         assert verify(database).verified
     finally:
@@ -233,26 +233,26 @@ def test_a_role_that_cannot_log_in_by_iam_is_found_and_repaired(database: Connec
 
 
 def test_a_lost_record_of_the_functions_is_found_and_repaired(database: Connection) -> None:
-    assert_found_and_mended(database, "DELETE FROM muster.schema_functions", "migration functions")
-    assert_found_and_mended(database, "UPDATE muster.schema_functions SET checksum = 'x'", "migration functions")
+    assert_found_and_repaired(database, "DELETE FROM muster.schema_functions", "migration functions")
+    assert_found_and_repaired(database, "UPDATE muster.schema_functions SET checksum = 'x'", "migration functions")
 
 
-def test_a_missing_partition_is_found_and_mended(database: Connection) -> None:
+def test_a_missing_partition_is_found_and_repaired(database: Connection) -> None:
     for name in read_schema(database)["partitions"][-3:]:
         broken = f"DROP TABLE muster.{name}"
         database.execute(broken.encode())
-        mend(database)
+        repair(database)
         assert verify(database).verified
     broken = "DROP TABLE muster.analytics_events_default"
-    assert_found_and_mended(database, broken, "partition muster.analytics_events_default")
+    assert_found_and_repaired(database, broken, "partition muster.analytics_events_default")
 
 
-def test_another_owner_is_found_and_mended(database: Connection) -> None:
+def test_another_owner_is_found_and_repaired(database: Connection) -> None:
     broken = "ALTER TABLE muster.projects OWNER TO CURRENT_USER"
-    assert_found_and_mended(database, broken, "table muster.projects")
+    assert_found_and_repaired(database, broken, "table muster.projects")
 
 
-def test_what_is_not_ours_is_told_and_does_no_harm(database: Connection) -> None:
+def test_foreign_objects_are_reported_and_do_no_harm(database: Connection) -> None:
     database.execute("CREATE TABLE muster.notes (id integer)")
     database.execute("CREATE INDEX extra ON muster.analytics_sessions (browser)")
     result = verify(database)

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-TIMEOUT_SECONDS = 60.0
+from tests.support.http import http
+
 SETTLE_SECONDS = 120.0
 
 
@@ -27,7 +28,7 @@ class Api:
         headers = {"authorization": f"Bearer {self.keys[kind]}"} if kind else {}
         headers |= options.pop("headers", {})
         url = f"{self.url.rstrip('/')}{path}"
-        return httpx.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False, **options)
+        return http.request(method, url, headers=headers, **options)
 
     def post(self, batch: Any, *, kind: str | None = "write", **options: Any) -> httpx.Response:
         """Post a batch, as JSON unless `content` says otherwise."""

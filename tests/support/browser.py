@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route
 
 from local.ports import free_port
 from tests.support.databases import Project
 from tests.support.functions import BROWSER
+from tests.support.http import http
 from tests.support.web import WEB, miss
 
 PROJECT = WEB.parent
@@ -96,7 +96,7 @@ class Server:
     def get(self, path: str) -> Any:
         """What the API says of the project."""
         headers = {"authorization": f"Bearer {self.project.keys['read']}"}
-        return httpx.get(f"{self.url}{path}", headers=headers, trust_env=False, timeout=60).raise_for_status().json()
+        return http.get(f"{self.url}{path}", headers=headers).raise_for_status().json()
 
     def events(self, event_type: str) -> list[int]:
         """The numbers of the events of a type that are stored, however often."""

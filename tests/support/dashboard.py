@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
 
 from tests.support.browser import SCREENSHOTS, Server
+from tests.support.http import http
 from tests.support.web import WEB
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
@@ -84,7 +84,7 @@ class Dashboard:
         """The API's response to the same request."""
         headers = {"authorization": f"Bearer {self.server.project.keys[kind]}"}
         url = f"{self.server.url}{path}"
-        answer = httpx.request(method, url, headers=headers, json=body, trust_env=False, timeout=60)
+        answer = http.request(method, url, headers=headers, json=body)
         return answer.raise_for_status().json()
 
     def table(self, caption: str) -> list[list[str]]:
