@@ -30,13 +30,14 @@ export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
-.PHONY: help run demo dashboard screenshot openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+.PHONY: help run demo dashboard screenshot openapi test soak mutants load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
 	@echo "make run       serve the API on http://127.0.0.1:3000   (PORT=3001, DATABASE_URL=postgresql://…, FRESH=1, LOGS=1)"
 	@echo "make demo      the same with five weeks of demo data and live events (PORT=3001, FRESH=1, LOGS=1)"
 	@echo "make test      run every test                           (ARGS='-k name', POSTGRES=/usr/lib/postgresql/15/bin)"
 	@echo "make soak      post while everything breaks, for long   (ROUNDS=20, SECONDS=30, SEED=…)"
+	@echo "make mutants   change the code and see whether a test fails (FILES=…, MOST=50, MINUTES=10, SEED=…, ARGS=--json)"
 	@echo "make load      post at rising rates until latency bends (URL=… KEY=…, ARGS='--events 50')"
 	@echo "make bench     what it costs, against what else there is; each part alone: bench-ingest, -metrics, -cold, -http"
 	@echo "make seed      a made-up past in the database           (EVENTS=1000000, NAME=…, DATABASE_URL=…)"
@@ -140,6 +141,9 @@ format: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(RUN) tests.faults.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+mutants: $(VENV)/.dev
+	@$(RUN) tests.mutants.run $(FILES) $(if $(MOST),--most $(MOST)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 load: $(VENV)/.bench
 	@$(RUN) benchmarks.load $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)") $(ARGS)
