@@ -19,8 +19,9 @@ from local.paths import MIGRATIONS, PROJECT, STATE
 from local.postgres import start_postgres
 from tests.mutants.mutant import Mutant
 from tests.mutants.python_mutants import python_mutants
+from tests.mutants.reach import path_of
 from tests.mutants.sql_mutants import sql_mutants
-from tests.mutants.trials import Outcome, Trials, path_of
+from tests.mutants.trials import Outcome, Trials
 from tests.support.databases import Cluster
 from tests.support.folders import open_folder
 
