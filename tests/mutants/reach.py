@@ -227,7 +227,8 @@ def _statements(text: str) -> dict[int, set[int]]:
 def assigned_names(text: str, line: int) -> set[str]:
     """The names that the statement of a module that a line is in gives to a value, a class or a function."""
     for node in ast.parse(text).body:
-        if node.lineno <= line <= (node.end_lineno or node.lineno):
+        decorators = getattr(node, "decorator_list", [])
+        if min(each.lineno for each in (node, *decorators)) <= line <= (node.end_lineno or node.lineno):
             stored = {
                 each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
             }
