@@ -32,7 +32,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 # Every program of a run starts faster from compiled modules; an environment may forbid to write them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo dashboard screenshot openapi test soak load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+.PHONY: help run demo dashboard screenshot openapi test soak mutants load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
 	@echo "Usage: make TARGET VARIABLE=value …"
@@ -58,6 +58,7 @@ help:
 	@echo "  check          Check code style, types, imports, template and policies."
 	@echo "  format         Format the code."
 	@echo "  soak           Send events for a long time while faults occur.           ROUNDS=20 SECONDS=30 SEED="
+	@echo "  mutants        Change the code and see whether a test fails.             FILES= MOST=50 MINUTES=10 SEED="
 	@echo "  load           Send at rising rates until latency rises steeply.         URL= KEY= ARGS='--events 50'"
 	@echo "  bench          Run all benchmarks."
 	@echo "  bench-ingest   Compare ingest with COPY and the replaced service.        ARGS="
@@ -159,6 +160,9 @@ format: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(RUN) tests.faults.soak $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+mutants: $(VENV)/.dev
+	@$(RUN) tests.mutants.run $(FILES) $(if $(MOST),--most $(MOST)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 load: $(VENV)/.bench
 	@$(RUN) benchmarks.load $(if $(URL),--url "$(URL)") $(if $(KEY),--key "$(KEY)") $(ARGS)

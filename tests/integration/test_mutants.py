@@ -1,0 +1,73 @@
+"""make mutants: a change that no test notices survives, in Python and in SQL, and one that a test notices does not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from local.paths import PROJECT
+
+MODULE = """
+def is_late(hours: int) -> bool:
+    return hours > 24
+"""
+FUNCTION = """
+CREATE OR REPLACE FUNCTION muster.is_late(p_hours integer) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN p_hours > 24; -- 24 < 25 AND NOT 'true'
+END
+$$;
+"""
+TESTS = """
+import psycopg
+from tests.support.databases import cluster
+from late_events import is_late
+
+def test_python() -> None:
+    assert is_late(25) and not is_late(1)
+
+def test_sql() -> None:
+    with cluster() as server, server.database() as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT muster.is_late(25), muster.is_late(1)").fetchone() == (True, False)
+"""
+EQUIVALENTS = """
+[[equivalent]]
+file = "{file}"
+changed = ["- return hours > 24", "+ return hours >= 24"]
+reason = "An event is never exactly 24 hours late."
+"""
+
+
+def test_a_mutant_survives_weak_tests_and_is_killed_by_strong_ones(tmp_path: Path) -> None:
+    module, function, tests = tmp_path / "late_events.py", tmp_path / "is_late.sql", tmp_path / "test_late_events.py"
+    equivalents = tmp_path / "equivalents.toml"
+    module.write_text(MODULE, "utf-8")
+    function.write_text(FUNCTION, "utf-8")
+    tests.write_text(TESTS, "utf-8")
+    equivalents.write_text(EQUIVALENTS.format(file=module.as_posix()), "utf-8")
+    options = ("--tests", str(tests), "--equivalents", str(equivalents), "--state", str(tmp_path))
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.mutants.run", str(module), str(function), "--json", *options],
+        cwd=PROJECT,
+        env={"PYTHONPATH": f"layers/shared:{tmp_path}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 1, finished.stderr
+    mutants = json.loads(finished.stdout)["mutants"]
+    found = {(Path(each["file"]).suffix, each["changed"][1]): each for each in mutants}
+    assert {change: each["outcome"] for change, each in found.items()} == {
+        (".py", "+ return hours >= 24"): "survived",
+        (".py", "+ return hours <= 24"): "killed",
+        (".py", "+ return hours > 25"): "killed",
+        (".py", "+ return hours > 23"): "survived",
+        (".sql", "+ RETURN p_hours >= 24; -- 24 < 25 AND NOT 'true'"): "survived",
+        (".sql", "+ RETURN p_hours > 25; -- 24 < 25 AND NOT 'true'"): "killed",
+        (".sql", "+ RETURN p_hours > 23; -- 24 < 25 AND NOT 'true'"): "survived",
+    }
+    assert [each["explained"] for each in mutants if each["explained"]] == ["An event is never exactly 24 hours late."]
+    assert {each["line"] for each in mutants} == {3, 4}
+    assert "7 of 7 mutants" in finished.stderr
+    assert "3 killed, 4 survived (1 of them explained), 0 timed out, 0 invalid" in finished.stderr
