@@ -16,23 +16,26 @@ from tests.faults.record import ClientRecord
 CLIENTS = 4
 MAX_BACKOFF_SECONDS = 0.4
 IMPATIENT_SECONDS = 0.05
-PATIENT_SECONDS = 30.0
+PATIENT_SECONDS = 60.0
 IMPATIENT_SHARE, SENT_AGAIN_SHARE = 0.05, 0.1
 ACKNOWLEDGED = (200, 202)
+# The queue takes batches faster than the consumer stores them, and the round ends only when it is empty.
+PAUSE_SECONDS = {"direct": 0.0, "buffered": 0.25}
 RETRIED = (429, 500, 502, 503, 504)
 
 
 class Client(threading.Thread):
     """Makes and sends batches until `stop`, then sends what its queue holds."""
 
-    def __init__(self, name: str, url: str, key: str, seed: str, shared_sessions: list[str]) -> None:
+    def __init__(self, name: str, environment: FaultEnvironment, seed: str, shared_sessions: list[str]) -> None:
         super().__init__(name=name, daemon=True)
         self.record = ClientRecord()
         self._batches = BatchMaker(_rng(f"{seed} batches"), shared_sessions, self.record)
         self._rng = _rng(f"{seed} timing")
         self._stopped, self._abandoned = threading.Event(), threading.Event()
-        self._url = f"{url}/v1/events"
-        self._headers = {"authorization": f"Bearer {key}"}
+        self._pause_seconds = PAUSE_SECONDS[environment.mode]
+        self._url = f"{environment.url}/v1/events"
+        self._headers = {"authorization": f"Bearer {environment.project.keys['write']}"}
 
     def run(self) -> None:
         """Send until every batch is acknowledged."""
@@ -43,6 +46,7 @@ class Client(threading.Thread):
                     self._check(batch, answer)
                     if self._rng.random() < SENT_AGAIN_SHARE and (answer := self._send(http, batch)):
                         self._check_sent_again(answer)
+                self._stopped.wait(self._pause_seconds)
 
     def stop(self) -> None:
         """Make no more batches."""
@@ -103,9 +107,9 @@ class Client(threading.Thread):
 @contextmanager
 def running_clients(environment: FaultEnvironment, seed: str) -> Iterator[list[Client]]:
     """Clients that post until the context ends. A client that was not stopped before is abandoned."""
-    shared, key = make_shared_sessions(_rng(f"{seed} sessions")), environment.project.keys["write"]
+    shared = make_shared_sessions(_rng(f"{seed} sessions"))
     names = [f"client-{number}" for number in range(1, CLIENTS + 1)]
-    clients = [Client(name, environment.url, key, f"{seed} {name}", shared) for name in names]
+    clients = [Client(name, environment, f"{seed} {name}", shared) for name in names]
     for client in clients:
         client.start()
     try:

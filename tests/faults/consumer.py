@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from local.gateway.environments import EnvironmentPool, FunctionError, FunctionTimeoutError
-from local.paths import TEMPLATE
-from local.sam.template import load_template
-from tests.faults.environment import PARAMETERS, FaultEnvironment
+from tests.faults.environment import FaultEnvironment
+from tests.faults.functions import load_functions
 
 WORKERS = 2
 MAX_MESSAGES = 10
@@ -36,7 +35,7 @@ def running_consumer(environment: FaultEnvironment, seed: str) -> Iterator[None]
 
 
 def _work(environment: FaultEnvironment, rng: random.Random, stopped: threading.Event) -> None:
-    function = load_template(TEMPLATE, parameters=PARAMETERS).functions["ConsumeFunction"]
+    function = load_functions().functions["ConsumeFunction"]
     with asyncio.Runner() as runner:
         pool = EnvironmentPool(function, environment.function_variables("direct"), environment.log, limit=1)
         while not stopped.is_set():

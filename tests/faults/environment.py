@@ -12,12 +12,12 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import psycopg
 
-from local.gateway.server import local_api
 from local.postgres import Postgres, start_postgres
 from muster.db.migrate import migrate
 from tests.faults.aws import KEY, AwsServices, aws_services
 from tests.faults.disk import small_disk
 from tests.faults.function_log import FunctionLog
+from tests.faults.functions import serve_api
 from tests.faults.link import Link
 from tests.faults.waiting import wait_until
 from tests.support.databases import MIGRATIONS, Project, make_project
@@ -30,7 +30,6 @@ LOGIN = "app"
 LOCK_TIMEOUT = "500ms"
 # Short, so that a locked table soon fails statements.
 TIMEOUTS = {"statement_timeout": "1500ms", "lock_timeout": LOCK_TIMEOUT}
-PARAMETERS = {"DatabaseMode": "external"}
 SERVER_SETTINGS = {
     "max_connections": "30",
     "max_wal_size": "64MB",
@@ -143,8 +142,7 @@ def fault_environment(rng: random.Random, *, mode: Mode) -> Iterator[FaultEnviro
         environment = FaultEnvironment(mode, server, link, disk, aws, make_project(server.url))
         aws.secrets.create_secret(Name=aws.secret, SecretString="replaced below")
         environment.change_password(rng)
-        variables = environment.function_variables(mode)
-        with local_api(environment=variables, parameters=PARAMETERS, logs=environment.log) as api:
+        with serve_api(environment.function_variables(mode), environment.log) as api:
             environment.url = api.url
             yield environment
             environment.ensure_server_runs()

@@ -8,9 +8,14 @@ from tests.faults.waiting import wait_until
 
 
 def slow_link(environment: FaultEnvironment, rng: random.Random) -> None:
-    """Delay every packet, until a batch was stored all the same."""
-    environment.link.delay_seconds = rng.uniform(0.05, 0.2)
-    environment.wait_for_stored_batch()
+    """Delay every packet, until a batch was stored in spite of it."""
+    start, delay_seconds = environment.log.length, rng.uniform(0.05, 0.2)
+    round_trip_ms = 2 * delay_seconds * 1000
+    environment.link.delay_seconds = delay_seconds
+    wait_until(
+        lambda: any(line["DbWriteMs"] >= round_trip_ms for line in environment.log.stored_batches(start)),
+        "No function stored a batch over the slow link",
+    )
     environment.link.delay_seconds = 0.0
 
 

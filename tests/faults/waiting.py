@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 # Generous: a busy machine needs several times as long as a quiet one.
-TIMEOUT_SECONDS = 90.0
-PAUSE_SECONDS = 0.02
+TIMEOUT_SECONDS = 180.0
+PAUSE_SECONDS = 0.05
 
 
 def wait_until(condition: Callable[[], object], message: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
