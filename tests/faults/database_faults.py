@@ -13,7 +13,7 @@ from tests.faults.environment import LOCK_TIMEOUT, LOGIN, FaultEnvironment
 from tests.faults.waiting import wait_until
 from tests.support.databases import MIGRATIONS
 
-# These faults last until a function has logged their SQLSTATE.
+# These faults last until a function has failed with their SQLSTATE.
 READ_ONLY, LOCK_TIMED_OUT, STATEMENT_TIMED_OUT = "25006", "55P03", "57014"
 EXPECTED_SQLSTATES = {
     "read_only": READ_ONLY,
@@ -53,7 +53,7 @@ def read_only(environment: FaultEnvironment, _: random.Random) -> None:
     """Refuse writes with 25006, as the old primary does after a failover."""
     environment.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     environment.execute("SELECT pg_reload_conf()")
-    environment.wait_for_sqlstate(READ_ONLY)
+    environment.wait_for_database_error(READ_ONLY)
     with environment.connect(options="-c default_transaction_read_only=off") as connection:
         connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
         connection.execute("SELECT pg_reload_conf()")
@@ -83,7 +83,7 @@ def lock_sessions(environment: FaultEnvironment, _: random.Random) -> None:
     """Lock a table for longer than functions wait for a lock: 55P03."""
     with environment.connect() as connection, connection.transaction():
         connection.execute(_LOCK_SESSIONS)
-        environment.wait_for_sqlstate(LOCK_TIMED_OUT)
+        environment.wait_for_database_error(LOCK_TIMED_OUT)
 
 
 def time_out_statements(environment: FaultEnvironment, _: random.Random) -> None:
@@ -92,13 +92,13 @@ def time_out_statements(environment: FaultEnvironment, _: random.Random) -> None
     environment.execute(_TERMINATE)
     with environment.connect() as connection, connection.transaction():
         connection.execute(_LOCK_SESSIONS)
-        environment.wait_for_sqlstate(STATEMENT_TIMED_OUT)
+        environment.wait_for_database_error(STATEMENT_TIMED_OUT)
     environment.execute(f"ALTER ROLE muster_ingest SET lock_timeout = '{LOCK_TIMEOUT}'")
     environment.execute(_TERMINATE)
 
 
 def deadlock(environment: FaultEnvironment, _: random.Random) -> None:
-    """Lock sessions in the opposite order of ingest, until ingest meets the deadlock: 40P01."""
+    """Lock sessions in the opposite order of ingest, until it meets a deadlock (40P01). It then retries."""
     start = environment.log.length
 
     def cross_locks() -> bool:
@@ -114,7 +114,7 @@ def deadlock(environment: FaultEnvironment, _: random.Random) -> None:
             us = [connection.info.backend_pid]
             wait_until(lambda: observer.execute(_WAITS_FOR_US, us).fetchone() != (0,), "No batch waited for a lock")
             connection.execute(f"{_SHARED_SESSIONS} ORDER BY id LIMIT 3 FOR UPDATE")
-        return environment.log.has_sqlstate(DEADLOCK, start)
+        return any(line["sqlstate"] == DEADLOCK for line in environment.log.database_failures(start))
 
     wait_until(cross_locks, "No function met a deadlock")
 

@@ -117,15 +117,13 @@ class FaultEnvironment:
         start = self.log.length
         wait_until(lambda: self.log.stored_batches(start), "No function stored a batch")
 
-    def wait_for_database_failure(self) -> None:
-        """Wait until one more statement or connection of a function has failed."""
+    def wait_for_database_error(self, sqlstate: str | None = None) -> None:
+        """Wait until one more request or message has failed because of the database, with any or with this SQLSTATE."""
         start = self.log.length
-        wait_until(lambda: self.log.database_failures(start), "No function met the fault")
-
-    def wait_for_sqlstate(self, sqlstate: str) -> None:
-        """Wait until a function has logged a SQLSTATE once more."""
-        start = self.log.length
-        wait_until(lambda: self.log.has_sqlstate(sqlstate, start), f"No function logged the SQLSTATE {sqlstate}")
+        wait_until(
+            lambda: any(sqlstate in (None, line["sqlstate"]) for line in self.log.database_errors(start)),
+            f"No function failed with the SQLSTATE {sqlstate}" if sqlstate else "No function met the fault",
+        )
 
 
 @contextmanager

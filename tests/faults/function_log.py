@@ -32,12 +32,12 @@ class FunctionLog(FunctionLogs):
         return self._lines[start:]
 
     def database_failures(self, start: int = 0) -> list[LogLine]:
-        """The lines about failed statements and connections."""
+        """The lines about failed statements and connections, whether or not a second attempt succeeded."""
         return [line for line in self.lines(start) if line.get("message", "").startswith("database_")]
 
-    def has_sqlstate(self, sqlstate: str, start: int = 0) -> bool:
-        """Whether a function has logged a SQLSTATE."""
-        return any(line["sqlstate"] == sqlstate for line in self.database_failures(start))
+    def database_errors(self, start: int = 0) -> list[LogLine]:
+        """The lines about failures that the function could not retry, so that its request or message failed."""
+        return [line for line in self.lines(start) if line.get("message") == "database_error"]
 
     def stored_batches(self, start: int = 0) -> list[LogLine]:
         """The lines about batches that ingest or the queue consumer stored."""

@@ -18,7 +18,7 @@ class CannotStrikeError(Exception):
 def kill_server(environment: FaultEnvironment, _: random.Random) -> None:
     """Kill -9 all processes of the server, perhaps during a commit. It recovers from its disk."""
     environment.server.kill()
-    environment.wait_for_database_failure()
+    environment.wait_for_database_error()
     environment.server.start()
 
 
@@ -33,7 +33,7 @@ def kill_one_backend(environment: FaultEnvironment, rng: random.Random) -> None:
 def immediate_shutdown(environment: FaultEnvironment, _: random.Random) -> None:
     """Stop the server without a checkpoint, as a failing host does."""
     environment.server.stop(immediate=True)
-    environment.wait_for_database_failure()
+    environment.wait_for_database_error()
     environment.server.start()
 
 
@@ -46,7 +46,7 @@ def fill_disk(environment: FaultEnvironment, _: random.Random) -> None:
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(b"\0" * 65536)
-        environment.wait_for_database_failure()
+        environment.wait_for_database_error()
     finally:
         ballast.unlink()
     environment.ensure_server_runs()
