@@ -48,6 +48,14 @@ class Client(threading.Thread):
                         self._check_sent_again(answer)
                 self._stopped.wait(self._pause_seconds)
 
+    def has_acknowledged(self, batches: int) -> bool:
+        """Whether at least so many batches were acknowledged."""
+        return self.record.acknowledged_batches >= batches
+
+    def has_ended(self) -> bool:
+        """Whether it has sent everything, or its thread has failed."""
+        return not self.is_alive()
+
     def stop(self) -> None:
         """Make no more batches."""
         self._stopped.set()

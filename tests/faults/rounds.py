@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 from tests.faults.catalog import FAULTS
 from tests.faults.clients import Client, running_clients
@@ -72,12 +73,12 @@ def settle(environment: FaultEnvironment, clients: Sequence[Client], rollups: Ro
     environment.ensure_server_runs()
     for client in clients:
         wait_until(
-            lambda client=client: client.record.acknowledged_batches >= MIN_BATCHES,  # type: ignore[misc]
+            partial(client.has_acknowledged, MIN_BATCHES),
             f"{client.name} did not get {MIN_BATCHES} batches acknowledged",
         )
         client.stop()
     for client in clients:
-        wait_until(lambda client=client: not client.is_alive(), f"{client.name} could not send its queue")  # type: ignore[misc]
+        wait_until(client.has_ended, f"{client.name} could not send its queue")
     before = rollups.succeeded
     wait_until(lambda: rollups.succeeded > before, "No roll-up succeeded after the repair")
 
@@ -86,7 +87,7 @@ def wait_for_service(clients: Sequence[Client], *, after: str) -> None:
     """Wait until each client has got two more batches acknowledged: the first may have been under way before."""
     for client, before in [(client, client.record.acknowledged_batches) for client in clients]:
         wait_until(
-            lambda client=client, before=before: client.record.acknowledged_batches >= before + 2,  # type: ignore[misc]
+            partial(client.has_acknowledged, before + 2),
             f"{client.name} got no two batches acknowledged after {after}",
         )
 
