@@ -1,125 +1,133 @@
-"""Clients with real queues: what is not acknowledged is kept and sent again, in the same batch, until it is."""
+"""Clients with real queues: a batch is sent again until it is acknowledged."""
 
 import random
 import threading
 import time
-import uuid
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
-from tests.support.functions import an_event
+from tests.faults.batches import Batch, BatchMaker, make_shared_sessions
+from tests.faults.environment import FaultEnvironment
+from tests.faults.record import ClientRecord
 
-MOST_WAIT_SECONDS = 0.4
+CLIENTS = 4
+MAX_BACKOFF_SECONDS = 0.4
 IMPATIENT_SECONDS = 0.05
-PATIENT_SECONDS = 30.0
-
-
-@dataclass
-class Ledger:
-    """What one client sent and was told; read when its thread has ended."""
-
-    sent: dict[str, str] = field(default_factory=dict)
-    """Valid events, each with its session."""
-    spoilt: int = 0
-    """Events that must be rejected."""
-    acknowledged: dict[str, str] = field(default_factory=dict)
-    """Valid events, each with the status of its first acknowledgement."""
-    batches: dict[str, int] = field(default_factory=dict)
-    """The sequence number of the last batch of each session."""
-    statuses: Counter[str] = field(default_factory=Counter)
-    """HTTP statuses, and kinds of broken connections."""
-    violations: list[str] = field(default_factory=list)
+PATIENT_SECONDS = 60.0
+IMPATIENT_SHARE, SENT_AGAIN_SHARE = 0.05, 0.1
+ACKNOWLEDGED = (200, 202)
+# The queue takes batches faster than the consumer stores them, and the round ends only when it is empty.
+PAUSE_SECONDS = {"direct": 0.0, "buffered": 0.25}
+RETRIED = (429, 500, 502, 503, 504)
 
 
 class Client(threading.Thread):
-    """Makes events until it is told to stop, then sends what its queue holds."""
+    """Makes and sends batches until `stop`, then sends what its queue holds."""
 
-    def __init__(self, url: str, key: str, seed: int, shared_sessions: list[str]) -> None:
-        super().__init__(name=f"client-{seed}", daemon=True)
-        self.ledger = Ledger()
-        self.told_to_stop = threading.Event()
-        self.queue: list[dict[str, Any]] = []
-        self._chance = random.Random(seed)  # noqa: S311 - faults, not secrets
-        self._sessions = [self._uuid() for _ in range(2)]
-        self._shared = shared_sessions
-        self._url = f"{url}/v1/events"
-        self._headers = {"authorization": f"Bearer {key}"}
+    def __init__(self, name: str, environment: FaultEnvironment, seed: str, shared_sessions: list[str]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.record = ClientRecord()
+        self._batches = BatchMaker(_rng(f"{seed} batches"), shared_sessions, self.record)
+        self._rng = _rng(f"{seed} timing")
+        self._stopped, self._abandoned = threading.Event(), threading.Event()
+        self._pause_seconds = PAUSE_SECONDS[environment.mode]
+        self._url = f"{environment.url}/v1/events"
+        self._headers = {"authorization": f"Bearer {environment.project.keys['write']}"}
 
     def run(self) -> None:
-        """Send until all is acknowledged."""
+        """Send until every batch is acknowledged."""
         with httpx.Client(trust_env=False, timeout=PATIENT_SECONDS) as http:
-            while not self.told_to_stop.is_set():
-                self.queue.append(self._new_batch())
-                self._flush(http)
-                if self._chance.random() < 0.1:
-                    self._send_again(http)
-            self._flush(http)
+            while not self._stopped.is_set():
+                batch = self._batches.make()
+                if answer := self._send(http, batch):
+                    self._check(batch, answer)
+                    if self._rng.random() < SENT_AGAIN_SHARE and (answer := self._send(http, batch)):
+                        self._check_sent_again(answer)
+                self._stopped.wait(self._pause_seconds)
 
-    def _uuid(self) -> str:
-        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+    def has_acknowledged(self, batches: int) -> bool:
+        """Whether at least so many batches were acknowledged."""
+        return self.record.acknowledged_batches >= batches
 
-    def _new_batch(self) -> dict[str, Any]:
-        session = self._chance.choice(self._sessions)
-        number = self.ledger.batches[session] = self.ledger.batches.get(session, 0) + 1
-        listed = [self._new_event(session) for _ in range(self._chance.randint(1, 20))]
-        return {"sessionId": session, "userId": f"user-{session[:8]}", "sequence": number, "events": listed}
+    def has_ended(self) -> bool:
+        """Whether it has sent everything, or its thread has failed."""
+        return not self.is_alive()
 
-    def _new_event(self, session: str) -> dict[str, Any]:
-        event = an_event(id=self._uuid())
-        if self._chance.random() < 0.03:
-            self.ledger.spoilt += 1
-            return event | self._chance.choice([{"eventType": ""}, {"timestamp": "2001-01-01T00:00:00Z"}])
-        if self._chance.random() < 0.2:
-            event["sessionId"] = session = self._chance.choice(self._shared)
-        self.ledger.sent[event["id"]] = session
-        return event
+    def stop(self) -> None:
+        """Make no more batches."""
+        self._stopped.set()
 
-    def _flush(self, http: httpx.Client) -> None:
-        while self.queue:
-            answer = self._post(http, self.queue[0])
-            if answer is not None:
-                self._note(self.queue.pop(0), answer)
+    def abandon(self) -> None:
+        """Stop, and do not send what is not acknowledged."""
+        self._abandoned.set()
+        self._stopped.set()
 
-    def _send_again(self, http: httpx.Client) -> None:
-        """A batch that was acknowledged, once more: nothing of it may be new."""
-        batch = self._last
-        answer = None
-        while answer is None:
+    def _send(self, http: httpx.Client, batch: Batch) -> dict[str, Any] | None:
+        """The acknowledgement, after as many attempts as it takes; None if the client was abandoned."""
+        while not self._abandoned.is_set():
             answer = self._post(http, batch)
-        if answer["accepted"] and answer["status"] == "committed":
-            self.ledger.violations.append(f"a batch sent again had {answer['accepted']} accepted events")
-
-    def _post(self, http: httpx.Client, batch: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer of 2xx; none after any other, and after the wait that it asks for."""
-        timeout = IMPATIENT_SECONDS if self._chance.random() < 0.05 else PATIENT_SECONDS
-        wait = 1.0
-        try:
-            response = http.post(self._url, json=batch, headers=self._headers, timeout=timeout)
-            self.ledger.statuses[str(response.status_code)] += 1
-            if response.status_code in (200, 202):
-                return dict(response.json())
-            if response.status_code not in (429, 500, 502, 503, 504):
-                self.ledger.violations.append(f"{response.status_code}: {response.text[:300]}")
-            wait = float(response.headers.get("retry-after", 1))
-        except httpx.TransportError as error:
-            self.ledger.statuses[type(error).__name__] += 1
-        # As retry-after says, but in the test's time, and not all at once.
-        time.sleep(min(wait, MOST_WAIT_SECONDS) * self._chance.uniform(0.1, 1))
+            if answer is not None:
+                return answer
         return None
 
-    def _note(self, batch: dict[str, Any], answer: dict[str, Any]) -> None:
-        self._last = batch
-        told = sum(answer[name] for name in ("accepted", "duplicates", "rejected", "ignored"))
-        if not answer["received"] == told == len(batch["events"]) == len(answer["events"]):
-            self.ledger.violations.append(f"a batch does not add up: {answer}")
+    def _post(self, http: httpx.Client, batch: Batch) -> dict[str, Any] | None:
+        """The acknowledgement; None if the attempt failed, after a pause."""
+        timeout = IMPATIENT_SECONDS if self._rng.random() < IMPATIENT_SHARE else PATIENT_SECONDS
+        retry_after = 1.0
+        try:
+            response = http.post(self._url, json=batch, headers=self._headers, timeout=timeout)
+            self.record.answers[str(response.status_code)] += 1
+            if response.status_code in ACKNOWLEDGED:
+                return dict(response.json())
+            if response.status_code not in RETRIED:
+                self.record.violations.append(f"{response.status_code}: {response.text[:300]}")
+            retry_after = float(response.headers.get("retry-after", 1))
+        except httpx.TransportError as error:
+            self.record.answers[type(error).__name__] += 1
+        # Shorter than retry-after asks for, to keep the test short.
+        time.sleep(min(retry_after, MAX_BACKOFF_SECONDS) * self._rng.uniform(0.1, 1))
+        return None
+
+    def _check(self, batch: Batch, answer: dict[str, Any]) -> None:
+        record = self.record
+        total = sum(answer[name] for name in ("accepted", "duplicates", "rejected", "ignored"))
+        if not answer["received"] == total == len(batch["events"]) == len(answer["events"]):
+            record.violations.append(f"the counts of a response do not add up: {answer}")
         for event, result in zip(batch["events"], answer["events"], strict=True):
-            must_be_rejected = event["id"] not in self.ledger.sent
-            # What only the database rejects is queued at first.
-            may_come = must_be_rejected and result["status"] == "queued"
-            if must_be_rejected != (result["status"] == "rejected") and not may_come:
-                self.ledger.violations.append(f"an event is {result}")
-            if not must_be_rejected:
-                self.ledger.acknowledged.setdefault(event["id"], result["status"])
+            status = result["status"]
+            if event["id"] in record.sent:
+                if status == "rejected":
+                    record.violations.append(f"a valid event was answered {result}")
+                record.acknowledged.setdefault(event["id"], status)
+            # In buffered mode, an event that only the database rejects is queued first.
+            elif status not in ("rejected", "queued"):
+                record.violations.append(f"an invalid event was answered {result}")
+        record.acknowledged_batches += 1
+
+    def _check_sent_again(self, answer: dict[str, Any]) -> None:
+        if answer["accepted"] and answer["status"] == "committed":
+            self.record.violations.append(f"a batch sent again had {answer['accepted']} accepted events")
+
+
+@contextmanager
+def running_clients(environment: FaultEnvironment, seed: str) -> Iterator[list[Client]]:
+    """Clients that post until the context ends. A client that was not stopped before is abandoned."""
+    shared = make_shared_sessions(_rng(f"{seed} sessions"))
+    names = [f"client-{number}" for number in range(1, CLIENTS + 1)]
+    clients = [Client(name, environment, f"{seed} {name}", shared) for name in names]
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.abandon()
+        for client in clients:
+            client.join()
+
+
+def _rng(seed: str) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - faults, not secrets

@@ -1,64 +1,64 @@
-"""What stands between the queue and the function consume: batches of messages, in any order, some of them twice."""
+"""Invokes the queue consumer with messages of the queue, in any order, and some of them twice."""
 
 import asyncio
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from local.gateway.environments import EnvironmentPool, FunctionError, FunctionTimeoutError
-from local.gateway.logs import FunctionLogs
-from local.paths import TEMPLATE
-from local.sam.template import load_template
-from tests.faults.world import World, environment
+from tests.faults.environment import FaultEnvironment
+from tests.faults.functions import load_functions
 
-CONCURRENCY = 2
-MOST_MESSAGES = 10
-STOP_SECONDS = 60.0
+WORKERS = 2
+MAX_MESSAGES = 10
+TWICE_SHARE = 0.2
 
 
 @contextmanager
-def consuming(world: World) -> Iterator[None]:
-    """Messages are taken from the queue as long as this lasts."""
-    ended = threading.Event()
-    workers = [
-        threading.Thread(target=_work, args=(world, number, ended), daemon=True) for number in range(CONCURRENCY)
-    ]
+def running_consumer(environment: FaultEnvironment, seed: str) -> Iterator[None]:
+    """Consume the queue until the context ends."""
+    stopped = threading.Event()
+    workers = []
+    for number in range(WORKERS):
+        rng = random.Random(f"{seed} consumer {number}")  # noqa: S311 - faults, not secrets
+        workers.append(threading.Thread(target=_work, args=(environment, rng, stopped), daemon=True))
     for worker in workers:
         worker.start()
     try:
         yield
     finally:
-        ended.set()
+        stopped.set()
         for worker in workers:
-            worker.join(STOP_SECONDS)
+            worker.join()
 
 
-def _work(world: World, number: int, ended: threading.Event) -> None:
-    function = load_template(TEMPLATE, parameters={"DatabaseMode": "external"}).functions["ConsumeFunction"]
-    logs = FunctionLogs(directory=world.logs / f"consumer-{number}")
+def _work(environment: FaultEnvironment, rng: random.Random, stopped: threading.Event) -> None:
+    function = load_functions().functions["ConsumeFunction"]
     with asyncio.Runner() as runner:
-        pool = EnvironmentPool(function, environment(world, "direct"), logs, limit=1)
-        while not ended.is_set():
-            runner.run(_take(world, pool))
+        pool = EnvironmentPool(function, environment.function_variables("direct"), environment.log, limit=1)
+        while not stopped.is_set():
+            runner.run(_consume(environment, rng, pool))
         runner.run(pool.close())
 
 
-async def _take(world: World, pool: EnvironmentPool) -> None:
-    options = {"QueueUrl": world.queue_url, "MaxNumberOfMessages": MOST_MESSAGES, "WaitTimeSeconds": 1}
-    answer = await asyncio.to_thread(world.sqs.receive_message, **options)
+async def _consume(environment: FaultEnvironment, rng: random.Random, pool: EnvironmentPool) -> None:
+    sqs, queue = environment.aws.sqs, environment.aws.queue_url
+    options = {"QueueUrl": queue, "MaxNumberOfMessages": MAX_MESSAGES, "WaitTimeSeconds": 1}
+    answer = await asyncio.to_thread(sqs.receive_message, **options)
     messages = answer.get("Messages", [])
     if not messages:
         return
-    world.chance.shuffle(messages)
+    rng.shuffle(messages)
     failed = await _invoke(pool, messages)
-    if world.chance.random() < 0.2:
-        failed |= await _invoke(pool, messages)  # once more, as a queue may
+    if rng.random() < TWICE_SHARE:
+        failed |= await _invoke(pool, messages)
     for message in messages:
         if message["MessageId"] not in failed:
-            # It was long in flight: delivered again meanwhile, stored by the other worker, and deleted.
-            with suppress(world.sqs.exceptions.ReceiptHandleIsInvalid):
-                world.sqs.delete_message(QueueUrl=world.queue_url, ReceiptHandle=message["ReceiptHandle"])
+            # A message that took long was delivered again, and the other worker may have deleted it.
+            with suppress(sqs.exceptions.ReceiptHandleIsInvalid):
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
 
 async def _invoke(pool: EnvironmentPool, messages: list[dict[str, Any]]) -> set[str]:

@@ -1,144 +1,120 @@
-"""A round: clients post while faults strike, then all is mended, and the books are looked at."""
+"""A round: clients post while faults strike, then everything is repaired and reconciled."""
 
+import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from functools import partial
 
-from tests.faults.books import imbalances
-from tests.faults.clients import Client, Ledger
-from tests.faults.consumer import consuming
-from tests.faults.folding import folding
-from tests.faults.strikes import STRIKES
-from tests.faults.world import World, world
+from tests.faults.catalog import FAULTS
+from tests.faults.clients import Client, running_clients
+from tests.faults.consumer import running_consumer
+from tests.faults.environment import FaultEnvironment, Mode, fault_environment
+from tests.faults.lost_answers import count_for_client, count_in_log, find_unanswered_retries
+from tests.faults.reconciliation import find_broken_invariants
+from tests.faults.report import Report
+from tests.faults.rollups import RollupCounts, running_rollups
+from tests.faults.server_faults import CannotStrikeError
+from tests.faults.waiting import wait_until
 
-CLIENTS = 4
-SETTLE_SECONDS = 90.0
+MIN_BATCHES = 25
+"""Acknowledged batches of each client in a round."""
 
 
-@dataclass
-class Report:
-    """What a round saw."""
+def play_round(seed: int, *, seconds: float, mode: Mode = "direct", only: Sequence[str] = ()) -> Report:
+    """Strike with every fault once, or with those of `only`, and then at random until `seconds` have passed."""
+    report = Report(seed, mode)
+    with (
+        fault_environment(make_rng(seed, "environment"), mode=mode) as environment,
+        running_consumer(environment, str(seed)) if mode == "buffered" else nullcontext(),
+    ):
+        with running_rollups(environment) as rollups, running_clients(environment, str(seed)) as clients:
+            strike(environment, clients, report, names=only or list(FAULTS), seconds=seconds)
+            settle(environment, clients, rollups)
+        wait_until(lambda: not environment.aws.count_messages(), "The consumer did not empty the queue")
+        reconcile(environment, clients, report)
+    report.rollups, report.failed_rollups = rollups.succeeded, rollups.failed
+    return report
 
-    seed: int
-    mode: str
-    sent: int = 0
-    acknowledged: int = 0
-    rejected: int = 0
-    first_told: Counter[str] = field(default_factory=Counter)
-    """Statuses of events, as first acknowledged."""
-    statuses: Counter[str] = field(default_factory=Counter)
-    """Of requests: HTTP statuses, and kinds of broken connections."""
-    struck: Counter[str] = field(default_factory=Counter)
-    lost_answers: int = 0
-    left_out: set[str] = field(default_factory=set)
-    sqlstates: Counter[str] = field(default_factory=Counter)
-    """As functions met them."""
-    folds: int = 0
-    """Roll-forwards meanwhile, and those that a fault broke."""
-    broken_folds: int = 0
-    imbalances: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        faults, told, answers = _listed(self.struck), _listed(self.first_told), _listed(self.statuses)
-        return (
-            f"seed {self.seed}, {self.mode}: {self.sent} events sent, {self.acknowledged} acknowledged ({told}), "
-            f"{self.rejected} rejected; answers: {answers}; {self.lost_answers} lost after their commit; "
-            f"faults: {faults}; SQLSTATEs met: {_listed(self.sqlstates)}; "
-            f"{self.folds} roll-forwards, {self.broken_folds} broken; imbalances: {len(self.imbalances)}"
+def plan_faults(seed: int, names: Sequence[str]) -> Iterator[str]:
+    """The endless order of faults: each once, then any. The same seed makes the same order."""
+    rng = make_rng(seed, "plan")
+    yield from rng.sample(names, len(names))
+    while True:
+        yield rng.choice(names)
+
+
+def strike(
+    environment: FaultEnvironment, clients: Sequence[Client], report: Report, *, names: Sequence[str], seconds: float
+) -> None:
+    """Strike with one fault after another. After each one, wait until every client is served again."""
+    until = time.monotonic() + seconds
+    wait_for_service(clients, after="the start")
+    for number, name in enumerate(plan_faults(report.seed, names)):
+        if number >= len(names) and time.monotonic() >= until:
+            break
+        try:
+            FAULTS[name](environment, make_rng(report.seed, f"{number} {name}"))
+        except CannotStrikeError as error:
+            report.left_out[name] = str(error)
+            continue
+        except TimeoutError as error:
+            raise TimeoutError(f"{name}, fault {number + 1}: {error}") from error
+        report.faults[name] += 1
+        wait_for_service(clients, after=name)
+        environment.wait_for_stored_batch()
+
+
+def settle(environment: FaultEnvironment, clients: Sequence[Client], rollups: RollupCounts) -> None:
+    """Repair everything, and let the clients send what their queues hold."""
+    environment.link.repair()
+    environment.ensure_server_runs()
+    for client in clients:
+        wait_until(
+            partial(client.has_acknowledged, MIN_BATCHES),
+            f"{client.name} did not get {MIN_BATCHES} batches acknowledged",
+        )
+        client.stop()
+    for client in clients:
+        wait_until(client.has_ended, f"{client.name} could not send its queue")
+    before = rollups.succeeded
+    wait_until(lambda: rollups.succeeded > before, "No roll-up succeeded after the repair")
+
+
+def wait_for_service(clients: Sequence[Client], *, after: str) -> None:
+    """Wait until each client has got two more batches acknowledged: the first may have been under way before."""
+    for client, before in [(client, client.record.acknowledged_batches) for client in clients]:
+        wait_until(
+            partial(client.has_acknowledged, before + 2),
+            f"{client.name} got no two batches acknowledged after {after}",
         )
 
 
-def play(seed: int, *, seconds: float, mode: str = "direct", only: Sequence[str] = ()) -> Report:
-    """One round: in mode direct 200 is committed, in mode buffered 202 is queued, and stored by consume."""
-    with world(seed, mode=mode) as made, consuming(made) if mode == "buffered" else nullcontext():
-        with folding(made):
-            clients = start_clients(made)
-            strike(made, seconds, list(only) or list(STRIKES))
-            settle(made, clients)
-        if mode == "buffered":
-            drain(made)
-        with made.connect() as connection:
-            found = imbalances(connection, [each.ledger for each in clients])
-        found += unaccounted(made)
-        return report(seed, mode, made, [each.ledger for each in clients], found)
+def reconcile(environment: FaultEnvironment, clients: Sequence[Client], report: Report) -> None:
+    """Complete the report: what was sent and answered, and every broken invariant."""
+    records = [client.record for client in clients]
+    first_statuses = {event_id: status for each in records for event_id, status in each.acknowledged.items()}
+    lost, lines = environment.link.lost_answers, environment.log.lines()
+    report.sent = sum(len(each.sent) for each in records)
+    report.acknowledged = len(first_statuses)
+    report.rejected = sum(each.invalid.total() for each in records)
+    report.first_statuses = Counter(first_statuses.values())
+    report.answers = sum((each.answers for each in records), Counter())
+    report.lost_answers = Counter(each.path for each in lost)
+    report.sqlstates = Counter(str(line["sqlstate"]) for line in environment.log.database_failures())
+    with environment.connect() as connection:
+        report.broken_invariants += find_broken_invariants(connection, records)
+    duplicates = count_for_client(first_statuses) if report.mode == "direct" else count_in_log(lines)
+    report.broken_invariants += find_unanswered_retries(lost, duplicates)
+    for line in lines:
+        if line.get("EventsUnaccounted"):
+            report.broken_invariants.append(f"batch {line['batch_id']} has unaccounted events")
+        if line.get("message") == "unexpected_error":
+            report.broken_invariants.append(f"unexpected error: {line}")
 
 
-def start_clients(made: World) -> list[Client]:
-    """Clients that are under way."""
-    shared = [f"{made.chance.getrandbits(32):08x}-0000-4000-8000-000000000000" for _ in range(6)]
-    seeds = [made.chance.getrandbits(32) for _ in range(CLIENTS)]
-    clients = [Client(made.url, made.project.keys["write"], seed, shared) for seed in seeds]
-    for client in clients:
-        client.start()
-    return clients
-
-
-def strike(made: World, seconds: float, names: Sequence[str]) -> None:
-    """Make faults one after another until the time is up, each of them at least once."""
-    until = time.monotonic() + seconds
-    due = list(names)
-    made.chance.shuffle(due)
-    while due or time.monotonic() < until:
-        name = due.pop() if due else made.chance.choice(names)
-        time.sleep(made.chance.uniform(0.05, 0.4))
-        STRIKES[name](made, made.chance.uniform(0.3, 1.2))
-        made.struck[name] += 1
-
-
-def settle(made: World, clients: Sequence[Client]) -> None:
-    """Mend what is broken, and let the clients send what their queues hold."""
-    made.link.fault, made.link.delay_seconds = None, 0.0
-    made.be_up()
-    deadline = time.monotonic() + SETTLE_SECONDS
-    for client in clients:
-        client.told_to_stop.set()
-    for client in clients:
-        client.join(max(deadline - time.monotonic(), 0.1))
-    still = [each.name for each in clients if each.is_alive()]
-    if still:
-        raise TimeoutError(f"{', '.join(still)} could not send all within {SETTLE_SECONDS:.0f} s after all was mended")
-
-
-def unaccounted(made: World) -> list[str]:
-    """The log lines in which an event has no fate, or that are no errors of the database's."""
-    lines = list(made.log_lines())
-    found = [f"unaccounted in {line['batch_id']}" for line in lines if line.get("EventsUnaccounted")]
-    found += [f"unexpected error: {line}" for line in lines if line.get("message") == "unexpected_error"]
-    return found
-
-
-def report(seed: int, mode: str, made: World, ledgers: Sequence[Ledger], found: list[str]) -> Report:
-    """The round's report."""
-    return Report(
-        seed=seed,
-        mode=mode,
-        sqlstates=Counter(
-            str(line["sqlstate"]) for line in made.log_lines() if line.get("message", "").startswith("database_")
-        ),
-        sent=sum(len(each.sent) for each in ledgers),
-        acknowledged=sum(len(each.acknowledged) for each in ledgers),
-        rejected=sum(each.spoilt for each in ledgers),
-        first_told=Counter(status for each in ledgers for status in each.acknowledged.values()),
-        statuses=sum((each.statuses for each in ledgers), Counter()),
-        struck=made.struck,
-        lost_answers=made.link.lost_answers,
-        left_out=made.left_out,
-        folds=made.folds,
-        broken_folds=made.broken_folds,
-        imbalances=found,
-    )
-
-
-def drain(made: World) -> None:
-    """Wait until what was queued is stored."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while waiting := made.waiting_messages():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{waiting} messages are still in the queue after all was mended")
-        time.sleep(0.2)
-
-
-def _listed(counted: Counter[str]) -> str:
-    return ", ".join(f"{name} {times}" for name, times in sorted(counted.items())) or "none"
+def make_rng(seed: int, purpose: str) -> random.Random:
+    """Random numbers for one purpose, so that the timing of threads changes no other purpose's numbers."""
+    return random.Random(f"{seed} {purpose}")  # noqa: S311 - faults, not secrets

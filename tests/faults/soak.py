@@ -1,4 +1,4 @@
-"""`make soak`: many long rounds of faults, each with a seed of chance that is printed and can be played again."""
+"""`make soak`: many long rounds of faults. It prints the seed of each, with which a round can be played again."""
 
 import argparse
 import json
@@ -8,63 +8,60 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import get_args
 
-from tests.faults.rounds import Report, play
-from tests.faults.strikes import STRIKES
+from tests.faults.catalog import FAULTS
+from tests.faults.environment import Mode
+from tests.faults.report import Report, listed
+from tests.faults.rounds import play_round
 
-MODES = ("direct", "buffered")
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 when the books of any round are not balanced."""
+    """The command line. Returns 1 if a round broke an invariant."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description="Post while everything breaks.")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of faults, in each round")
-    parser.add_argument("--seed", type=int, help="of the first round; the others follow from it")
-    parser.add_argument("--mode", choices=MODES, help="one mode alone; by default they take turns")
-    parser.add_argument("--only", choices=sorted(STRIKES), action="append", default=[], help="this fault alone")
-    parser.add_argument("--json", action="store_true", help="print the reports as one JSON object")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long faults strike in each round, at least")
+    parser.add_argument("--seed", type=int, help="seed of the first round; each further round adds 1")
+    parser.add_argument("--mode", choices=MODES, help="one mode alone; by default the modes alternate")
+    parser.add_argument("--only", choices=sorted(FAULTS), action="append", default=[], help="this fault alone")
+    parser.add_argument("--json", action="store_true", help="print the reports as JSON")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     reports: list[Report] = []
     for number in range(options.rounds):
         mode = options.mode or MODES[number % 2]
         started = time.monotonic()
-        reports.append(play(seed + number, seconds=options.seconds, mode=mode, only=options.only))
+        reports.append(play_round(seed + number, seconds=options.seconds, mode=mode, only=options.only))
         took = time.monotonic() - started
         print(f"round {number + 1} of {options.rounds}, {took:.0f} s: {reports[-1]}", file=sys.stderr, flush=True)
-        for sentence in reports[-1].imbalances:
+        for sentence in reports[-1].broken_invariants:
             print(f"  {sentence}", file=sys.stderr, flush=True)
-    print(_as_json(reports) if options.json else _summary(reports))
-    return 1 if any(each.imbalances for each in reports) else 0
+    print(json.dumps([asdict(each) for each in reports], indent=2) if options.json else _summary(reports))
+    return 1 if any(each.broken_invariants for each in reports) else 0
 
 
 def _summary(reports: Sequence[Report]) -> str:
-    struck: Counter[str] = sum((each.struck for each in reports), Counter())
-    met: Counter[str] = sum((each.sqlstates for each in reports), Counter())
-    answers: Counter[str] = sum((each.statuses for each in reports), Counter())
-    wrong = [each.seed for each in reports if each.imbalances]
+    faults, sqlstates, answers, lost = (
+        sum((getattr(each, name) for each in reports), Counter[str]())
+        for name in ("faults", "sqlstates", "answers", "lost_answers")
+    )
+    failed = [f"--seed {each.seed} --mode {each.mode}" for each in reports if each.broken_invariants]
     lines = [
         f"{len(reports)} rounds: {sum(each.sent for each in reports)} events sent, "
-        f"{sum(each.acknowledged for each in reports)} acknowledged, {sum(each.rejected for each in reports)} "
-        f"rejected; {sum(each.lost_answers for each in reports)} answers lost after their commit.",
-        f"Answers: {_listed(answers)}.",
-        f"{struck.total()} faults: {_listed(struck)}.",
-        f"SQLSTATEs met by functions: {_listed(met)}.",
+        f"{sum(each.acknowledged for each in reports)} acknowledged, "
+        f"{sum(each.rejected for each in reports)} rejected.",
+        f"Answers: {listed(answers)}.",
+        f"Answers lost after their commit: {listed(lost)}.",
+        f"{faults.total()} faults: {listed(faults)}.",
+        f"SQLSTATEs that functions logged: {listed(sqlstates)}.",
     ]
-    if wrong:
-        lines.append(f"NOT balanced: seeds {', '.join(map(str, wrong))}; play one with --rounds 1 --seed N --mode M.")
+    if failed:
+        lines.append(f"BROKEN invariants. Play these rounds again with --rounds 1: {'; '.join(failed)}.")
     else:
         lines.append("Zero lost, zero duplicated, zero unaccounted.")
     return "\n".join(lines)
-
-
-def _as_json(reports: Sequence[Report]) -> str:
-    return json.dumps([asdict(each) for each in reports], indent=2, default=sorted)
-
-
-def _listed(counted: Counter[str]) -> str:
-    return ", ".join(f"{name} {times}" for name, times in sorted(counted.items()))
 
 
 if __name__ == "__main__":
