@@ -6,8 +6,9 @@ import psycopg
 import pytest
 
 from muster.api import app as api
+from muster.db.migrate import migrate
 from muster.db.schema import table_names
-from tests.support.databases import Cluster, Project
+from tests.support.databases import MIGRATIONS, Cluster, Project
 from tests.support.functions import Answer, Caller, a_batch, an_event
 
 DIAGNOSTICS, HEALTH = "GET /v1/diagnostics", "GET /healthz"
@@ -153,6 +154,8 @@ def test_the_remedies_fix_the_fault_that_they_name(on_diagnostics: Caller, datab
     assert "see schema and grants" in check(answer, "write_canary")["summary"]
     for name in ("schema", "grants"):
         execute(database_url, check(answer, name)["remedy"])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        migrate(connection, MIGRATIONS)
     assert diagnose(on_diagnostics).json["status"] == "ok"
 
 

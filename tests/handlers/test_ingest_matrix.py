@@ -21,6 +21,7 @@ WINDOW = 365 * DAY
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 CARD, NO_CARD = "4111 1111 1111 1111", "4111 1111 1111 1112"
+UUID_LIKE_A_CARD = "43340032-3246-4621-a103-b0c6ba879e69"
 TOO_OLD = "timestamp_out_of_range"
 INVALID: dict[str, Any] = {"eventType": 7}
 
@@ -501,6 +502,8 @@ def test_a_session_that_a_trigger_keeps_out_makes_no_duplicates(deliver: Deliver
         ({"at": 1795609980788, "f": 0.4111111111111111}, {"at": 1795609980788, "f": 0.4111111111111111}, 0, "fast"),
         ({"us": 1795609980788123}, {"us": 1795609980788123}, 0, "fast"),
         ({"id": "41111111111111111111"}, {"id": "41111111111111111111"}, 0, "full"),
+        # The digits of this UUID are those of a valid card number.
+        ({"id": UUID_LIKE_A_CARD}, {"id": UUID_LIKE_A_CARD}, 0, "full"),
         ({"emails": 1, "my_token": 2, "text": "email"}, {"emails": 1, "my_token": 2, "text": "email"}, 0, "fast"),
     ],
 )

@@ -112,7 +112,7 @@ def _find(text: str, event_id: str) -> Queued | None:
 
 
 def _read(settings: Settings) -> Iterator[dict[str, Any]]:
-    answer = _call(
+    answer = _ask_sqs(
         settings,
         "receive_message",
         QueueUrl=settings.queue_url,
@@ -127,11 +127,11 @@ def _read(settings: Settings) -> Iterator[dict[str, Any]]:
 def _attributes(settings: Settings, url: str | None) -> dict[str, str]:
     if url is None:
         return {}
-    answer = _call(settings, "get_queue_attributes", QueueUrl=url, AttributeNames=[_WAITING, _IN_FLIGHT, "QueueArn"])
+    answer = _ask_sqs(settings, "get_queue_attributes", QueueUrl=url, AttributeNames=[_WAITING, _IN_FLIGHT, "QueueArn"])
     return dict(answer["Attributes"])
 
 
-def _call(settings: Settings, operation: str, **parameters: Any) -> dict[str, Any]:
+def _ask_sqs(settings: Settings, operation: str, **parameters: Any) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - only buffered mode needs it
 
     try:
