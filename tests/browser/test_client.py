@@ -98,8 +98,8 @@ def test_two_tabs_share_a_session_and_its_sequence(site: Site, kind: str) -> Non
     eventually(first, lambda: status(first)["queued"], 0)
     assert status(first)["sessionId"] == status(second)["sessionId"]
     assert status(second)["sent"] == {"accepted": 100}
-    ledger = site.server.get(f"/v1/diagnostics/sessions/{status(first)['sessionId']}")
-    assert (ledger["eventsStored"], ledger["batches"]["missing"], ledger["batches"]["gaps"]) == (100, 0, [])
+    report = site.server.get(f"/v1/diagnostics/sessions/{status(first)['sessionId']}")
+    assert (report["eventsStored"], report["batches"]["missing"], report["batches"]["gaps"]) == (100, 0, [])
     numbers = [batch["sequence"] for batch in site.requests]
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -224,8 +224,8 @@ def test_a_clock_that_is_off_by_a_day_loses_no_event(site: Site, kind: str, days
     site.open(page=page)
     track(page, kind, 0, 3)
     eventually(page, lambda: site.server.events(kind), [0, 1, 2])
-    ledger = site.server.get(f"/v1/diagnostics/sessions/{status(page)['sessionId']}")
-    assert abs(ledger["clockSkewMs"] + days * DAY_MS) < 60_000
+    report = site.server.get(f"/v1/diagnostics/sessions/{status(page)['sessionId']}")
+    assert abs(report["clockSkewMs"] + days * DAY_MS) < 60_000
 
 
 def test_a_rejected_event_is_reported_and_not_sent_again(site: Site, kind: str) -> None:

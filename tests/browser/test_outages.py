@@ -111,8 +111,8 @@ def test_a_thousand_events_are_stored_exactly_once_through_outages(fragile_site:
     assert final["tracked"] == EVENTS + 1
     assert final["sent"]["accepted"] + final["sent"]["duplicate"] == EVENTS + 1
     assert (final["rejected"], final["ignored"], final["dropped"], final["purged"]) == ({}, {}, 0, 0)
-    ledger = fragile.get(f"/v1/diagnostics/sessions/{final['sessionId']}")
-    assert (ledger["eventsStored"], ledger["batches"]["missing"], ledger["dropped"]) == (EVENTS + 1, 0, 0)
+    report = fragile.get(f"/v1/diagnostics/sessions/{final['sessionId']}")
+    assert (report["eventsStored"], report["batches"]["missing"], report["dropped"]) == (EVENTS + 1, 0, 0)
     assert len(storm.struck) == 6, storm.struck
     assert final["sent"]["duplicate"] >= 1
     storm.page.evaluate("async () => { document.body.append(JSON.stringify(await muster.status(), null, 1)) }")

@@ -1,4 +1,4 @@
-"""All faults by name. Each strikes, lasts until something has met it, and is repaired again."""
+"""All faults by name. Each occurs, lasts until a request or a message has met it, and is repaired."""
 
 import random
 from collections.abc import Callable

@@ -55,7 +55,7 @@ def lose(answer: StoredAnswer, statement: bytes) -> LostAnswer:
 def find_unanswered_retries(lost: Iterable[LostAnswer], duplicates: Callable[[LostAnswer], int]) -> list[str]:
     """A sentence for each lost answer that no retry repeated; `duplicates` counts the events that a retry found."""
     return [
-        f"The lost answer of the {each.path} said that {each.stored} events were stored, but retries were told "
+        f"The lost answer of the {each.path} said that {each.stored} events were stored, but retries were answered "
         f"that {found} are duplicates: {', '.join(sorted(each.ids)[:5])}"
         for each in lost
         if (found := duplicates(each)) < each.stored

@@ -1,4 +1,4 @@
-"""Rolls up events while the faults strike."""
+"""Rolls up events while the faults occur."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A round: clients post while faults strike, then everything is repaired and reconciled."""
+"""A round: clients post while faults occur, then everything is repaired and reconciled."""
 
 import random
 import time
@@ -23,14 +23,14 @@ MIN_BATCHES = 25
 
 
 def play_round(seed: int, *, seconds: float, mode: Mode = "direct", only: Sequence[str] = ()) -> Report:
-    """Strike with every fault once, or with those of `only`, and then at random until `seconds` have passed."""
+    """Cause every fault once, or with those of `only`, and then at random until `seconds` have passed."""
     report = Report(seed, mode)
     with (
         fault_environment(make_rng(seed, "environment"), mode=mode) as environment,
         running_consumer(environment, str(seed)) if mode == "buffered" else nullcontext(),
     ):
         with running_rollups(environment) as rollups, running_clients(environment, str(seed)) as clients:
-            strike(environment, clients, report, names=only or list(FAULTS), seconds=seconds)
+            cause_faults(environment, clients, report, names=only or list(FAULTS), seconds=seconds)
             settle(environment, clients, rollups)
         wait_until(lambda: not environment.aws.count_messages(), "The consumer did not empty the queue")
         reconcile(environment, clients, report)
@@ -46,10 +46,10 @@ def plan_faults(seed: int, names: Sequence[str]) -> Iterator[str]:
         yield rng.choice(names)
 
 
-def strike(
+def cause_faults(
     environment: FaultEnvironment, clients: Sequence[Client], report: Report, *, names: Sequence[str], seconds: float
 ) -> None:
-    """Strike with one fault after another. After each one, wait until every client is served again."""
+    """Cause one fault after another. After each one, wait until every client is served again."""
     until = time.monotonic() + seconds
     wait_for_service(clients, after="the start")
     for number, name in enumerate(plan_faults(report.seed, names)):

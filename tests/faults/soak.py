@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns 1 if a round broke an invariant."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description="Post while everything breaks.")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long faults strike in each round, at least")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long faults occur in each round, at least")
     parser.add_argument("--seed", type=int, help="seed of the first round; each further round adds 1")
     parser.add_argument("--mode", choices=MODES, help="one mode alone; by default the modes alternate")
     parser.add_argument("--only", choices=sorted(FAULTS), action="append", default=[], help="this fault alone")

@@ -32,8 +32,8 @@ def test_no_event_is_lost_or_stored_twice_under_any_fault(mode: Mode) -> None:
     assert report.sent == report.acknowledged
     assert set(report.faults) | set(report.left_out) == set(FAULTS)
     assert set(EXPECTED_SQLSTATES.values()) <= set(report.sqlstates)
-    strikes = sum(report.faults[name] for name in LOSE_ANSWERS)
-    assert report.lost_answers == dict.fromkeys(INGEST_PATHS, strikes)
+    lost = sum(report.faults[name] for name in LOSE_ANSWERS)
+    assert report.lost_answers == dict.fromkeys(INGEST_PATHS, lost)
 
 
 def test_a_seed_makes_the_same_faults_and_batches() -> None:

@@ -13,7 +13,7 @@ from muster.ingest import queue
 from muster.ingest.event_ids import derive_event_id
 from tests.handlers.conftest import function_environment
 from tests.support.databases import Cluster, Project, add_project
-from tests.support.deliveries import WAYS, Deliver
+from tests.support.deliveries import DELIVERIES, Deliver
 from tests.support.functions import BROWSER, Caller, a_batch, an_event
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -57,7 +57,7 @@ def project(owner: psycopg.Connection[Any]) -> Project:
     return add_project(owner, f"tests {uuid.uuid4()}")
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=DELIVERIES)
 def deliver(
     request: pytest.FixtureRequest,
     environment: pytest.MonkeyPatch,
@@ -67,7 +67,7 @@ def deliver(
     capsys: pytest.CaptureFixture[str],
 ) -> Deliver:
     """Delivers batches to ingest in each way in turn."""
-    return Deliver(WAYS[request.param], project, owner, environment, monkeypatch, capsys)
+    return Deliver(DELIVERIES[request.param], project, owner, environment, monkeypatch, capsys)
 
 
 def now() -> datetime:

@@ -100,8 +100,8 @@ def test_a_request_passes_the_files_that_the_page_lists(post: Caller, database_u
     listed = list(dict.fromkeys(the_way()))
     python = [name for name in listed if name.endswith(".py") and name != "functions/ingest/app.py"]
     assert [name for name in called if name in python] == python
-    beside = set(re.findall(r"`(\w+/\w+\.py)`", TEXT.split("are called on the way too")[1].split("\n\n")[0]))
-    assert {name.removeprefix(PACKAGE) for name in called if name not in python} == beside
+    called_too = set(re.findall(r"`(\w+/\w+\.py)`", TEXT.split("are called on the way too")[1].split("\n\n")[0]))
+    assert {name.removeprefix(PACKAGE) for name in called if name not in python} == called_too
     functions = {Path(name).stem for name in listed if name.endswith(".sql")}
     assert functions == {"ingest_fast_path", "upsert_session"}
     assert functions <= sql_functions_called(database_url)

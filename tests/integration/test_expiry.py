@@ -28,7 +28,7 @@ from tests.support.databases import access_to
 ROOT = Path(__file__).resolve().parents[2]
 Connection = psycopg.Connection[Any]
 SETTINGS = Settings()
-# Old for whoever keeps a year, young for whoever keeps a hundred.
+# Too old for a project that keeps a year of data, not for one that keeps a hundred.
 JANUARY, FEBRUARY, MARCH = (datetime(2021, month, 1, tzinfo=UTC) for month in (1, 2, 3))
 YEAR, EVER = 365, None
 TABLES = (
@@ -107,7 +107,7 @@ class Store:
         ).fetchall()
         return [row[0] for row in rows]
 
-    def fold(self) -> None:
+    def roll_up(self) -> None:
         while not roll_up(self.connection, self.id, 100_000)[1]:
             pass
 
@@ -206,8 +206,8 @@ def test_old_data_is_deleted_and_nothing_else(connection: Connection) -> None:
         "INSERT INTO muster.analytics_sessions (project_id, id, started_at, last_seen_at) VALUES (%s, %s, %s, %s)",
         [store.id, uuid.UUID(int=7), JANUARY, JANUARY],
     )
-    store.fold()
-    keeps_all.fold()
+    store.roll_up()
+    keeps_all.roll_up()
     untouched = (keeps_all.events(), keeps_all.sessions(), keeps_all.answers())
     answer = expire(connection, SETTINGS, dry_run=False)
     assert answer["complete"]
@@ -237,7 +237,7 @@ def test_a_dry_run_changes_nothing_and_reports_what_it_would_delete(
     store, other = Store(connection), Store(connection, days=EVER if keeper else YEAR, zone="Europe/Berlin")
     for each in (store, other):
         fill(each)
-    store.fold()
+    store.roll_up()
     before = digest(connection)
     capsys.readouterr()
     said = expire(connection, SETTINGS, dry_run=True)
@@ -256,12 +256,12 @@ def test_a_dry_run_changes_nothing_and_reports_what_it_would_delete(
 def test_dropping_partitions_has_the_same_result_as_deleting_in_steps(connection: Connection, zone: str) -> None:
     store = Store(connection, zone=zone)
     fill(store)
-    store.fold()
+    store.roll_up()
     keeper = Store(connection, days=EVER)
     keeper.write(1, "ada", JANUARY, FEBRUARY)
     steps = Store(connection, zone=zone)
     fill(steps)
-    steps.fold()
+    steps.roll_up()
     # First one project still needs the months, so they are deleted in steps; then no project needs them.
     connection.execute("UPDATE muster.projects SET retention_days = NULL WHERE id = %s", [store.id])
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == []
@@ -278,8 +278,8 @@ def test_projects_that_share_a_month_keep_their_own_events(connection: Connectio
     short, long = Store(connection), Store(connection, days=36_500)
     fill(short)
     fill(long)
-    short.fold()
-    long.fold()
+    short.roll_up()
+    long.roll_up()
     assert connection.execute("SELECT name FROM muster.expired_partitions()").fetchall() == []
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == []
     assert (len(short.events()), len(long.events())) == (3, 11)
@@ -294,7 +294,7 @@ def test_whole_days_in_the_projects_time_zone_are_deleted(connection: Connection
     (kept_from,) = midnight
     assert kept_from <= datetime.now(UTC) - timedelta(days=30) < kept_from + timedelta(hours=25)
     store.write(1, "ada", kept_from - timedelta(microseconds=1), kept_from)
-    store.fold()
+    store.roll_up()
     expire(connection, SETTINGS, dry_run=False)
     assert store.events() == [kept_from]
     assert store.sessions() == {1: 1}
@@ -306,7 +306,7 @@ def test_work_that_exceeds_the_time_limit_is_left_for_the_next_run(
     store, keeper = Store(connection), Store(connection, days=EVER)
     keeper.write(1, "ada", JANUARY, FEBRUARY)
     fill(store)
-    store.fold()
+    store.roll_up()
     monkeypatch.setattr(data_retention, "EVENTS_AT_ONCE", 3)
     spent = iter([0.0, 1.0, 2.0])
     with monkeypatch.context() as hurried:
@@ -325,11 +325,11 @@ def test_work_that_exceeds_the_time_limit_is_left_for_the_next_run(
 def test_imported_old_events_are_deleted_by_the_next_run(connection: Connection) -> None:
     store = Store(connection)
     fill(store)
-    store.fold()
+    store.roll_up()
     expire(connection, SETTINGS, dry_run=False)
     store.write(1, "ada", JANUARY + timedelta(days=2))
     store.write(4, "eve", JANUARY + timedelta(days=5))
-    store.fold()
+    store.roll_up()
     store.answers()
     assert store.sessions() == {1: 1, 4: 2, 5: 2}
     expire(connection, SETTINGS, dry_run=False)
@@ -358,7 +358,7 @@ def test_events_older_than_the_data_retention_are_refused(connection: Connection
 def test_a_long_read_does_not_block_writers(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     fill(store)
-    store.fold()
+    store.roll_up()
     with (
         psycopg.connect(database_url) as reader,
         psycopg.connect(database_url, autocommit=True) as ingest,
@@ -383,7 +383,7 @@ def test_a_long_read_does_not_block_writers(connection: Connection, database_url
         assert answers[0]["projects"][0]["events"] == 8
         assert partitions(connection) >= set(OLD_MONTHS)
         reader.rollback()
-    store.fold()
+    store.roll_up()
     store.answers()
     assert store.sessions() == {4: 1 + written, 5: 2}
     assert expire(connection, SETTINGS, dry_run=False)["partitions"] == OLD_MONTHS
@@ -392,7 +392,7 @@ def test_a_long_read_does_not_block_writers(connection: Connection, database_url
 def test_a_run_that_dies_halfway_has_changed_nothing(connection: Connection, database_url: str) -> None:
     store = Store(connection)
     fill(store)
-    store.fold()
+    store.roll_up()
     before = digest(connection)
     with psycopg.connect(database_url) as reader, psycopg.connect(database_url, autocommit=True) as retention:
         reader.execute("SELECT FROM muster.analytics_events")

@@ -39,12 +39,12 @@ def furthest(own: list[tuple[int, str]], wanted: list[str], window: int) -> int:
     def go(number: int, since: int, opened: int, used: frozenset[int]) -> int:
         if number == len(wanted):
             return number
-        ways = [
+        paths = [
             go(number + 1, at, opened if number else at, used | {place})
             for place, (at, kind) in enumerate(own)
             if kind == wanted[number] and place not in used and at >= since and (not number or at <= opened + window)
         ]
-        return max(ways, default=number)
+        return max(paths, default=number)
 
     return go(0, 0, 0, frozenset())
 

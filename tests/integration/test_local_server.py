@@ -227,7 +227,7 @@ def is_known(pid: int) -> bool:
 
 def is_running(pid: int) -> bool:
     state = Path(f"/proc/{pid}/stat")
-    # A zombie has ended, whoever forgot to ask for its status.
+    # A zombie has ended, even if its parent has not asked for its status.
     return is_known(pid) and not (state.exists() and state.read_text("utf-8").rpartition(")")[2].split()[0] == "Z")
 
 

@@ -64,8 +64,8 @@ def test_a_large_transaction_is_rolled_up_in_parts(database: psycopg.Connection[
     roll_up(database, project, 10_000)
     database.execute(INSERT, (project, events))
     assert roll_up(database, project, 100_000_000) == (0, False)
-    folded, complete = roll_up(database, project, 20_000)
-    assert (20_000 <= folded < events, complete) == (True, False)
+    rolled_up, complete = roll_up(database, project, 20_000)
+    assert (20_000 <= rolled_up < events, complete) == (True, False)
     assert get_metrics(database, access_to(project), MONTH).totals.events == events
     assert roll_up(database, project, 100_000_000)[1]
     assert_exact(database, project, events)

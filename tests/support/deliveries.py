@@ -34,7 +34,7 @@ class Way(NamedTuple):
     """The batch names its user agent, which only the full path reads."""
 
 
-WAYS = {
+DELIVERIES = {
     "one event": Way(),
     "two events": Way(neighbours=1),
     "from the queue": Way(neighbours=1, is_queued=True),

@@ -148,7 +148,7 @@ class FunnelStep(WireModel):
     from_start: float
     """The share of those that completed the first step, from 0 to 1."""
     median_seconds: float | None
-    """From the previous step to this one; None for the first step and if nobody completed this one."""
+    """From the previous step to this one; None for the first step and if no user completed this one."""
 
 
 class Funnel(WireModel):
