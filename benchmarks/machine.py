@@ -8,7 +8,7 @@ import psycopg
 
 
 def describe(connection: psycopg.Connection[tuple[object, ...]]) -> str:
-    """One line, such as "2 of AMD EPYC, Linux 6.1, CPython 3.13.0, PostgreSQL 18.6"."""
+    """One line, such as "2 of AMD EPYC (family 25, model 1), Linux 6.1, CPython 3.13.0, PostgreSQL 18.6"."""
     row = connection.execute("SHOW server_version").fetchone()
     version = str(row[0]).split()[0] if row else "?"
     system = f"{platform.system()} {platform.release().split('-')[0]}"
@@ -16,9 +16,13 @@ def describe(connection: psycopg.Connection[tuple[object, ...]]) -> str:
 
 
 def _processors() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in _lines(info) if line.startswith("model name")]
-    return f"{len(names)} of {names[0]}" if names else platform.machine()
+    fields = [line.partition(":") for line in _lines(Path("/proc/cpuinfo"))]
+    names = [value.strip() for name, _, value in fields if name.startswith("model name")]
+    if not names:
+        return platform.machine()
+    # Clouds shorten the name, so that several generations share it.
+    first = {name.strip(): value.strip() for name, _, value in reversed(fields)}
+    return f"{len(names)} of {names[0]} (family {first.get('cpu family', '?')}, model {first.get('model', '?')})"
 
 
 def _lines(path: Path) -> list[str]:
