@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,7 @@ from muster.projects.actions import run_action
 from local.paths import MIGRATIONS
 from tests.support.databases import make_project
 from tests.support.functions import Caller, a_batch, an_event
-from tests.unit import test_agreement
 
-test_agreement.test_the_template_leads_to_the_routes_of_each_functions_table()
-test_agreement.test_the_login_api_has_the_routes_that_take_logins_and_asks_for_the_login()
 url = sys.argv[1]
 with contextlib.redirect_stdout(sys.stderr), pytest.MonkeyPatch.context() as environment:  # its log
     with psycopg.connect(url, autocommit=True) as connection:
@@ -139,7 +137,10 @@ class Copy:
         lines = path.read_text("utf-8").splitlines(keepends=True)
         start = next(number for number, line in enumerate(lines) if line.strip().startswith(under))
         place = next(number for number, line in enumerate(lines) if number >= start and line.strip().startswith(anchor))
-        lines.insert(place + (where == "after"), text)
+        place += where == "after"
+        indent = re.match(r" *", lines[place])
+        assert indent is not None
+        lines.insert(place, textwrap.indent(textwrap.dedent(text), indent[0]))
         path.write_text("".join(lines), "utf-8")
 
 
@@ -170,6 +171,7 @@ def test_the_recipes_work_as_they_stand(postgres: Cluster, tmp_path: Path) -> No
     paths = copy.json("functions/web/openapi.json")["paths"]
     assert paths["/v1/metrics/browsers"]["get"]["operationId"] == "get_browsers"
     assert "areaPrefix" in [each["name"] for each in paths["/v1/metrics"]["get"]["parameters"]]
+    copy.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_agreement.py")
     with postgres.database(template="template0") as url:
         answer = json.loads(copy.run("-c", PROGRAM, url))
     assert answer["migrated"] == ["ok", [], f"{copy.next_migration}_session_referrers"]
