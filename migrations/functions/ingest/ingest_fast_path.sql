@@ -16,21 +16,24 @@ DECLARE
     v_xid CONSTANT bigint := pg_current_xact_id()::text::bigint;
     v_received_at CONSTANT timestamptz := coalesce(p_received_at, now());
     v_project_id uuid;
-    v_user_id text;
+    v_user_id text := p_user_id;
     v_is_in_window boolean;
     v_must_check boolean;
     v_data jsonb;
     v_stored integer;
     v_created boolean;
 BEGIN
-    SELECT k.project_id, coalesce(p_user_id, muster.user_of_session(k.project_id, p_session_id)),
-           p_last_at <= v_received_at + interval '24 hours'
+    -- Whether p_user_id is null is not asked here: a custom plan would be cheaper then, so every call would be planned again.
+    SELECT k.project_id, p_last_at <= v_received_at + interval '24 hours'
            AND p_first_at >= CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00'
                                   ELSE v_received_at - make_interval(days => p.event_window_days) END,
            p.consent_mode = 'opt_in' OR p.has_decisions OR p.has_erasures OR p.identifies_backwards
            OR NOT p.redacted_keys <@ p_redacted_keys
-      INTO v_project_id, v_user_id, v_is_in_window, v_must_check
+      INTO v_project_id, v_is_in_window, v_must_check
       FROM muster.project_of_key(p_key_hash, '{write,admin}') k JOIN muster.projects p ON p.id = k.project_id;
+    IF p_user_id IS NULL THEN
+        v_user_id := muster.user_of_session(v_project_id, p_session_id);
+    END IF;
     IF v_must_check OR v_is_in_window IS NOT TRUE THEN
         IF v_project_id IS NULL THEN
             RETURN 'refused ' || muster.refusal_of_key(p_key_hash);
