@@ -19,6 +19,13 @@ settings.register_profile("muster", deadline=None, derandomize=True, database=No
 settings.load_profile("muster")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep each file in one test process, and all tests with containers in the same: these mostly wait."""
+    path = item.path.relative_to(item.config.rootpath)
+    group = "containers" if path.parts[1] in ("blackbox", "e2e") else path.stem
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 class LocalDatabase(NamedTuple):
     """A database with a project, for tests that can share it."""
 
