@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from local.sam.sam_cli import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
@@ -19,11 +20,19 @@ settings.register_profile("muster", deadline=None, derandomize=True, database=No
 settings.load_profile("muster")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep each file in one test process, and all tests with containers in the same: these mostly wait."""
-    path = item.path.relative_to(item.config.rootpath)
-    group = "containers" if path.parts[1] in ("blackbox", "e2e") else path.stem
-    item.add_marker(pytest.mark.xdist_group(group))
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps each file in one test process, and all tests with containers in the same: these mostly wait."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return (
+            "containers" if nodeid.startswith(("tests/blackbox/", "tests/e2e/")) else str(super()._split_scope(nodeid))
+        )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Distribute the tests over the test processes."""
+    return Scheduling(config, log)
 
 
 class LocalDatabase(NamedTuple):
