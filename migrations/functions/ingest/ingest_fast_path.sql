@@ -23,7 +23,7 @@ DECLARE
     v_stored integer;
     v_created boolean;
 BEGIN
-    -- Whether p_user_id is null is not asked here: a custom plan would be cheaper then, so every call would be planned again.
+    -- user_of_session is not called in this statement: that took 17 % more time at one event per batch, even if p_user_id is given.
     SELECT k.project_id, p_last_at <= v_received_at + interval '24 hours'
            AND p_first_at >= CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00'
                                   ELSE v_received_at - make_interval(days => p.event_window_days) END,

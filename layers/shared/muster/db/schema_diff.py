@@ -276,13 +276,13 @@ def _partitions(expected: Schema, found: Schema) -> Iterator[Difference]:
         statement = "CREATE TABLE muster.analytics_events_default PARTITION OF muster.analytics_events DEFAULT"
         place = "partition muster.analytics_events_default"
         yield Difference(place, "missing", "the default partition", None, as_owner(statement))
+    has_functions = expected["functions"].keys() <= found["functions"].keys()
     for ahead in range(MONTHS_AHEAD + 1):
         years, month = divmod(now.month - 1 + ahead, 12)
         year, month = now.year + years, month + 1
         name = f"analytics_events_{year:04d}_{month:02d}"
         if name not in present:
             first = f"{year:04d}-{month:02d}-01"
-            has_functions = expected["functions"].keys() <= found["functions"].keys()
             statement = f"SELECT muster.ensure_partitions('{first}', '{first}')"
             remedy = as_owner(statement) if has_functions else MIGRATE
             yield Difference(f"partition muster.{name}", "missing", f"the month of {first}", None, remedy)
