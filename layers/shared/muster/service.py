@@ -10,6 +10,7 @@ between two statements; and run_diagnostics, which opens its own connection.
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from muster.auth.keys import PREFIX_LENGTH, Access, hash_key
@@ -61,7 +62,8 @@ class AnalyticsService:
         opts_out: bool = False,
     ) -> None:
         self._database = database
-        self._caller = Access(
+        self._new_access = partial(
+            Access,
             key_hash=key_hash if key_hash or key is None else hash_key(key),
             key_prefix=(key or "")[:PREFIX_LENGTH],
             request_id=request_id or str(uuid.uuid4()),
@@ -256,4 +258,4 @@ class AnalyticsService:
         return self._database.run(lambda connection: topic(connection, access.look_up(connection), request))
 
     def _access(self, operation: str) -> Access:
-        return self._caller._replace(allowed=PERMISSIONS[operation])
+        return self._new_access(allowed=PERMISSIONS[operation])

@@ -13,10 +13,9 @@ CREATE OR REPLACE FUNCTION muster.ingest_fast_path(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, muster, pg_temp AS $$
 DECLARE
     -- Must be first: an erasure waits for all running transactions, but sees only those with a transaction id.
-    v_xid CONSTANT bigint := pg_current_xact_id()::text::bigint;
+    v_xid CONSTANT xid8 := pg_current_xact_id();
     v_received_at CONSTANT timestamptz := coalesce(p_received_at, now());
     v_project_id uuid;
-    v_user_id text := p_user_id;
     v_is_in_window boolean;
     v_must_check boolean;
     v_data jsonb;
@@ -32,12 +31,12 @@ BEGIN
       INTO v_project_id, v_is_in_window, v_must_check
       FROM muster.project_of_key(p_key_hash, '{write,admin}') k JOIN muster.projects p ON p.id = k.project_id;
     IF p_user_id IS NULL THEN
-        v_user_id := muster.user_of_session(v_project_id, p_session_id);
+        p_user_id := muster.user_of_session(v_project_id, p_session_id);
     END IF;
     IF v_must_check OR v_is_in_window IS NOT TRUE THEN
         IF v_project_id IS NULL THEN
             RETURN 'refused ' || muster.refusal_of_key(p_key_hash);
-        ELSIF NOT v_is_in_window OR muster.needs_full_path(v_project_id, p_session_id, v_user_id, p_data, p_redacted_keys) THEN
+        ELSIF NOT v_is_in_window OR muster.needs_full_path(v_project_id, p_session_id, p_user_id, p_data, p_redacted_keys) THEN
             RETURN 'needs_full_path';
         END IF;
     END IF;
@@ -48,7 +47,7 @@ BEGIN
         EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
             RETURN 'needs_full_path';
         END;
-        IF NOT muster.store_event(v_project_id, p_session_id, p_ids::uuid, p_first_at, v_received_at, p_batch_id, v_user_id,
+        IF NOT muster.store_event(v_project_id, p_session_id, p_ids::uuid, p_first_at, v_received_at, p_batch_id, p_user_id,
                                   p_event_types, p_areas, v_data) THEN
             RETURN 'needs_full_path';
         END IF;
@@ -58,7 +57,7 @@ BEGIN
                    event_type, area, data)
             -- In the SELECT list, because in FROM each unnest would materialise all of its rows first.
             SELECT v_project_id, p_session_id, unnest(string_to_array(p_ids, chr(31)))::uuid,
-                   unnest(string_to_array(p_times, chr(31)))::timestamptz, v_received_at, p_batch_id, v_xid, v_user_id,
+                   unnest(string_to_array(p_times, chr(31)))::timestamptz, v_received_at, p_batch_id, v_xid::text::bigint, p_user_id,
                    unnest(string_to_array(p_event_types, chr(31))), unnest(string_to_array(p_areas, chr(31))),
                    unnest(string_to_array(p_data, chr(31)))::jsonb;
             GET DIAGNOSTICS v_stored = ROW_COUNT;
@@ -73,7 +72,7 @@ BEGIN
     v_created := muster.upsert_session( -- not PERFORM, which would plan a statement
         v_project_id, false, p_session_id, p_user_id, p_first_at, p_last_at, NULL, p_count, p_sequence, p_dropped,
         (extract(epoch FROM v_received_at - p_sent_at) * 1000)::bigint, p_browser, p_context);
-    RETURN 'accepted ' || p_count || ' ' || v_project_id;
+    RETURN concat_ws(' ', 'accepted', p_count, v_project_id);
 END
 $$;
 

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION muster.upsert_session(
     p_context jsonb) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_was_anonymous boolean := false;
+    v_was_anonymous boolean;
     v_has_one_user boolean;
     v_created boolean;
 BEGIN
@@ -33,7 +33,7 @@ BEGIN
            events_count = s.events_count + excluded.events_count,
            batches = s.batches + excluded.batches,
            dropped = greatest(s.dropped, excluded.dropped),
-           user_conflicts = s.user_conflicts + coalesce(excluded.user_id <> s.user_id, false)::integer,
+           user_conflicts = s.user_conflicts + CASE WHEN excluded.user_id <> s.user_id THEN 1 ELSE 0 END,
            clock_skew_ms = coalesce(excluded.clock_skew_ms, s.clock_skew_ms),
            browser = coalesce(excluded.browser, s.browser),
            context = s.context || excluded.context,
