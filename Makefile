@@ -42,7 +42,7 @@ help:
 	@echo "  demo           Serve it with five weeks of demo data and live events.    PORT= FRESH=1 LOGS=1"
 	@echo "  doctor         Print the diagnostics of a running server.                URL= KEY="
 	@echo "  import         Send an access log through the API.                       FILE=access.log URL= KEY="
-	@echo "  seed           Create a project with made-up events.                     EVENTS=1000000 NAME= DATABASE_URL="
+	@echo "  seed           Create a project with made-up events.                     EVENTS=1000000 DAYS=730 NAME= DATABASE_URL="
 	@echo
 	@echo "Manage a database"
 	@echo "  migrate        Migrate and verify a database.                            DATABASE_URL="
@@ -182,7 +182,7 @@ bench-http: $(VENV)/.bench
 	@$(RUN) benchmarks.http $(ARGS)
 
 seed: $(VENV)/.bench
-	@$(RUN) benchmarks.seed $(if $(EVENTS),--events $(EVENTS)) $(if $(NAME),--name "$(NAME)") \
+	@$(RUN) benchmarks.seed $(if $(EVENTS),--events $(EVENTS)) $(if $(DAYS),--days $(DAYS)) $(if $(NAME),--name "$(NAME)") \
 	  $(if $(DATABASE_URL),--database-url "$(DATABASE_URL)")
 
 sam-local: $(VENV)/.dev

@@ -1,4 +1,4 @@
-"""Makes up two years of a product: users who come, come back and leave, with sessions and events in order of time."""
+"""Makes up the history of a product: users who come, come back and leave, with sessions and events in order of time."""
 
 import json
 import math
@@ -42,10 +42,12 @@ class Seeded:
     seconds: float = 0.0
 
 
-def seed(connection: Connection, project_id: UUID, events: int, *, rng_seed: int = 1) -> Iterator[Seeded]:
-    """Store about `events` events of the last two years and roll them up. Yield the progress."""
+def seed(
+    connection: Connection, project_id: UUID, events: int, *, days: int = DAYS, rng_seed: int = 1
+) -> Iterator[Seeded]:
+    """Store about `events` events of the last `days` days and roll them up. Yield the progress."""
     end = datetime.now(UTC) - timedelta(hours=1)
-    start = end - timedelta(days=DAYS)
+    start = end - timedelta(days=days)
     connection.execute("SELECT muster.ensure_partitions(%s, %s)", (start.date(), end.date()))
     done, began = Seeded(), time.monotonic()
     chunk: list[tuple[str, str]] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from benchmarks.history import seed
+from benchmarks.history import DAYS, seed
 from local.cli.database import add_database_option, run_on_database
 from muster.projects.projects import create_key, create_project
 
@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--events", type=int, default=1_000_000, help="approximate number of events; default: a million"
     )
+    parser.add_argument("--days", type=int, default=DAYS, help="length of the history in days; default: two years")
     parser.add_argument("--name", help="name of the new project")
     add_database_option(parser)
     options = parser.parse_args(arguments)
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(url: str) -> int:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             project_id = create_project(connection, options.name or f"Seed of {options.events:,} events")
-            for done in seed(connection, project_id, options.events):
+            for done in seed(connection, project_id, options.events, days=options.days):
                 print(f"{done.events:,} of {options.events:,} events stored after {done.seconds:.0f} s.", flush=True)
             connection.execute("ANALYZE")
             print(f"Read key of the project: {create_key(connection, project_id, 'read', 'seed')}")

@@ -72,3 +72,15 @@ def test_seeded_history_has_the_reported_size_and_is_rolled_up(postgres: Cluster
             "muster.analytics_events e WHERE e.project_id = s.project_id AND e.session_id = s.id)"
         ).fetchone()
         assert differing == (0,)
+
+
+def test_a_dense_history_has_all_its_events_in_the_given_days(postgres: Cluster) -> None:
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
+        *_, done = seed(connection, create_project(connection, "dense"), 2_000, days=3)
+        row = connection.execute(
+            "SELECT count(*), count(DISTINCT occurred_at::date) FROM muster.analytics_events "
+            "WHERE occurred_at > now() - interval '3 days 4 hours'"
+        ).fetchone()
+        assert row is not None
+        assert row[0] == done.events
+        assert 3 <= row[1] <= 5
