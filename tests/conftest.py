@@ -12,7 +12,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from local.sam.sam_cli import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
-pytest_plugins = ["tests.support.run_modes"]
+pytest_plugins = ["tests.support.run_modes", "tests.support.start_api"]
 pytest.register_assert_rewrite("tests.support.deliveries")
 
 # The same examples in every run, and no clock: machines are shared.
