@@ -136,7 +136,7 @@ schema: $(VENV)/.local
 	@$(RUN) local.cli.schema
 
 test: $(VENV)/.dev .venv-ministack/.ready $(if $(NODE),$(STATIC))
-	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Two checks at a time: most of them use one core.
 check: $(VENV)/.dev .venv-checkov/.ready $(NODE)
