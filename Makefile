@@ -32,7 +32,9 @@ export AWS_DEFAULT_REGION ?= us-east-1
 # Every program of a run starts faster from compiled modules; an environment may forbid to write them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run demo dashboard screenshot openapi test soak mutants load bench bench-ingest bench-metrics bench-cold bench-http seed check build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
+CHECKS := check-code check-agreement check-template check-policies check-web
+
+.PHONY: help run demo dashboard screenshot openapi test soak mutants load bench bench-ingest bench-metrics bench-cold bench-http seed check $(CHECKS) build build-web import doctor deploy-local sam-local invoke events costs migrate retention projects project keys key revoke schema lock format clean
 
 help:
 	@echo "Usage: make TARGET VARIABLE=value …"
@@ -134,21 +136,32 @@ schema: $(VENV)/.local
 	@$(RUN) local.cli.schema
 
 test: $(VENV)/.dev .venv-ministack/.ready $(if $(NODE),$(STATIC))
-	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@POSTGRES="$(POSTGRES)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(VENV)/.dev .venv-checkov/.ready
+# Two checks at a time: most of them use one core.
+check: $(VENV)/.dev .venv-checkov/.ready $(NODE)
+	@$(MAKE) --no-print-directory -j2 $(CHECKS)
+
+check-code:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@PYTHONPATH=layers/shared $(BIN)/lint-imports --no-logo
+
+check-agreement:
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/unit/test_functions.py tests/unit/test_agreement.py \
 	  tests/unit/test_cold_start.py tests/e2e/test_layer_size.py
+
+check-template:
 	$(BIN)/sam validate --lint
+
+check-policies:
 	@mkdir -p .aws-sam
 	@$(RUN) local.sam.cloudformation >.aws-sam/cloudformation.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/cloudformation.yaml
+
+check-web:
 ifdef NODE
-	@$(MAKE) --no-print-directory $(NODE)
 	npm run --silent --prefix web check
 else
 	@echo "The browser client is not checked: $(NO_NODE)."

@@ -1,5 +1,6 @@
 """Fixtures: a real Postgres for each test process, migrated databases on it, and projects in them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 from local.sam.sam_cli import build_for_this_machine
 from tests.support.databases import Cluster, Project, cluster, make_project
 
-pytest_plugins = ["tests.support.run_modes"]
+pytest_plugins = ["tests.support.run_modes", "tests.support.start_api"]
 pytest.register_assert_rewrite("tests.support.deliveries")
 
 # The same examples in every run, and no clock: machines are shared.
@@ -20,13 +21,21 @@ settings.register_profile("muster", deadline=None, derandomize=True, database=No
 settings.load_profile("muster")
 
 
+# These share a deployment, which takes longer to start than most tests take. They mostly wait.
+DEPLOYMENTS = {
+    "sam local": re.compile(r"tests/e2e/test_sam_local\.py|tests/blackbox/.*\[sam local"),
+    "MiniStack": re.compile(r"tests/e2e/test_deployed\.py|tests/blackbox/.*\[MiniStack"),
+}
+
+
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Keeps each file in one test process, and all tests with containers in the same: these mostly wait."""
+    """Keeps the tests of each file in one test process, and those of each deployment."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return (
-            "containers" if nodeid.startswith(("tests/blackbox/", "tests/e2e/")) else str(super()._split_scope(nodeid))
-        )
+        for name, tests in DEPLOYMENTS.items():
+            if tests.match(nodeid):
+                return name
+        return str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

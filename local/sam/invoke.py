@@ -9,6 +9,7 @@ from pathlib import Path
 
 from local.postgres import PostgresError
 from local.sam.containers import HOSTS, host_of, new_project, parameters_for_containers
+from local.sam.layers import with_layer_versions
 from local.sam.sam_cli import build_for_this_machine, run_sam
 from local.sam.shipped_events import FOLDER, function_of
 from muster.platform.errors import MusterError
@@ -28,8 +29,8 @@ def invoke(
         file.write(text)
         file.flush()
         return run_sam(
-            "local", "invoke", function_of(event.stem), "--event", file.name, "--template-file",
-            str(build / "template.yaml"), "--skip-pull-image", "--parameter-overrides", *parameters,
+            "local", "invoke", function_of(event.stem), "--event", file.name, *with_layer_versions(build),
+            "--skip-pull-image", "--parameter-overrides", *parameters,
             environment=environment, folder=build,
         )  # fmt: skip
 

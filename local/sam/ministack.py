@@ -70,6 +70,8 @@ class MiniStack:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "SAM_CLI_TELEMETRY": "0",
+            # `sam deploy` asks this often whether it is done. The default of 5 seconds spares AWS's rate limit.
+            "SAM_CLI_POLL_DELAY": "0.2",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }

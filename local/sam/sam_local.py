@@ -15,6 +15,7 @@ from pathlib import Path
 from local.ports import free_port
 from local.postgres import PostgresError
 from local.sam.containers import HOSTS, host_of, new_project, parameters_for_containers
+from local.sam.layers import with_layer_versions
 from local.sam.sam_cli import build_for_this_machine
 from muster.platform.errors import MusterError
 
@@ -33,7 +34,7 @@ def sam_local(
     """Run `sam local start-api` on a build and yield its URL. Containers reach the database through `host`."""
     with parameters_for_containers(database_url, host) as parameters, log.open("wb") as output:
         command = [
-            sys.executable, "-m", "samcli", "local", "start-api", "--template-file", str(build / "template.yaml"),
+            sys.executable, "-m", "samcli", "local", "start-api", *with_layer_versions(build),
             "--skip-pull-image", "--warm-containers", "LAZY", "--port", str(port), "--parameter-overrides", *parameters,
         ]  # fmt: skip
         settings = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}

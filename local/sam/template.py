@@ -90,7 +90,11 @@ class Template:
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
-class _Loader(yaml.SafeLoader):
+# The loader in C is several times as fast. A PyYAML that was built without libyaml lacks it.
+_FastLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FastLoader):  # type: ignore[misc, valid-type]  # mypy needs a literal base class
     """A YAML loader that knows the short forms of CloudFormation."""
 
 

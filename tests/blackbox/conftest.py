@@ -6,20 +6,17 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from local.gateway.server import local_api
-from local.ports import free_port
 from local.sam.deploy_local import Deployment
 from local.sam.ministack import PYTHON, MiniStack
 from local.sam.sam_cli import HOST_ARCHITECTURE
-from local.sam.sam_local import sam_local
 from tests.support.blackbox import Api
-from tests.support.containers import container_engine
 from tests.support.databases import Cluster, make_project
+from tests.support.start_api import StartApi
 
 LOCAL, SAM_LOCAL = "make run", "sam local"
 DIRECT, BUFFERED = "MiniStack, direct", "MiniStack, buffered"
@@ -59,7 +56,7 @@ def deployed_keys(deployment: Deployment) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def api(request: pytest.FixtureRequest) -> Iterator[Api]:
     """One deployment of the API."""
     kind: str = request.param
     if kind == LOCAL:
@@ -69,9 +66,8 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             with local_api(environment={"DATABASE_URL": url}, parameters={"DatabaseMode": "external"}) as server:
                 yield Api(server.url, keys)
     elif kind == SAM_LOCAL:
-        log = tmp_path_factory.mktemp("sam-local") / "log"
-        with in_containers(request.getfixturevalue("postgres"), request.getfixturevalue("build"), log) as served:
-            yield served
+        started: StartApi = request.getfixturevalue("start_api")
+        yield Api(started.url, make_project(started.database_url, "blackbox").keys, breaks_gzip=True)
     elif kind in (DIRECT, BUFFERED):
         stack: Deployment = request.getfixturevalue("deployment")
         keys = request.getfixturevalue("deployed_keys")
@@ -82,15 +78,6 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     else:
         written = json.loads(Path(request.config.getoption("--keys")).read_text("utf-8"))
         yield Api(kind, written["keys"])
-
-
-@contextmanager
-def in_containers(postgres: Cluster, build: Path, log: Path) -> Iterator[Api]:
-    """The API in containers, by `sam local start-api`."""
-    with container_engine() as (host, environment), postgres.database() as url:
-        keys = make_project(url).keys
-        with sam_local(build, url, host=host, port=free_port(), environment=environment, log=log) as address:
-            yield Api(address, keys, breaks_gzip=True)
 
 
 def require_ministack() -> None:

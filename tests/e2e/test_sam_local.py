@@ -2,26 +2,21 @@
 
 import base64
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import pytest
 
 from local.paths import PROJECT
-from local.ports import free_port
 from local.sam.invoke import invoke
 from local.sam.sam_cli import result_in
-from local.sam.sam_local import sam_local
 from local.sam.shipped_events import FOLDER, function_of
 from local.sam.template import load_template
-from tests.support.containers import container_engine
 from tests.support.databases import Cluster, make_project
 from tests.support.http import http
 from tests.support.requests import ASKS
 from tests.support.shipped import OUTCOMES, Outcome
+from tests.support.start_api import StartApi
 
 # The functions without a route; and gzip, because `sam local start-api` breaks a gzip body.
 INVOKED = ("ingest-gzip", "consume-unknown-key", "maintain-hourly", "migrate-verify")
@@ -31,47 +26,8 @@ ANSWERS = {**OUTCOMES, "diagnostics": Outcome(200, "degraded")}
 SENT = [name for name in OUTCOMES if function_of(name) in WITH_ROUTES and name not in INVOKED]
 
 
-class StartApi(NamedTuple):
-    """A running `sam local start-api`."""
-
-    url: str
-    database_url: str
-    log: Path
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[tuple[str, dict[str, str]]]:
-    with container_engine() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def patient(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The build with long timeouts: a cold start on a busy machine can take longer than the function's own."""
-    folder = tmp_path_factory.mktemp("patient")
-    for entry in build.iterdir():
-        if entry.name != "template.yaml":
-            (folder / entry.name).symlink_to(entry)
-    template = (build / "template.yaml").read_text("utf-8")
-    (folder / "template.yaml").write_text(re.sub(r"(?m)^( +Timeout): [0-9]+$", r"\1: 900", template), "utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def start_api(
-    engine: tuple[str, dict[str, str]], postgres: Cluster, patient: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartApi]:
-    host, environment = engine
-    log = tmp_path_factory.mktemp("start-api") / "log"
-    with (
-        postgres.database() as database_url,
-        sam_local(patient, database_url, host=host, port=free_port(), environment=environment, log=log) as url,
-    ):
-        yield StartApi(url, database_url, log)
-
-
 def test_start_api_answers_every_route(start_api: StartApi) -> None:
-    keys = make_project(start_api.database_url).keys
+    keys = make_project(start_api.database_url, "routes").keys
     for route, ask in ASKS.items():
         method, _, pattern = route.partition(" ")
         headers = {"authorization": f"Bearer {keys[ask.kind]}"} if ask.kind else {}
