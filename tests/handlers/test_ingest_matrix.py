@@ -415,7 +415,7 @@ def test_an_event_out_of_the_window_is_quarantined_as_sent(deliver: Deliver) -> 
     delivery = deliver(batch)
     (row,) = deliver.rows("analytics_rejections")
     assert (row["reason"], row["event_index"], row["event_id"]) == (TOO_OLD, deliver.way.neighbours, event["id"])
-    assert json.loads(row["payload"]) == event
+    assert (row["payload"], row["payload_bytes"]) == (json.dumps(event), len(json.dumps(event)))
     assert (row["session_id"], row["user_id"]) == (batch["sessionId"], "ada")
     assert row["details"][0]["loc"] == ["events", deliver.way.neighbours, "timestamp"]
     assert row["batch_id"] == uuid.UUID(delivery.answer.json["batchId"])
@@ -439,6 +439,13 @@ def test_a_payload_is_stored_without_redacted_values(deliver: Deliver) -> None:
     data = [payload and json.loads(payload)["data"] for payload in payloads]
     # A payload that was cut cannot be redacted.
     assert data == [{"n": 1}, {"n": 1}, None, {"n": 1}]
+
+
+def test_a_late_payload_is_redacted_before_it_is_cut(deliver: Deliver) -> None:
+    event = an_event(timestamp="1999-01-01T00:00:00Z", data={"password": "x" * 20_000, "n": 1})
+    assert deliver(deliver.batch(event)).outcome == TOO_OLD
+    (row,) = deliver.rows("analytics_rejections")
+    assert json.loads(row["payload"])["data"] == {"n": 1}
 
 
 def test_a_rejection_of_a_user_who_denied_consent_has_no_payload(deliver: Deliver) -> None:
