@@ -656,6 +656,16 @@ def test_earlier_events_get_the_sessions_user_if_the_project_says_so(deliver: De
     assert deliver(again).path == deliver.path()
 
 
+def test_a_session_that_has_its_user_takes_no_earlier_events(deliver: Deliver) -> None:
+    anonymous = deliver.batch()
+    named, again = ({**deliver.batch(userId="ada"), "sessionId": anonymous["sessionId"]} for _ in range(2))
+    deliver(anonymous)
+    deliver(named)
+    deliver.change_project(identifies_backwards=True)
+    assert deliver(again).path == deliver.path()
+    assert {deliver.stored(event)["user_id"] for event in anonymous["events"]} == {None}
+
+
 def test_a_session_keeps_its_first_user_and_counts_conflicts(deliver: Deliver) -> None:
     session = str(uuid.uuid4())
     users: list[str | None] = ["ada", None, "bob", None]
@@ -733,12 +743,53 @@ def test_a_session_sums_up_its_batches_in_any_order(deliver: Deliver) -> None:
     assert 3_600_000 <= found["clock_skew_ms"] < 3_700_000
 
 
+@of_several
+def test_a_session_reaches_from_its_first_to_its_last_event(deliver: Deliver) -> None:
+    today = now().replace(minute=0, second=0, microsecond=0)
+    assert deliver(deliver.batch(*(at(today - hours * HOUR) for hours in (2, 4, 3)), at(now()))).path == deliver.path()
+    assert deliver.session()["started_at"] == today - 4 * HOUR
+    assert deliver.session()["last_seen_at"] > today - 2 * HOUR
+
+
+def test_a_session_without_sequence_and_dropped_has_no_batches_and_no_losses(deliver: Deliver) -> None:
+    assert deliver(deliver.batch()).path == deliver.path()
+    assert (str(deliver.session()["batches"]), deliver.session()["dropped"]) == ("{}", 0)
+
+
+def test_a_session_has_the_browser_and_clock_of_its_last_batch(deliver: Deliver) -> None:
+    session = str(uuid.uuid4())
+    for agent, behind in ((FIREFOX, HOUR), (BROWSER, 2 * HOUR)):
+        batch = deliver.batch(sessionId=session, sentAt=(now() - behind).isoformat())
+        if deliver.way.is_full:
+            batch["context"] = {"userAgent": agent}
+        assert deliver(batch, headers={"user-agent": agent}).path == deliver.path()
+    assert deliver.session()["browser"] == "Chrome"
+    assert 7_200_000 <= deliver.session()["clock_skew_ms"] < 7_300_000
+
+
 def test_a_batch_of_rejected_events_is_no_gap_in_its_session(deliver: Deliver) -> None:
     events = [an_event(**INVALID) for _ in range(1 + deliver.way.neighbours)]
-    delivery = deliver(a_batch(*events, sequence=3, dropped=2))
+    batch = a_batch(*events, sequence=3, dropped=2)
+    delivery = deliver(batch)
     assert (set(delivery.outcomes), delivery.path) == ({"invalid_event"}, "full")
     found = deliver.session()
     assert (found["events_count"], str(found["batches"]), found["dropped"]) == (0, "{[3, 4)}", 2)
+    assert found["started_at"] == found["last_seen_at"] > now() - MINUTE
+    deliver({**batch, "sequence": 4})
+    assert str(deliver.session()["batches"]) == "{[3, 5)}"
+    deliver({**batch, "sequence": 4, "dropped": 3})
+    assert deliver.session()["dropped"] == 3
+
+
+@pytest.mark.parametrize("numbers", [{"sequence": 3}, {"dropped": 2}, {"sequence": 3, "dropped": 2}])
+def test_a_repeated_batch_of_rejected_events_does_not_change_its_session(
+    deliver: Deliver, numbers: dict[str, int]
+) -> None:
+    batch = a_batch(*(an_event(**INVALID) for _ in range(1 + deliver.way.neighbours)), **numbers)
+    deliver(batch)
+    before = deliver.session()
+    deliver(batch)
+    assert deliver.session() == before
 
 
 def test_each_event_may_name_its_own_session_and_user(deliver: Deliver) -> None:
