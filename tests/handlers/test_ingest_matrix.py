@@ -587,6 +587,23 @@ def test_a_sessions_decision_carries_over_to_its_user(deliver: Deliver) -> None:
     assert (set(other.outcomes), other.path) == ({"accepted"}, deliver.path())
 
 
+@pytest.mark.parametrize("mode", ["off", "opt_out", "opt_in"])
+def test_a_sessions_decision_carries_over_once_to_its_first_user(deliver: Deliver, mode: str) -> None:
+    deliver.change_project(consent_mode=mode)
+    for first in ("ada", "eve"):
+        session = str(uuid.uuid4())
+        deliver.decide("granted", session_id=session)
+        paths = []
+        for user in (None, first, first, "bob"):
+            deliver.decide("granted", user_id=user or "bob")
+            delivery = deliver(deliver.batch(userId=user, sessionId=session))
+            assert set(delivery.outcomes) == {"accepted"}
+            paths.append(delivery.path)
+        assert paths == [deliver.path(path) for path in ("fast", "full", "fast", "fast")]
+    carried = {(row["user_id"], row["status"]) for row in deliver.rows("analytics_consent") if row["carried_over_from"]}
+    assert carried == {("ada", "granted"), ("eve", "granted")}
+
+
 def test_a_users_decision_holds_for_anonymous_events_of_the_session(deliver: Deliver) -> None:
     batch = deliver.batch(userId="ada")
     deliver(batch)
