@@ -823,6 +823,20 @@ def test_each_event_may_name_its_own_session_and_user(deliver: Deliver) -> None:
     assert found == {(event["sessionId"], event["userId"], 1, number, True) for number, event in enumerate(events)}
 
 
+def test_an_events_own_session_and_user_count_instead_of_the_batchs(deliver: Deliver) -> None:
+    event = an_event(sessionId=str(uuid.uuid4()), userId="eve")
+    batch = deliver.batch(event, userId="ada")
+    delivery = deliver(batch)
+    assert (set(delivery.outcomes), delivery.path) == ({"accepted"}, "full")
+    assert (str(deliver.stored(event)["session_id"]), deliver.stored(event)["user_id"]) == (event["sessionId"], "eve")
+    users = {str(row["id"]): row["user_id"] for row in deliver.rows("analytics_sessions")}
+    assert users.pop(event["sessionId"]) == "eve"
+    assert users == ({batch["sessionId"]: "ada"} if deliver.way.neighbours else {})
+    later = an_event(sessionId=event["sessionId"])
+    deliver(deliver.batch(later, sessionId=batch["sessionId"]))
+    assert deliver.stored(later)["user_id"] == "eve"
+
+
 def test_another_projects_session_id_is_another_session(deliver: Deliver) -> None:
     own, other = deliver.project, add_project(deliver.owner, f"other {uuid.uuid4()}")
     batch = deliver.batch(userId="mine")
