@@ -415,7 +415,7 @@ def test_an_event_out_of_the_window_is_quarantined_as_sent(deliver: Deliver) -> 
     delivery = deliver(batch)
     (row,) = deliver.rows("analytics_rejections")
     assert (row["reason"], row["event_index"], row["event_id"]) == (TOO_OLD, deliver.way.neighbours, event["id"])
-    assert json.loads(row["payload"]) == event
+    assert (row["payload"], row["payload_bytes"]) == (json.dumps(event), len(json.dumps(event)))
     assert (row["session_id"], row["user_id"]) == (batch["sessionId"], "ada")
     assert row["details"][0]["loc"] == ["events", deliver.way.neighbours, "timestamp"]
     assert row["batch_id"] == uuid.UUID(delivery.answer.json["batchId"])
@@ -439,6 +439,13 @@ def test_a_payload_is_stored_without_redacted_values(deliver: Deliver) -> None:
     data = [payload and json.loads(payload)["data"] for payload in payloads]
     # A payload that was cut cannot be redacted.
     assert data == [{"n": 1}, {"n": 1}, None, {"n": 1}]
+
+
+def test_a_late_payload_is_redacted_before_it_is_cut(deliver: Deliver) -> None:
+    event = an_event(timestamp="1999-01-01T00:00:00Z", data={"password": "x" * 20_000, "n": 1})
+    assert deliver(deliver.batch(event)).outcome == TOO_OLD
+    (row,) = deliver.rows("analytics_rejections")
+    assert json.loads(row["payload"])["data"] == {"n": 1}
 
 
 def test_a_rejection_of_a_user_who_denied_consent_has_no_payload(deliver: Deliver) -> None:
@@ -580,6 +587,23 @@ def test_a_sessions_decision_carries_over_to_its_user(deliver: Deliver) -> None:
     assert (set(other.outcomes), other.path) == ({"accepted"}, deliver.path())
 
 
+@pytest.mark.parametrize("mode", ["off", "opt_out", "opt_in"])
+def test_a_sessions_decision_carries_over_once_to_its_first_user(deliver: Deliver, mode: str) -> None:
+    deliver.change_project(consent_mode=mode)
+    for first in ("ada", "eve"):
+        session = str(uuid.uuid4())
+        deliver.decide("granted", session_id=session)
+        paths = []
+        for user in (None, first, first, "bob"):
+            deliver.decide("granted", user_id=user or "bob")
+            delivery = deliver(deliver.batch(userId=user, sessionId=session))
+            assert set(delivery.outcomes) == {"accepted"}
+            paths.append(delivery.path)
+        assert paths == [deliver.path(path) for path in ("fast", "full", "fast", "fast")]
+    carried = {(row["user_id"], row["status"]) for row in deliver.rows("analytics_consent") if row["carried_over_from"]}
+    assert carried == {("ada", "granted"), ("eve", "granted")}
+
+
 def test_a_users_decision_holds_for_anonymous_events_of_the_session(deliver: Deliver) -> None:
     batch = deliver.batch(userId="ada")
     deliver(batch)
@@ -647,6 +671,16 @@ def test_earlier_events_get_the_sessions_user_if_the_project_says_so(deliver: De
     assert {deliver.stored(event)["user_id"] for event in anonymous["events"]} == {"ada" if identifies else None}
     again = {**deliver.batch(userId="ada"), "sessionId": anonymous["sessionId"]}
     assert deliver(again).path == deliver.path()
+
+
+def test_a_session_that_has_its_user_takes_no_earlier_events(deliver: Deliver) -> None:
+    anonymous = deliver.batch()
+    named, again = ({**deliver.batch(userId="ada"), "sessionId": anonymous["sessionId"]} for _ in range(2))
+    deliver(anonymous)
+    deliver(named)
+    deliver.change_project(identifies_backwards=True)
+    assert deliver(again).path == deliver.path()
+    assert {deliver.stored(event)["user_id"] for event in anonymous["events"]} == {None}
 
 
 def test_a_session_keeps_its_first_user_and_counts_conflicts(deliver: Deliver) -> None:
@@ -726,12 +760,53 @@ def test_a_session_sums_up_its_batches_in_any_order(deliver: Deliver) -> None:
     assert 3_600_000 <= found["clock_skew_ms"] < 3_700_000
 
 
+@of_several
+def test_a_session_reaches_from_its_first_to_its_last_event(deliver: Deliver) -> None:
+    today = now().replace(minute=0, second=0, microsecond=0)
+    assert deliver(deliver.batch(*(at(today - hours * HOUR) for hours in (2, 4, 3)), at(now()))).path == deliver.path()
+    assert deliver.session()["started_at"] == today - 4 * HOUR
+    assert deliver.session()["last_seen_at"] > today - 2 * HOUR
+
+
+def test_a_session_without_sequence_and_dropped_has_no_batches_and_no_losses(deliver: Deliver) -> None:
+    assert deliver(deliver.batch()).path == deliver.path()
+    assert (str(deliver.session()["batches"]), deliver.session()["dropped"]) == ("{}", 0)
+
+
+def test_a_session_has_the_browser_and_clock_of_its_last_batch(deliver: Deliver) -> None:
+    session = str(uuid.uuid4())
+    for agent, behind in ((FIREFOX, HOUR), (BROWSER, 2 * HOUR)):
+        batch = deliver.batch(sessionId=session, sentAt=(now() - behind).isoformat())
+        if deliver.way.is_full:
+            batch["context"] = {"userAgent": agent}
+        assert deliver(batch, headers={"user-agent": agent}).path == deliver.path()
+    assert deliver.session()["browser"] == "Chrome"
+    assert 7_200_000 <= deliver.session()["clock_skew_ms"] < 7_300_000
+
+
 def test_a_batch_of_rejected_events_is_no_gap_in_its_session(deliver: Deliver) -> None:
     events = [an_event(**INVALID) for _ in range(1 + deliver.way.neighbours)]
-    delivery = deliver(a_batch(*events, sequence=3, dropped=2))
+    batch = a_batch(*events, sequence=3, dropped=2)
+    delivery = deliver(batch)
     assert (set(delivery.outcomes), delivery.path) == ({"invalid_event"}, "full")
     found = deliver.session()
     assert (found["events_count"], str(found["batches"]), found["dropped"]) == (0, "{[3, 4)}", 2)
+    assert found["started_at"] == found["last_seen_at"] > now() - MINUTE
+    deliver({**batch, "sequence": 4})
+    assert str(deliver.session()["batches"]) == "{[3, 5)}"
+    deliver({**batch, "sequence": 4, "dropped": 3})
+    assert deliver.session()["dropped"] == 3
+
+
+@pytest.mark.parametrize("numbers", [{"sequence": 3}, {"dropped": 2}, {"sequence": 3, "dropped": 2}])
+def test_a_repeated_batch_of_rejected_events_does_not_change_its_session(
+    deliver: Deliver, numbers: dict[str, int]
+) -> None:
+    batch = a_batch(*(an_event(**INVALID) for _ in range(1 + deliver.way.neighbours)), **numbers)
+    deliver(batch)
+    before = deliver.session()
+    deliver(batch)
+    assert deliver.session() == before
 
 
 def test_each_event_may_name_its_own_session_and_user(deliver: Deliver) -> None:
@@ -746,6 +821,20 @@ def test_each_event_may_name_its_own_session_and_user(deliver: Deliver) -> None:
         for each in deliver.rows("analytics_sessions")
     }
     assert found == {(event["sessionId"], event["userId"], 1, number, True) for number, event in enumerate(events)}
+
+
+def test_an_events_own_session_and_user_count_instead_of_the_batchs(deliver: Deliver) -> None:
+    event = an_event(sessionId=str(uuid.uuid4()), userId="eve")
+    batch = deliver.batch(event, userId="ada")
+    delivery = deliver(batch)
+    assert (set(delivery.outcomes), delivery.path) == ({"accepted"}, "full")
+    assert (str(deliver.stored(event)["session_id"]), deliver.stored(event)["user_id"]) == (event["sessionId"], "eve")
+    users = {str(row["id"]): row["user_id"] for row in deliver.rows("analytics_sessions")}
+    assert users.pop(event["sessionId"]) == "eve"
+    assert users == ({batch["sessionId"]: "ada"} if deliver.way.neighbours else {})
+    later = an_event(sessionId=event["sessionId"])
+    deliver(deliver.batch(later, sessionId=batch["sessionId"]))
+    assert deliver.stored(later)["user_id"] == "eve"
 
 
 def test_another_projects_session_id_is_another_session(deliver: Deliver) -> None:

@@ -39,6 +39,20 @@ def test_a_session_is_created_and_then_updated(on_sessions: Caller) -> None:
     assert [datetime.fromisoformat(time).timestamp() for time in times] == [1777622400, 1777622700, 1777622700]
 
 
+def test_a_session_ends_when_its_client_last_said(on_sessions: Caller) -> None:
+    ends = ["2026-05-01T08:05:00+00:00", "2026-05-01T08:09:00+00:00", "2026-05-01T08:07:00+00:00"]
+    for end in ends:
+        stored = put(on_sessions, UNKNOWN, {"startedAt": "2026-05-01T08:00:00Z", "endedAt": end}).json
+        assert datetime.fromisoformat(stored["endedAt"]) == datetime.fromisoformat(end)
+    assert datetime.fromisoformat(stored["lastSeenAt"]) == datetime.fromisoformat(ends[1])
+
+
+@pytest.mark.parametrize("name", ["startedAt", "endedAt"])
+def test_a_session_with_one_time_starts_and_was_last_seen_then(on_sessions: Caller, name: str) -> None:
+    stored = put(on_sessions, UNKNOWN, {name: "2026-05-01T08:00:00Z"}).json
+    assert {datetime.fromisoformat(stored[each]).timestamp() for each in ("startedAt", "lastSeenAt")} == {1777622400}
+
+
 def test_no_body_is_the_same_as_an_empty_one(on_sessions: Caller) -> None:
     assert put(on_sessions, UNKNOWN).json["isActive"] is True
     assert put(on_sessions, UNKNOWN, {}).json["created"] is False

@@ -20,15 +20,22 @@ $$;
 """
 TESTS = """
 import psycopg
+import pytest
 from tests.support.databases import cluster
 from late_events import is_late
 
-def test_python() -> None:
-    assert is_late(25) and not is_late(1)
+@pytest.fixture(scope="module")
+def url():
+    with cluster() as server, server.database() as made:
+        yield made
 
-def test_sql() -> None:
-    with cluster() as server, server.database() as url, psycopg.connect(url) as connection:
+def test_sql(url: str) -> None:
+    with psycopg.connect(url) as connection:
         assert connection.execute("SELECT muster.is_late(25), muster.is_late(1)").fetchone() == (True, False)
+
+# The last test that uses the database of both.
+def test_python(url: str) -> None:
+    assert is_late(25) and not is_late(1)
 """
 EQUIVALENTS = """
 [[equivalent]]

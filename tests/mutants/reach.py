@@ -41,7 +41,7 @@ class Test:
     lines: dict[str, list[int]]
     """The lines that it runs, by file."""
     functions: list[str]
-    """The SQL functions that it calls."""
+    """The SQL functions that it calls, or another test in the same database."""
 
 
 @dataclass
@@ -124,9 +124,11 @@ class _Learner:
         result["failed"] |= report.failed
         result["skipped"] |= report.skipped
 
-    def called(self, functions: Sequence[str]) -> None:
-        """The functions that the current test called in a database of its own."""
-        self.results[self.current]["functions"].extend(functions)
+    def called(self, functions: Sequence[str], *, since: str) -> None:
+        """The functions called in a database that the tests from `since` to the current one may have used."""
+        names = list(self.results)
+        for name in names[names.index(since) :]:
+            self.results[name]["functions"].extend(functions)
 
 
 def _learn(cluster: Cluster, file: Path, chosen: Sequence[str], send: Callable[[object], None]) -> None:
@@ -149,11 +151,13 @@ def _learn(cluster: Cluster, file: Path, chosen: Sequence[str], send: Callable[[
 
 
 def _watch_functions(cluster: Any, learner: _Learner) -> None:
-    """Have the functions read that were called in a test's database before it is dropped."""
+    """Have the functions read that were called in a database before it is dropped."""
     unwatched = cluster.database
 
     @contextmanager
     def database(self: Any, **options: Any) -> Iterator[str]:
+        # The tests of a module may share a database.
+        first = learner.current
         with unwatched(self, **options) as url:
             yield url
             with psycopg.connect(url, autocommit=True) as connection:
@@ -163,7 +167,7 @@ def _watch_functions(cluster: Any, learner: _Learner) -> None:
                 while connection.execute(others).fetchone() is not None and time.monotonic() < end:
                     time.sleep(0.01)
                 called = connection.execute("SELECT schemaname || '.' || funcname FROM pg_stat_user_functions")
-                learner.called([name for (name,) in called])
+                learner.called([name for (name,) in called], since=first)
 
     cluster.database = database
 

@@ -36,6 +36,13 @@ def test_a_card_number_is_found_wherever_it_is(card: str) -> None:
     assert needs({"a": "7" + "0" * 50, "b": f"paid with {card}"}, is_flat=True)
 
 
-@pytest.mark.parametrize("number", ["1.4111111111111", "411111111111", "1111111111111111"])
+@pytest.mark.parametrize("before", range(30))
+@pytest.mark.parametrize("separator", ["", " "])
+def test_a_card_number_is_found_after_any_number_of_digits(before: int, separator: str) -> None:
+    card = separator.join("30569309025904")
+    assert needs({"a": f"{'1' * before} {card}"}, is_flat=True)
+
+
+@pytest.mark.parametrize("number", ["1.4111111111111", "1.41111111111111", "411111111111", "1111111111111111"])
 def test_other_numbers_are_no_card(number: str) -> None:
     assert not needs({"a": number}, is_flat=True)

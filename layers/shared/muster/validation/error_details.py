@@ -10,7 +10,7 @@ import msgspec
 from muster.platform.errors import Detail
 from muster.validation.unstorable import Location, printable
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 _TIME = "Send an ISO 8601 time with an offset, such as 2026-05-17T10:05:03Z."
 _UUID = "Send a UUID, such as 3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11."
@@ -67,7 +67,7 @@ def find_faults(values: object, model: type[msgspec.Struct], location: Location)
         try:
             msgspec.convert(values[field.encode_name], field.type)
         except msgspec.ValidationError as error:
-            faults.append(_detail(str(error), place))
+            faults.append(_detail(str(error), place, model))
     for name in sorted(values.keys() - {field.encode_name for field in fields}):
         message = "This field is unknown; put your own values inside 'data'."
         faults.append(Detail(loc=[*location, printable(name)], type="unknown_field", message=message))
@@ -116,7 +116,7 @@ def place_of(details: Sequence[Detail]) -> str:
     return ".".join(str(part) for part in details[0]["loc"]) or "body"
 
 
-def _detail(message: str, location: Location, model: type[Any] | None = None) -> Detail:
+def _detail(message: str, location: Location, model: type[msgspec.Struct]) -> Detail:
     found = _PLACE.match(message)
     what, path = (found["what"], found["path"] or "") if found else (message, "")
     steps = [int(index) if index else printable(name) for name, index in _STEPS.findall(path)]
@@ -148,7 +148,7 @@ def _kind_and_remedy(what: str) -> tuple[str, str]:
     return _KINDS.get(named["kind"] if named else "", ("invalid", f"{what.replace('`', '')}."))
 
 
-def _choices(model: type[Any] | None, name: str) -> list[str]:
-    fields = msgspec.structs.fields(model) if model is not None and issubclass(model, msgspec.Struct) else ()
+def _choices(model: type[msgspec.Struct], name: str) -> list[str]:
+    fields = msgspec.structs.fields(model)
     types = [kind for field in fields if field.encode_name == name for kind in (field.type, *get_args(field.type))]
     return [str(value) for kind in types if get_origin(kind) is Literal for value in get_args(kind)]

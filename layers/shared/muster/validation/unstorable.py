@@ -1,5 +1,6 @@
 """Finds values that pass as JSON but that PostgreSQL cannot store: NUL, lone surrogates, NaN, and huge numbers."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 from muster.platform.errors import Detail
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_MAX_DIGITS = 309
 
 Location = list[str | int]
 
@@ -19,12 +19,12 @@ class NotANumber(float):
 def parse_number(text: str) -> float:
     """A JSON number as a float; NotANumber if it does not fit a double."""
     value = float(text)
-    return NotANumber(value) if value in (float("inf"), float("-inf")) else value
+    return value if math.isfinite(value) else NotANumber(value)
 
 
 def parse_integer(text: str) -> int | float:
     """A JSON integer; NotANumber if it has so many digits that it does not fit a double."""
-    return int(text) if len(text) < _MAX_DIGITS else NotANumber("inf")
+    return int(text) if math.isfinite(float(text)) else NotANumber(text)
 
 
 def parse_constant(text: str) -> float:
