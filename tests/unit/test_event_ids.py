@@ -1,4 +1,4 @@
-"""The derived id of an event that is sent without one."""
+"""The ids of batches, and the derived ids of events that are sent without one."""
 
 import uuid
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muster.ingest.event_ids import derive_event_id
+from muster.ingest.event_ids import derive_event_id, new_batch_id
 
 SESSION = "3f0c7e0e-6f3e-4c57-9a3e-2d0f6a1b9c11"
 EVENT: dict[str, Any] = {"eventType": "a", "timestamp": "2026-01-01T00:00:00Z", "data": {"x": 1, "y": [1, 2]}}
@@ -48,3 +48,11 @@ def test_another_session_or_user_has_another_id() -> None:
         derive_event_id(str(uuid.UUID(int=1)), "u", EVENT),
     }
     assert len(ids) == 4
+
+
+def test_the_id_of_a_batch_is_a_random_uuid() -> None:
+    ids = {new_batch_id() for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert {(str(uuid.UUID(text)) == text, uuid.UUID(text).version, uuid.UUID(text).variant) for text in ids} == {
+        (True, 4, uuid.RFC_4122)
+    }

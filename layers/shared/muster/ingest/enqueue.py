@@ -2,13 +2,13 @@
 
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from muster.auth.keys import Access
 from muster.http.body import RawBody, read_text
+from muster.ingest.event_ids import new_batch_id
 from muster.ingest.fast_path import read_fast_batch
 from muster.ingest.full_path import event_results, refusal_row
 from muster.ingest.log import log_rejections, rejection_reasons
@@ -44,7 +44,7 @@ def queue_request(settings: Settings, access: Access, body: RawBody) -> BatchRes
     except RequestRefused as refusal:
         _queue_refusal(settings, access, refusal, text)
         raise
-    batch_id, started = str(uuid.uuid4()), time.perf_counter()
+    batch_id, started = new_batch_id(), time.perf_counter()
     send(settings, list(_messages(_header(access, batch_id, envelope, agent), text, count=len(events))))
     response = make_response(batch_id, events, status="queued")
     _log_queued(settings, access, envelope, response, (time.perf_counter() - started) * 1000)

@@ -1,7 +1,6 @@
 """Handles a batch: stores it on the fast path or else on the full path, makes the response, and writes the log line."""
 
 import json
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from uuid import UUID
 from muster.auth.keys import Access
 from muster.db.client import Database
 from muster.http.body import RawBody, read_text
+from muster.ingest.event_ids import new_batch_id
 from muster.ingest.fast_path import read_fast_batch, store_fast_batch
 from muster.ingest.log import DatabaseTimer, begin_ingest_line, log_rejections, write_ingest_line
 from muster.ingest.models import Envelope
@@ -69,7 +69,7 @@ def save_batch(database: Database, access: Access, text: str) -> BatchResponse:
     timer = DatabaseTimer(database)
     try:
         stored = store_batch(
-            database, access, text, request_agent(access.user_agent), batch_id=str(uuid.uuid4()), begin_line=begin
+            database, access, text, request_agent(access.user_agent), batch_id=new_batch_id(), begin_line=begin
         )
     except AnswerLost as error:
         raise AnswerLost(UNKNOWN, sqlstate=error.sqlstate) from error
