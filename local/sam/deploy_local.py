@@ -138,7 +138,7 @@ def _adapt(source: Path, target: Path) -> Sequence[str]:
         layer.resolve()
     )
     changes.append("MigrateFunction reads the migrations from this machine: MiniStack does not unpack layers to /opt.")
-    # The SAM CLI parses the template seven times in a deployment. It takes a second for YAML, and no time for JSON.
+    # The SAM CLI parses the template several times in a deployment, JSON much faster than YAML.
     target.write_text(json.dumps(template), "utf-8")
     return changes
 
