@@ -209,6 +209,8 @@ def test_a_queued_event_is_as_old_as_it_was_when_received(
         assert delivery.path == ("fast" if outcome == "accepted" and not envelope else "full")
         if outcome == "accepted":
             assert deliver.stored(event)["received_at"] == received_at
+        (line,) = delivery.lines["consume_result"]
+        assert 0 <= line["QueueAgeMs"] - 30 * 86_400_000 < 60_000
     assert {session["clock_skew_ms"] for session in deliver.rows("analytics_sessions")} == {60_000}
 
 
