@@ -653,6 +653,15 @@ def test_an_erased_users_events_are_ignored_from_then_on(deliver: Deliver, on_co
     assert (set(other.outcomes), other.path) == ({"accepted"}, deliver.path())
 
 
+def test_an_ignored_event_of_an_erased_user_may_be_sent_by_another(deliver: Deliver, on_consent: Caller) -> None:
+    on_consent("DELETE /v1/subjects/{userId}", path="/v1/subjects/ada", kind="admin")
+    batch = deliver.batch(userId="ada")
+    for event in batch["events"]:
+        event["timestamp"] = (now() - 5 * MINUTE).isoformat()
+    assert set(deliver(batch).outcomes) == {"erased"}
+    assert set(deliver({**batch, "userId": "bob"}).outcomes) == {"accepted"}
+
+
 def test_an_erased_user_who_comes_back_is_counted_again(deliver: Deliver, on_consent: Caller) -> None:
     on_consent("DELETE /v1/subjects/{userId}", path="/v1/subjects/ada", kind="admin")
     batch = deliver.batch(userId="ada")
