@@ -809,6 +809,15 @@ def test_a_batch_of_rejected_events_is_no_gap_in_its_session(deliver: Deliver) -
     assert deliver.session()["dropped"] == 3
 
 
+def test_a_batch_of_ignored_events_is_no_gap_in_a_known_session(deliver: Deliver) -> None:
+    known, bot = deliver.batch(sequence=1), {"userAgent": GOOGLEBOT}
+    deliver(known)
+    for fields in ({"sequence": 2, "sessionId": known["sessionId"]}, {"sequence": 1}):
+        assert set(deliver(deliver.batch(context=bot, **fields)).outcomes) == {"bot"}
+    # There is no session of the second batch.
+    assert str(deliver.session()["batches"]) == "{[1, 3)}"
+
+
 @pytest.mark.parametrize("numbers", [{"sequence": 3}, {"dropped": 2}, {"sequence": 3, "dropped": 2}])
 def test_a_repeated_batch_of_rejected_events_does_not_change_its_session(
     deliver: Deliver, numbers: dict[str, int]
