@@ -209,6 +209,8 @@ def test_a_queued_event_is_as_old_as_it_was_when_received(
         assert delivery.path == ("fast" if outcome == "accepted" and not envelope else "full")
         if outcome == "accepted":
             assert deliver.stored(event)["received_at"] == received_at
+        (line,) = delivery.lines["consume_result"]
+        assert 0 <= line["QueueAgeMs"] - 30 * 86_400_000 < 60_000
     assert {session["clock_skew_ms"] for session in deliver.rows("analytics_sessions")} == {60_000}
 
 
@@ -651,6 +653,15 @@ def test_an_erased_users_events_are_ignored_from_then_on(deliver: Deliver, on_co
     assert (set(other.outcomes), other.path) == ({"accepted"}, deliver.path())
 
 
+def test_an_ignored_event_of_an_erased_user_may_be_sent_by_another(deliver: Deliver, on_consent: Caller) -> None:
+    on_consent("DELETE /v1/subjects/{userId}", path="/v1/subjects/ada", kind="admin")
+    batch = deliver.batch(userId="ada")
+    for event in batch["events"]:
+        event["timestamp"] = (now() - 5 * MINUTE).isoformat()
+    assert set(deliver(batch).outcomes) == {"erased"}
+    assert set(deliver({**batch, "userId": "bob"}).outcomes) == {"accepted"}
+
+
 def test_an_erased_user_who_comes_back_is_counted_again(deliver: Deliver, on_consent: Caller) -> None:
     on_consent("DELETE /v1/subjects/{userId}", path="/v1/subjects/ada", kind="admin")
     batch = deliver.batch(userId="ada")
@@ -796,6 +807,15 @@ def test_a_batch_of_rejected_events_is_no_gap_in_its_session(deliver: Deliver) -
     assert str(deliver.session()["batches"]) == "{[3, 5)}"
     deliver({**batch, "sequence": 4, "dropped": 3})
     assert deliver.session()["dropped"] == 3
+
+
+def test_a_batch_of_ignored_events_is_no_gap_in_a_known_session(deliver: Deliver) -> None:
+    known, bot = deliver.batch(sequence=1), {"userAgent": GOOGLEBOT}
+    deliver(known)
+    for fields in ({"sequence": 2, "sessionId": known["sessionId"]}, {"sequence": 1}):
+        assert set(deliver(deliver.batch(context=bot, **fields)).outcomes) == {"bot"}
+    # There is no session of the second batch.
+    assert str(deliver.session()["batches"]) == "{[1, 3)}"
 
 
 @pytest.mark.parametrize("numbers", [{"sequence": 3}, {"dropped": 2}, {"sequence": 3, "dropped": 2}])

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -34,6 +35,17 @@ def test_a_committed_batch_is_one_line_with_its_counts_and_metrics(
     assert is_golden("ingest_result", result)
     counted = result["accepted"] + result["duplicates"] + sum(result["rejected"].values())
     assert result["received"] == counted + sum(result["ignored"].values())
+    assert 86_400_000 <= result["IngestLagMs"] < 86_460_000
+
+
+def test_the_time_in_the_database_is_in_milliseconds(
+    post: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(perf_counter=iter([1.0, 1.25]).__next__)
+    monkeypatch.setattr("muster.ingest.log.time", clock)
+    post(ROUTE, a_batch())
+    (line,) = written(capsys)["ingest_result"]
+    assert (line["DbWriteMs"], line["db_ms"], line["DbReconnects"]) == (250, 250, 0)
 
 
 def test_every_rejected_event_is_a_line_of_its_batch(post: Caller, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,10 +130,12 @@ def test_a_queued_batch_is_one_line_and_its_storage_another(
     monkeypatch.setenv("INGEST_MODE", "buffered")
     monkeypatch.setenv("QUEUE_URL", "https://queue.invalid")
     api.database.cache_clear()
+    monkeypatch.setattr("muster.ingest.enqueue.time", SimpleNamespace(perf_counter=iter([1.0, 1.25]).__next__))
     old = an_event(timestamp="2001-01-01T00:00:00Z")
     answer = post(ROUTE, a_batch(an_event(), an_event(eventType=7), old))
     lines = written(capsys)
     (queued,), (rejected,) = lines["ingest_result"], lines["event_rejected"]
+    assert queued["QueueSendMs"] == 250
     assert is_golden("ingest_result_buffered", queued)
     assert is_golden("event_rejected", rejected)
 

@@ -8,8 +8,14 @@ from pathlib import Path
 from local.paths import PROJECT
 
 MODULE = """
+from functools import cache
+
+@cache
+def limit() -> int:
+    return 24
+
 def is_late(hours: int) -> bool:
-    return hours > 24
+    return hours > limit()
 """
 FUNCTION = """
 CREATE OR REPLACE FUNCTION muster.is_late(p_hours integer) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -32,6 +38,7 @@ def url():
 def test_sql(url: str) -> None:
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT muster.is_late(25), muster.is_late(1)").fetchone() == (True, False)
+    assert is_late(99)  # only this test runs the line of the cached function
 
 # The last test that uses the database of both.
 def test_python(url: str) -> None:
@@ -40,7 +47,7 @@ def test_python(url: str) -> None:
 EQUIVALENTS = """
 [[equivalent]]
 file = "{file}"
-changed = ["- return hours > 24", "+ return hours >= 24"]
+changed = ["- return hours > limit()", "+ return hours >= limit()"]
 reason = "An event is never exactly 24 hours late."
 """
 
@@ -66,15 +73,15 @@ def test_a_mutant_survives_weak_tests_and_is_killed_by_strong_ones(tmp_path: Pat
     mutants = json.loads(finished.stdout)["mutants"]
     found = {(Path(each["file"]).suffix, each["changed"][1]): each for each in mutants}
     assert {change: each["outcome"] for change, each in found.items()} == {
-        (".py", "+ return hours >= 24"): "survived",
-        (".py", "+ return hours <= 24"): "killed",
-        (".py", "+ return hours > 25"): "killed",
-        (".py", "+ return hours > 23"): "survived",
+        (".py", "+ return hours >= limit()"): "survived",
+        (".py", "+ return hours <= limit()"): "killed",
+        (".py", "+ return 25"): "killed",
+        (".py", "+ return 23"): "survived",
         (".sql", "+ RETURN p_hours >= 24; -- 24 < 25 AND NOT 'true'"): "survived",
         (".sql", "+ RETURN p_hours > 25; -- 24 < 25 AND NOT 'true'"): "killed",
         (".sql", "+ RETURN p_hours > 23; -- 24 < 25 AND NOT 'true'"): "survived",
     }
     assert [each["explained"] for each in mutants if each["explained"]] == ["An event is never exactly 24 hours late."]
-    assert {each["line"] for each in mutants} == {3, 4}
+    assert {each["line"] for each in mutants} == {4, 6, 9}
     assert "7 of 7 mutants" in finished.stderr
     assert "3 killed, 4 survived (1 of them explained), 0 timed out, 0 invalid" in finished.stderr

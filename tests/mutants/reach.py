@@ -93,15 +93,21 @@ def reaching(tests: Sequence[Test], mutant: Mutant) -> list[Test]:
     if mutant.path.endswith(".sql"):
         name = function_name(mutant.original)
         return [test for test in tests if name in test.functions]
-    if lines := statement_lines(mutant.original, mutant.line):
-        return [test for test in tests if not lines.isdisjoint(test.lines.get(mutant.path, ()))]
-    # A constant reaches as far as its name.
-    names = assigned_names(mutant.original, mutant.line)
+    lines = statement_lines(mutant.original, mutant.line)
+    direct = [test for test in tests if not lines.isdisjoint(test.lines.get(mutant.path, ()))]
+    # A constant reaches as far as its name. So does a cached function, whose lines only the first test runs.
+    names = cached_names(mutant.original, mutant.line) if lines else assigned_names(mutant.original, mutant.line)
+    if lines and not names:
+        return direct
     measured = {path for test in tests for path in test.lines}
     uses = {path: used for path in measured if (used := using_lines(text_of(path), names))}
     if not uses:
-        return [test for test in tests if test.lines]
-    return [test for test in tests if any(not uses[path].isdisjoint(test.lines.get(path, ())) for path in uses)]
+        return direct if lines else [test for test in tests if test.lines]
+    return [
+        test
+        for test in tests
+        if test in direct or any(not uses[path].isdisjoint(test.lines.get(path, ())) for path in uses)
+    ]
 
 
 class _Learner:
@@ -226,6 +232,16 @@ def _statements(text: str) -> dict[int, set[int]]:
                     lines = set(range(node.lineno, max(end, node.lineno) + 1))
                     found |= dict.fromkeys(lines, lines)
     return found
+
+
+def cached_names(text: str, line: int) -> set[str]:
+    """The name of the function that a line is in, if the function's results are cached."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        if any("cache" in ast.unparse(decorator) for decorator in node.decorator_list)
+    }
 
 
 def assigned_names(text: str, line: int) -> set[str]:

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta
 
 from muster.platform.errors import Detail
-from muster.validation.error_details import MAX_DETAILS, convert_model, decode_model, find_faults, place_of
+from muster.validation.error_details import MAX_DETAILS, convert_model, decode_model, find_faults, place_of, time_faults
 
 
 class Step(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -88,3 +88,9 @@ def test_the_place_of_the_first_fault_is_named() -> None:
     first, second = (Detail(loc=["steps", number, "eventType"], type="", message="") for number in (1, 2))
     assert place_of([first, second]) == "steps.1.eventType"
     assert place_of([Detail(loc=[], type="", message="")]) == "body"
+
+
+def test_a_time_that_does_not_exist_is_named() -> None:
+    times = {"startedAt": "2026-02-30T00:00:00Z", "endedAt": "2026-02-28T00:00:00Z", "sentAt": None}
+    faults = time_faults(times, [*times, "decidedAt"], ["events", 3])
+    assert [(fault["loc"], fault["type"]) for fault in faults] == [(["events", 3, "startedAt"], "time_invalid")]

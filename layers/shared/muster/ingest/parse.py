@@ -40,7 +40,7 @@ class Batch:
     """A parsed batch: the valid events and the rejected ones."""
 
     envelope: Envelope
-    first_index: int = 0
+    first_index: int
     """The index of the first event; more than 0 for a later part of a batch that was split."""
     ids: list[str | None] = field(default_factory=list)
     """The ids of all events, in order; None for a rejected event without a valid id."""
