@@ -106,6 +106,8 @@ def test_a_dropped_connection_is_a_line(post: Caller, capsys: pytest.CaptureFixt
     lines = written(capsys)
     assert is_golden("database_reconnected", lines["database_reconnected"][0])
     assert lines["ingest_result"][0]["DbReconnects"] == 1
+    post(ROUTE, a_batch())
+    assert written(capsys)["ingest_result"][0]["DbReconnects"] == 0
 
 
 def test_an_unexpected_error_is_a_line(

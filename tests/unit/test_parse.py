@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from muster.ingest.full_path import refusal_row
 from muster.ingest.parse import Batch, parse_batch, reject_request
 from muster.ingest.user_agents import request_agent
-from muster.platform.errors import InvalidBatch
+from muster.platform.errors import Detail, InvalidBatch
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -108,3 +109,18 @@ def test_a_refused_request_is_stored_with_its_text_if_it_has_any() -> None:
     assert reject_request("invalid_json", [], None).payload == ""
     refused = reject_request("invalid_json", [], "ü\0\ud800")
     assert (refused.index, refused.payload, refused.payload_bytes) == (None, "ü\ufffd?", 6)
+
+
+def test_a_refusal_without_details_is_of_the_body() -> None:
+    detail = Detail(loc=["events"], type="missing", message="Field 'events' is required.")
+    assert refusal_row(InvalidBatch("Refused.", details=[detail]), "{}")["details"] == [detail]
+    (made,) = refusal_row(InvalidBatch("Refused."), None)["details"]
+    assert made == {"loc": ["body"], "type": "invalid_batch", "message": "Refused."}
+
+
+def test_the_message_names_the_first_of_several_faults() -> None:
+    with pytest.raises(InvalidBatch) as refused:
+        parse(an_event(), sessionId=SESSION, userId="", sequence=0)
+    first, second = refused.value.details
+    assert (first["loc"], second["loc"]) == (["userId"], ["sequence"])
+    assert refused.value.message == f"The whole batch is refused because of 'userId': {first['message']}"
