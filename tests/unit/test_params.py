@@ -81,6 +81,7 @@ def test_a_plus_sign_that_arrives_as_a_space_is_read(text: str) -> None:
         ({"start": ["2026-05-17T10:05:00"]}, "start", "Send a time with an offset"),
         ({"start": ["1969-12-31"]}, "start", "from 1970 to 2200"),
         ({"start": ["2026-02-30"]}, "start", "This time does not exist."),
+        ({"start": ["2026-02-28\n"]}, "start", "Send a time with an offset, such as 2026-05-17T10:05:03Z, or a day"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(sent: Mapping[str, Sequence[str]], name: str, message: str) -> None:

@@ -91,7 +91,7 @@ def test_a_rejected_event_has_no_time_if_the_time_is_its_fault() -> None:
     assert rejection.occurred_at is None
 
 
-@pytest.mark.parametrize("event_id", [7, "seven", SESSION + "x", None])
+@pytest.mark.parametrize("event_id", [7, "seven", SESSION + "x", SESSION + "\n", None])
 def test_a_rejected_event_has_only_a_valid_id(event_id: Any) -> None:
     invalid, valid = parse(
         an_event(id=event_id, area=1), an_event(id=OTHER.upper(), area=1), sessionId=SESSION

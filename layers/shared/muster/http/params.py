@@ -19,11 +19,11 @@ from muster.validation.limits import MAX_INT4, UUID_PATTERN
 MAX_LIMIT = 1_000
 DEFAULT_LIMIT = 100
 DATA = "data."
-_TIME = re.compile(r"^(\d{4})-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)$")
-_DAY = re.compile(r"^(\d{4})-\d\d-\d\d$")
+_TIME = re.compile(r"^(\d{4})-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)\Z")
+_DAY = re.compile(r"^(\d{4})-\d\d-\d\d\Z")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 # In a query string, an unencoded plus sign means a space.
-_SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d(:?\d\d)?)$")
+_SPACE_FOR_PLUS = re.compile(r"(T[\d:.]+) (\d\d(:?\d\d)?)\Z")
 
 PageLimit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="The maximum number of rows on a page.")]
 PageCursor = Annotated[str | None, Meta(description="The nextCursor of the previous page.")]

@@ -32,7 +32,7 @@ from muster.validation.unstorable import depth_of
 
 SEPARATOR = "\x1f"
 _SEPARATOR = SEPARATOR.encode()
-_TIME, _UUID = re.compile(TIME_PATTERN), re.compile(whole(UUID_PATTERN))
+_TIME, _UUID = re.compile(whole(TIME_PATTERN)), re.compile(whole(UUID_PATTERN))
 _UUID_LENGTH, _DASHES = 36, (8, 13, 18, 23)
 _HEXADECIMAL, _DIGITS = b"0123456789abcdef", b"0123456789"
 _NANOSECONDS = re.compile(r"[.][0-9]{7}")

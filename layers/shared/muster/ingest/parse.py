@@ -11,11 +11,11 @@ from muster.ingest.user_agents import Agent, visitor_agent
 from muster.platform.errors import Detail, InvalidBatch
 from muster.validation.error_details import MAX_DETAILS, find_faults, place_of, time_faults
 from muster.validation.json_spans import Span, elements, members
-from muster.validation.limits import MAX_DATA_BYTES, MAX_EVENTS, UUID_PATTERN, bound_faults, context_faults
+from muster.validation.limits import MAX_DATA_BYTES, MAX_EVENTS, UUID_PATTERN, bound_faults, context_faults, whole
 from muster.validation.unstorable import Location, find_unstorable, printable
 
 MAX_PAYLOAD_CHARACTERS = 16 * 1024
-_UUID = re.compile(UUID_PATTERN)
+_UUID = re.compile(whole(UUID_PATTERN))
 
 
 @dataclass(frozen=True, slots=True)
