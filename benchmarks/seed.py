@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="name of the new project")
     add_database_option(parser)
     options = parser.parse_args(arguments)
+    if options.events < 1 or options.days < 1:
+        parser.error("EVENTS and DAYS must be at least 1.")
 
     def work(url: str) -> int:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:

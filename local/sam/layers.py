@@ -14,7 +14,7 @@ LAYER = "AWS::Serverless::LayerVersion"
 def with_layer_versions(build: Path) -> list[str]:
     """Write a template whose functions name versions of the layers. Return the options of `sam local` for it.
 
-    The SAM CLI builds an image for a layer of the template whenever a function starts, which takes 8 seconds.
+    The SAM CLI builds an image for a layer of the template whenever a function starts, which takes seconds.
     It keeps the image of a published version. Here the version is a digest of the layer's files.
     """
     template = parse_template(build / "template.yaml")

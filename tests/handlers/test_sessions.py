@@ -39,7 +39,7 @@ def test_a_session_is_created_and_then_updated(on_sessions: Caller) -> None:
     assert [datetime.fromisoformat(time).timestamp() for time in times] == [1777622400, 1777622700, 1777622700]
 
 
-def test_a_session_ends_when_its_client_last_said(on_sessions: Caller) -> None:
+def test_the_end_of_a_session_is_the_one_sent_last(on_sessions: Caller) -> None:
     ends = ["2026-05-01T08:05:00+00:00", "2026-05-01T08:09:00+00:00", "2026-05-01T08:07:00+00:00"]
     for end in ends:
         stored = put(on_sessions, UNKNOWN, {"startedAt": "2026-05-01T08:00:00Z", "endedAt": end}).json

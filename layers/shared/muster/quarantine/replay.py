@@ -1,7 +1,6 @@
 """Replays rejections: validates them under today's rules and stores those that pass."""
 
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -16,6 +15,7 @@ from muster.db.client import Connection, Database, call
 from muster.db.queries import query
 from muster.http.body import read_text
 from muster.http.request import Request
+from muster.ingest.event_ids import new_batch_id
 from muster.ingest.full_path import make_payload
 from muster.ingest.parse import Batch, parse_batch
 from muster.ingest.user_agents import request_agent
@@ -122,7 +122,7 @@ def _replay(database: Database, access: Access, row: _Pending, *, history: bool)
     batch = _read(row, row.payload)
     if batch is None or not batch.valid:
         return "rejected"
-    batch_id = str(row.batch_id or uuid.uuid4())
+    batch_id = str(row.batch_id or new_batch_id())
     payload = make_payload(access._replace(opts_out=False), batch, batch_id=batch_id, history=history)
     answer = database.run(call, "replay_rejection", {**payload, "key_hash": access.key_hash, "id": row.id})
     access.raise_if_refused(answer)
