@@ -127,9 +127,10 @@ class Environment:
         if self.alive:
             with suppress(ProcessLookupError):  # the process has just ended
                 self._process.kill()
-        await self._process.wait()
-        # A child of the function may keep the log pipe open. Do not wait for it.
-        await asyncio.wait({self._pump}, timeout=STOP_TIMEOUT_SECONDS)
+        # A child of the function may keep the pipes open. asyncio says that the process ended only when they close.
+        ended = asyncio.create_task(self._process.wait())
+        await asyncio.wait({ended, self._pump}, timeout=STOP_TIMEOUT_SECONDS)
+        ended.cancel()
         self._pump.cancel()
 
     async def _send(self, message: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import asyncio
 import errno
 import signal
 import socket
@@ -25,6 +26,7 @@ from local.sam.template import load_template
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 35
+CLOSE_TIMEOUT_SECONDS = 30
 
 
 class PortError(Exception):
@@ -48,11 +50,18 @@ class _Server(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    def describe(self) -> str:
+        """What still runs, for an error message."""
+        tasks = [str(task.get_coro()) for task in asyncio.all_tasks(self._loop)] if self._loop else []
+        return f"{len(self.server_state.connections)} connections are open; tasks: {', '.join(tasks) or 'none'}"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -127,9 +136,10 @@ class LocalApi:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
-        self._thread.join(STOP_TIMEOUT_SECONDS)
+        # Requests in flight get their time to finish first, then the environments stop.
+        self._thread.join(STOP_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS)
         if self._thread.is_alive():
-            raise RuntimeError("The local server did not stop.")
+            raise RuntimeError(f"The local server did not stop: {self._server.describe()}.")
 
 
 def local_api(

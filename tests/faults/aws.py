@@ -1,6 +1,7 @@
 """AWS's services over HTTP, from moto: a queue for batches and a secret for the database's login."""
 
 import logging
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 REGION = "us-east-1"
 KEY = "testing"
@@ -38,17 +40,20 @@ class AwsServices:
 def aws_services() -> Iterator[AwsServices]:
     """A server with an empty queue and without the secret."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    # One request at a time: a message that is sent to moto's queue while two threads delete others can be lost.
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    thread = threading.Thread(target=server.serve_forever, name="aws", daemon=True)
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        url = f"http://{host}:{port}"
+        url = f"http://127.0.0.1:{server.server_port}"
         sqs, secrets = _client("sqs", url), _client("secretsmanager", url)
         attributes = {"MaximumMessageSize": "1048576", "VisibilityTimeout": VISIBILITY_SECONDS}
         queue = sqs.create_queue(QueueName=f"muster-{uuid.uuid4()}", Attributes=attributes)
         yield AwsServices(url, sqs, secrets, str(queue["QueueUrl"]))
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def _client(name: str, url: str) -> Any:

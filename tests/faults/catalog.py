@@ -20,6 +20,7 @@ FAULTS: dict[str, Fault] = {
         database_faults.take_all_connections,
         database_faults.lock_sessions,
         database_faults.time_out_statements,
+        database_faults.fail_commits,
         database_faults.deadlock,
         database_faults.rotate_credentials,
         database_faults.migrate_twice,

@@ -14,6 +14,7 @@ from tests.faults.functions import load_functions
 WORKERS = 2
 MAX_MESSAGES = 10
 TWICE_SHARE = 0.2
+PAUSE_SECONDS = 0.1
 
 
 @contextmanager
@@ -45,10 +46,12 @@ def _work(environment: FaultEnvironment, rng: random.Random, stopped: threading.
 
 async def _consume(environment: FaultEnvironment, rng: random.Random, pool: EnvironmentPool) -> None:
     sqs, queue = environment.aws.sqs, environment.aws.queue_url
-    options = {"QueueUrl": queue, "MaxNumberOfMessages": MAX_MESSAGES, "WaitTimeSeconds": 1}
+    # Not WaitTimeSeconds: the queue's server answers one request at a time.
+    options = {"QueueUrl": queue, "MaxNumberOfMessages": MAX_MESSAGES, "WaitTimeSeconds": 0}
     answer = await asyncio.to_thread(sqs.receive_message, **options)
     messages = answer.get("Messages", [])
     if not messages:
+        await asyncio.sleep(PAUSE_SECONDS)
         return
     rng.shuffle(messages)
     failed = await _invoke(pool, messages)

@@ -14,11 +14,12 @@ from tests.faults.waiting import wait_until
 from tests.support.databases import MIGRATIONS
 
 # These faults last until a function has failed with their SQLSTATE.
-READ_ONLY, LOCK_TIMED_OUT, STATEMENT_TIMED_OUT = "25006", "55P03", "57014"
+READ_ONLY, LOCK_TIMED_OUT, STATEMENT_TIMED_OUT, COMMIT_FAILED = "25006", "55P03", "57014", "58030"
 EXPECTED_SQLSTATES = {
     "read_only": READ_ONLY,
     "lock_sessions": LOCK_TIMED_OUT,
     "time_out_statements": STATEMENT_TIMED_OUT,
+    "fail_commits": COMMIT_FAILED,
 }
 TOO_MANY_CONNECTIONS, DEADLOCK = "53300", "40P01"
 
@@ -27,6 +28,14 @@ _BACKENDS = f"FROM pg_stat_activity WHERE usename = '{LOGIN}' AND application_na
 _TERMINATE = f"SELECT pg_terminate_backend(pid) {_BACKENDS}"
 _LOCK_SESSIONS = "LOCK TABLE muster.analytics_sessions IN ACCESS EXCLUSIVE MODE"
 _SHARED_SESSIONS = f"SELECT id FROM muster.analytics_sessions WHERE id::text LIKE '%{SHARED_SESSION_SUFFIX}'"
+_FAIL_COMMITS = f"""
+    CREATE FUNCTION public.fail_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'the commit failed' USING ERRCODE = '{COMMIT_FAILED}';
+    END $$;
+    CREATE CONSTRAINT TRIGGER fail_commit AFTER INSERT OR UPDATE ON muster.analytics_sessions
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.fail_commit();
+"""
 _WAITS_FOR_US = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
 
 
@@ -95,6 +104,13 @@ def time_out_statements(environment: FaultEnvironment, _: random.Random) -> None
         environment.wait_for_database_error(STATEMENT_TIMED_OUT)
     environment.execute(f"ALTER ROLE muster_ingest SET lock_timeout = '{LOCK_TIMEOUT}'")
     environment.execute(_TERMINATE)
+
+
+def fail_commits(environment: FaultEnvironment, _: random.Random) -> None:
+    """Let commits fail after the server has sent the answer of the statement: 58030."""
+    environment.execute(_FAIL_COMMITS)
+    environment.wait_for_database_error(COMMIT_FAILED)
+    environment.execute("DROP FUNCTION public.fail_commit CASCADE")
 
 
 def deadlock(environment: FaultEnvironment, _: random.Random) -> None:

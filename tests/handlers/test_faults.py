@@ -91,6 +91,36 @@ def test_a_migration_that_changes_a_prepared_statement_is_survived(
     assert post(ROUTE, a_batch()).status == 200
 
 
+@pytest.mark.parametrize("prepares", ["on", "off"])
+@pytest.mark.parametrize("path", ["one event", "several events", "full path"])
+@pytest.mark.parametrize(
+    "at_commit",
+    ["RAISE EXCEPTION 'full' USING ERRCODE = 'disk_full'", "PERFORM pg_terminate_backend(pg_backend_pid())"],
+    ids=["the commit fails", "the server ends the connection"],
+)
+def test_a_batch_that_fails_at_its_commit_is_not_acknowledged(
+    post: Caller, database_url: str, environment: pytest.MonkeyPatch, at_commit: str, path: str, prepares: str
+) -> None:
+    # The server has answered the statement with its row by then; the error comes after it.
+    environment.setenv("DATABASE_PREPARES", prepares)
+    invalid = [an_event(type="")] if path == "full path" else []
+    batch = a_batch(*(an_event() for _ in range(1 if path == "one event" else 2)), *invalid)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ "
+            f"BEGIN {at_commit}; RETURN NULL; END $$"
+        )
+        connection.execute(
+            "CREATE CONSTRAINT TRIGGER fail AFTER INSERT OR UPDATE ON muster.analytics_sessions "
+            "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()"
+        )
+        answer = post(ROUTE, batch)
+        assert (answer.status, answer.code) == (503, "database_unavailable")
+        assert connection.execute("SELECT count(*) FROM muster.analytics_events").fetchone() == (0,)
+        connection.execute("DROP FUNCTION fail CASCADE")
+    assert post(ROUTE, batch).json["accepted"] == len(batch["events"]) - len(invalid)
+
+
 def test_a_read_only_server_is_a_503_and_stores_nothing(post: Caller, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         name = connection.info.dbname

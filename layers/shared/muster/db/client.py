@@ -50,6 +50,8 @@ MISSING = (
     pg.CheckViolation,  # the row has no partition
 )
 
+SUCCEEDED = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+
 
 class Database:
     """A database and this process's one connection to it. Not thread-safe."""
@@ -254,13 +256,19 @@ def call_value(connection: Connection, function: str, parameters: dict[str, Any]
 
 
 def _result(connection: Connection) -> PGresult:
-    """The result of the statement that was sent; raises as a cursor would."""
-    result = connection.pgconn.get_result()
-    # If the connection breaks, the first result has the cause; a second one only says that the server is gone.
-    while connection.pgconn.get_result() is not None:
-        pass
-    if result is not None and result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+    """The result of the statement that was sent; raises as a cursor would.
+
+    The server commits after it has sent the statement's row. If the commit fails, an error follows the row.
+    """
+    get_result = connection.pgconn.get_result
+    result = failed = get_result()
+    while failed is not None and failed.status in SUCCEEDED:
+        failed = get_result()
+    if result is not None and failed is None:
         return result
-    error = pg.error_from_result(result) if result else psycopg.OperationalError("the connection is lost")
+    # The first error has the cause; if the connection broke, a second one only says that the server is gone.
+    while get_result() is not None:
+        pass
+    error = pg.error_from_result(failed) if failed else psycopg.OperationalError("the connection is lost")
     # A connection that broke without a message from the server has no SQLSTATE, so error has no specific type.
     raise psycopg.OperationalError(str(error)) if connection.closed and error.sqlstate is None else error
