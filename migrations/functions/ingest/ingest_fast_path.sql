@@ -22,14 +22,12 @@ DECLARE
     v_stored integer;
     v_created boolean;
 BEGIN
+    -- The planner removes the join. It makes this statement fail if there is no table of projects.
     -- user_of_session is not called in this statement: a batch of one event then took longer, even with a user.
-    SELECT k.project_id, p_last_at <= v_received_at + interval '24 hours'
-           AND p_first_at >= CASE WHEN k.kind = 'admin' THEN '1970-01-01 00:00:00+00'
-                                  ELSE v_received_at - make_interval(days => p.event_window_days) END,
-           p.consent_mode = 'opt_in' OR p.has_decisions OR p.has_erasures OR p.identifies_backwards
-           OR NOT p.redacted_keys <@ p_redacted_keys
+    SELECT k.project_id, p_last_at - v_received_at <= interval '24 hours' AND v_received_at - p_first_at <= k.event_window,
+           k.may_need_full_path OR NOT k.redacted_keys <@ p_redacted_keys
       INTO v_project_id, v_is_in_window, v_must_check
-      FROM muster.project_of_key(p_key_hash, '{write,admin}') k JOIN muster.projects p ON p.id = k.project_id;
+      FROM muster.project_of_key(p_key_hash, '{write,admin}') k LEFT JOIN muster.projects p ON p.id = k.project_id;
     IF p_user_id IS NULL THEN
         -- An anonymous event of an identified session is its user's. The session itself has this user already.
         p_user_id := muster.user_of_session(v_project_id, p_session_id);
