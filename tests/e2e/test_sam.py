@@ -14,12 +14,6 @@ UNCHECKED_HASH = 0b01
 """The flags word of a .pyc that is never compared with its source."""
 
 
-def test_the_template_passes_sam_validate_lint() -> None:
-    result = run_sam("validate", "--lint")
-    assert result.returncode == 0, result.stdout
-    assert "is a valid SAM Template" in result.stdout
-
-
 def test_every_function_is_built_with_its_handler_at_the_top(built: Template) -> None:
     assert set(built.functions) == set(load_template(PROJECT / "template.yaml").functions)
     for function in built.functions.values():

@@ -40,7 +40,6 @@ class Dashboard:
         if self.kind is not None:
             key = json.dumps(self.server.project.keys[self.kind])
             self.context.add_init_script(f"sessionStorage.setItem('muster.key', {key})")
-        self.context.add_init_script(path=AXE)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(60_000)
         self.page.on("console", self._hear)
@@ -96,6 +95,7 @@ class Dashboard:
 
     def findings(self) -> list[str]:
         """The serious and critical violations that axe finds."""
+        self.page.evaluate(AXE.read_text("utf-8"))
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary'][:300]}"
@@ -119,7 +119,9 @@ Open = Callable[..., Dashboard]
 
 def look(browser: Browser, server: Server, kind: str | None = "read", **options: Any) -> Dashboard:
     """A dashboard in a profile of its own."""
-    return Dashboard(browser.new_context(locale="en-GB", timezone_id=ZONE, **options), server, kind)
+    return Dashboard(
+        browser.new_context(locale="en-GB", timezone_id=ZONE, reduced_motion="reduce", **options), server, kind
+    )
 
 
 def number(value: float) -> str:

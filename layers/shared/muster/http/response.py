@@ -43,7 +43,9 @@ class WireModel(msgspec.Struct, rename="camel"):
     @classmethod
     def read(cls, answer: Mapping[str, Any]) -> Self:
         """Build the model from the database's JSON, where names are snake_case and times are strings."""
-        return msgspec.convert({each.encode_name: answer[each.name] for each in msgspec.structs.fields(cls)}, cls)
+        # Not msgspec.structs.fields, which evaluates all annotations at every call.
+        names = zip(cls.__struct_encode_fields__, cls.__struct_fields__, strict=True)
+        return msgspec.convert({encoded: answer[name] for encoded, name in names}, cls)
 
 
 class Failure(WireModel):

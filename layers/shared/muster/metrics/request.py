@@ -65,9 +65,9 @@ class FilterQuery(RangeQuery, frozen=True):
 
     def filters(self) -> dict[str, Any]:
         """The filters that were sent, by their parameter names."""
-        named = ((field.name, field.encode_name) for field in msgspec.structs.fields(FilterQuery))
-        own = {field.name for field in msgspec.structs.fields(RangeQuery)}
-        return {wire: value for name, wire in named if name not in own and (value := getattr(self, name))}
+        names = zip(FilterQuery.__struct_fields__, FilterQuery.__struct_encode_fields__, strict=True)
+        own = RangeQuery.__struct_fields__
+        return {wire: value for name, wire in names if name not in own and (value := getattr(self, name))}
 
 
 class MetricsQuery(FilterQuery, frozen=True):
