@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -508,7 +509,8 @@ def test_connections_when_four_fifths_are_taken(own_server: Postgres, on_own_ser
 def test_clock_when_the_functions_clock_is_an_hour_off(on_diagnostics: Caller) -> None:
     with on_diagnostics.environment.context() as wrong:
         started, really = time.monotonic(), time.time() - 3600
-        wrong.setattr("muster.diagnostics.checks.server.time.time", lambda: really + time.monotonic() - started)
+        clock = SimpleNamespace(time=lambda: really + time.monotonic() - started)
+        wrong.setattr("muster.diagnostics.checks.server.time", clock)
         found = only_trouble(on_diagnostics, "clock")
         assert abs(found["data"]["skewMs"] - 3_600_000) < 60_000
     assert troubles(on_diagnostics) == {}
