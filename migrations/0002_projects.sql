@@ -29,7 +29,7 @@ CREATE TABLE muster.api_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
     last_used_at timestamptz, -- updated once an hour
     revoked_at timestamptz,
-    -- Copies of the project's settings, so that the fast path reads one row. A trigger keeps them up to date.
+    -- Copies of the project's settings, so that the fast path reads one row. Two triggers keep them up to date.
     event_window interval NOT NULL, -- an older event needs the full path
     redacted_keys text[] NOT NULL,
     may_need_full_path boolean NOT NULL -- the project uses consent, erasures or backward identification

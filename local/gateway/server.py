@@ -26,7 +26,9 @@ from local.sam.template import load_template
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 35
+"""For requests in flight."""
 CLOSE_TIMEOUT_SECONDS = 30
+"""For the environments, after the requests."""
 
 
 class PortError(Exception):
@@ -136,7 +138,6 @@ class LocalApi:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
-        # Requests in flight get their time to finish first, then the environments stop.
         self._thread.join(STOP_TIMEOUT_SECONDS + CLOSE_TIMEOUT_SECONDS)
         if self._thread.is_alive():
             raise RuntimeError(f"The local server did not stop: {self._server.describe()}.")

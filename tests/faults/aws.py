@@ -40,7 +40,7 @@ class AwsServices:
 def aws_services() -> Iterator[AwsServices]:
     """A server with an empty queue and without the secret."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    # One request at a time: a message that is sent to moto's queue while two threads delete others can be lost.
+    # One request at a time: moto's queue is not safe for threads. Under load it failed with "Set changed size".
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
     thread = threading.Thread(target=server.serve_forever, name="aws", daemon=True)
     thread.start()
